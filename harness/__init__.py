@@ -1,0 +1,1 @@
+"""pagepact: property-based contracts for the memory semantics of kernels."""

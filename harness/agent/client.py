@@ -1,0 +1,228 @@
+"""The client: what a guest with the agent inside can show, and programs run on it.
+
+A `Link` is anything that carries one request to the agent and brings its answer back: a session with a machine in
+QEMU, or a scripted one in a test. The client probes what the guest publishes, chooses what to look at, and turns
+programs into traces. Trouble of the guest *while a program runs* becomes the ending of the trace, with its evidence:
+a kernel has to survive any program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from harness.agent import linux
+from harness.agent.codec import (
+    ACCOUNT,
+    DENSE,
+    FAULTS,
+    PING,
+    STREAM,
+    Reader,
+    Source,
+    View,
+    ViewAnswer,
+    answers,
+    decode_read,
+    decode_view,
+    decode_write,
+    encode_program,
+    encode_read,
+    encode_view,
+    encode_write,
+    expect,
+)
+from harness.agent.decode import TraceDecoder
+from harness.errors import GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
+from harness.program.levels import Level
+from harness.program.program import Program
+from harness.program.trace import Ending, Trace
+from harness.subject import How
+
+
+class Link(Protocol):
+    """Carries requests to the agent. `last_step` is the step that the agent last said it begins."""
+
+    def request(self, payload: bytes, *, timeout_s: float | None = None) -> bytes:
+        """Send one request and return its answer. Raises GuestTrouble or ProtocolError."""
+        ...
+
+    @property
+    def last_step(self) -> int | None:
+        """The number of the step that the agent last announced in this request, if any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a guest turned out to publish, with a reason for each level that it cannot show."""
+
+    view: View
+    zero_frame: int
+    levels: frozenset[Level]
+    missing: dict[Level, str]
+    banner: str
+
+
+SETTINGS = (
+    ("/proc/sys/kernel/printk", b"5\n"),  # warnings are findings; notices only cost console time
+    ("/proc/sys/debug/exception-trace", b"0\n"),  # a SIGSEGV is what programs are made of
+    ("/sys/kernel/debug/fault_around_bytes", b"4096\n"),  # one fault maps one page, so that presence is exact
+    ("/proc/sys/kernel/randomize_va_space", b"0\n"),
+)
+"""Files written at boot: (path, bytes). A kernel without one of them is fine."""
+
+_KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
+
+
+class AgentClient:
+    """Speaks with the agent over a link."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.probe: Probe | None = None
+
+    # ---------------------------------------------------------------- requests
+
+    def _ask(self, *pairs: tuple[bytes, Callable[[Reader], Any]]) -> list[Any]:
+        payload = b"".join(command for command, _ in pairs)
+        return list(answers(self.link.request(payload), [decode for _, decode in pairs]))
+
+    def read_file(self, path: str, *, offset: int = 0, length: int = 4096) -> bytes | None:
+        """Read a file of the guest; None where it cannot be opened."""
+        ((errno, data),) = self._ask((encode_read(path, offset=offset, length=length), decode_read))
+        return None if errno else data
+
+    def ping(self) -> str:
+        """Ask for a sign of life; returns the agent's hello."""
+        ((text,)) = self._ask((bytes([PING]), _decode_ping))
+        return str(text)
+
+    def prepare(self) -> Probe:
+        """Write the settings, find out what the guest shows, and configure the agent accordingly.
+
+        To be called once after boot. Raises ProtocolError or GuestTrouble.
+        """
+        self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
+        reasons: dict[Level, str] = {}
+        view = self._choose_view(reasons)
+        answer = self._configure(view)
+        view = self._without_unreadable(view, answer, reasons)
+        self.probe = Probe(view, answer.zero_frame, _levels(view, answer, reasons), reasons, banner)
+        return self.probe
+
+    def reconfigure(self) -> None:
+        """Configure again what `prepare` found out, after the guest went back to its snapshot."""
+        if self.probe is None:
+            self.prepare()
+            return
+        self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        self._configure(self.probe.view)
+
+    def adopt(self, probe: Probe) -> None:
+        """Use what another client of the same guest found out."""
+        self.probe = probe
+
+    def _configure(self, view: View) -> ViewAnswer:
+        (answer,) = self._ask((encode_view(view), lambda reader: decode_view(reader, view)))
+        assert isinstance(answer, ViewAnswer)
+        return answer
+
+    def _choose_view(self, reasons: dict[Level, str]) -> View:
+        pagemap = self.read_file("/proc/self/pagemap", length=8)
+        maps = self.read_file("/proc/self/maps", length=200)
+        if not maps:
+            reasons[Level.MAPPINGS] = "the guest has no /proc/PID/maps"
+        if not pagemap:
+            reasons[Level.FRAMES] = "the guest has no /proc/PID/pagemap"
+        return View(
+            pagemap=bool(pagemap),
+            maps=bool(maps),
+            drain=True,
+            sources=self._choose_sources(reasons),
+            in_use=0,
+            accounting="/proc/vmstat",
+            refresh="/proc/sys/vm/stat_refresh",
+            keys=_KEYS,
+        )
+
+    def _choose_sources(self, reasons: dict[Level, str]) -> tuple[Source, ...]:
+        head = self.read_file(linux.KCORE, length=linux.HEAD_LENGTH)
+        if head:
+            source, reason = linux.struct_page_source(head)
+            if source:
+                return (source,)
+        else:
+            reason = "the guest has no readable /proc/kcore"
+        reasons[Level.REFCOUNTS] = reason
+        return (linux.KPAGECOUNT, linux.KPAGEFLAGS)
+
+    def _without_unreadable(
+        self, view: View, answer: ViewAnswer, reasons: dict[Level, str]
+    ) -> View:
+        """Drop what could not be opened, and configure again if that changed anything."""
+        readable = tuple(
+            source for source, errno in zip(view.sources, answer.sources, strict=True) if not errno
+        )
+        if readable == view.sources and not answer.accounting:
+            return view
+        if answer.accounting:
+            reasons[Level.ACCOUNTING] = "the guest has no /proc/vmstat"
+        keys = () if answer.accounting else view.keys
+        in_use = 0 if Level.REFCOUNTS not in reasons else 99
+        smaller = replace(view, sources=readable, keys=keys, in_use=in_use)
+        self._configure(smaller)
+        return smaller
+
+    # ---------------------------------------------------------------- programs
+
+    def execute(self, program: Program, how: How, *, timeout_s: float | None = None) -> Trace:
+        """Run `program` and return its trace; the guest's trouble is the trace's ending.
+
+        Raises ProtocolError where the answer makes no sense although it came undamaged.
+        """
+        if self.probe is None:
+            raise ProtocolError("the agent was not configured before a program was sent")
+        flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
+        try:
+            data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
+        except GuestTrouble as trouble:
+            return self._broken_off(trouble)
+        decoder = TraceDecoder(
+            program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults
+        )
+        (trace,) = answers(data, [decoder.decode])
+        assert isinstance(trace, Trace)
+        return trace
+
+    def _broken_off(self, trouble: GuestTrouble) -> Trace:
+        endings = {GuestPanicked: Ending.PANICKED, GuestHung: Ending.HUNG, GuestDied: Ending.DIED}
+        ending = endings.get(type(trouble), Ending.DIED)
+        evidence = f"{trouble.reason}\n{trouble.console}".strip()
+        return Trace(outcomes=(None,) * (self.link.last_step or 0), ending=ending, evidence=evidence)
+
+
+def _decode_ping(reader: Reader) -> str:
+    expect(reader, PING)
+    return reader.data[reader.position :].decode("ascii", "replace")
+
+
+def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozenset[Level]:
+    names = set(view.field_names)
+    levels = {Level.OUTCOMES, Level.ALIVE}
+    if view.maps and view.pagemap:
+        levels.add(Level.MAPPINGS)
+    if view.pagemap:
+        levels.add(Level.FRAMES)
+    if names & {"map_raw", "mapcount"}:
+        levels.add(Level.MAPCOUNTS)
+    if "refcount" in names:
+        levels.add(Level.REFCOUNTS)
+    if view.keys and not answer.accounting:
+        levels |= {Level.ACCOUNTING, Level.PAGE_TABLES}
+    for level in Level:
+        if level not in levels:
+            reasons.setdefault(level, "the guest does not publish it")
+    return frozenset(levels)

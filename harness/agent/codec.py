@@ -1,0 +1,247 @@
+"""The binary dialect: programs and settings to bytes, bytes to traces.
+
+Numbers are LEB128, texts and byte strings are counted. The C side is `fixtures/agent`: requests are parsed in
+`coordinator.c` and `observe.c`, operands in `ops.c`; the tags below stand there as enums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import ProtocolError
+from harness.program.ops import Access, Backing, Kind, Op, Sharing
+from harness.program.program import Program
+from harness.program.text import OPERAND_KINDS
+from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot, Window
+
+PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
+DENSE, FAULTS, ACCOUNT, STREAM = 1, 2, 4, 8
+
+
+def number(value: int) -> bytes:
+    """Encode an unsigned number as LEB128."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def counted(data: bytes) -> bytes:
+    """Encode a byte string behind its length."""
+    return number(len(data)) + data
+
+
+class Reader:
+    """Reads what the agent wrote. Raises ProtocolError at the end of the bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether everything was read."""
+        return self.position >= len(self.data)
+
+    def byte(self) -> int:
+        """Read one byte."""
+        if self.exhausted:
+            raise ProtocolError("the agent's answer ends in the middle", evidence=self.data[-60:])
+        self.position += 1
+        return self.data[self.position - 1]
+
+    def number(self) -> int:
+        """Read one LEB128 number."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def bytes(self, length: int) -> bytes:
+        """Read `length` bytes."""
+        if length > len(self.data) - self.position:
+            raise ProtocolError("the agent's answer ends in the middle", evidence=self.data[-60:])
+        self.position += length
+        return self.data[self.position - length : self.position]
+
+    def part(self) -> Reader:
+        """Read a counted byte string, as a reader of its own."""
+        return Reader(self.bytes(self.number()))
+
+
+# ---------------------------------------------------------------------------------- programs
+
+_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Backing, Access)}
+
+
+def _choice(value: Any, _: Mapping[str, int]) -> bytes:
+    return bytes([_INDEX[type(value)][value]])
+
+
+def _one(value: Any, _: Mapping[str, int]) -> bytes:
+    return bytes([int(value)])
+
+
+def _address(value: Any, windows: Mapping[str, int]) -> bytes:
+    return bytes([windows[value.window]]) + number(value.index) + number(value.offset)
+
+
+def _range(value: Any, windows: Mapping[str, int]) -> bytes:
+    return bytes([windows[value.window]]) + number(value.first) + number(value.npages)
+
+
+_ENCODERS: dict[Any, Callable[[Any, Mapping[str, int]], bytes]] = {
+    Kind.CHILD: _one,
+    Kind.BYTE: _one,
+    Kind.STATUS: _one,
+    Kind.LENGTH: lambda value, _: number(value),
+    Address: _address,
+    PageRange: _range,
+    Prot: _one,
+    Sharing: _choice,
+    Backing: _choice,
+    Access: _choice,
+}
+"""How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""
+
+
+def _encode_op(op: Op, windows: Mapping[str, int]) -> bytes:
+    operands = b"".join(
+        _ENCODERS[kind](getattr(op, name), windows) for name, kind in OPERAND_KINDS[type(op)]
+    )
+    return bytes([op.code, op.process, len(operands)]) + operands
+
+
+def observed_windows(program: Program) -> tuple[Window, ...]:
+    """List the windows that are observed, in the order in which the agent numbers them."""
+    return tuple(WINDOW_BY_NAME[name] for name in program.windows)
+
+
+def encode_program(program: Program, *, flags: int) -> bytes:
+    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM."""
+    windows = observed_windows(program)
+    index = {window.name: i for i, window in enumerate(windows)}
+    table = b"".join(number(window.vpn) + number(window.npages) for window in windows)
+    steps = b"".join(_encode_op(op, index) for op in program.steps)
+    head = bytes([PROGRAM]) + number(flags) + number(len(windows))
+    return head + table + number(len(program.steps)) + steps
+
+
+# ---------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One number in a frame's record: `width` bytes at byte `offset`, little-endian, masked."""
+
+    name: str
+    offset: int
+    width: int
+    mask: int = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of the guest with one record per frame: `length` bytes at `base` + PFN × `stride`."""
+
+    path: str
+    base: int
+    stride: int
+    length: int
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the agent shall look at. `in_use` is the index of the source whose first field counts holders."""
+
+    pagemap: bool = False
+    maps: bool = False
+    drain: bool = False
+    sources: tuple[Source, ...] = ()
+    in_use: int = 99
+    accounting: str = ""
+    refresh: str = ""
+    keys: tuple[str, ...] = ()
+
+    @property
+    def field_names(self) -> list[str]:
+        """Name the fields of a frame, in the order in which they travel."""
+        return [each.name for source in self.sources for each in source.fields]
+
+
+def encode_view(view: View) -> bytes:
+    """Encode the command that configures what the agent looks at."""
+    out = bytes([CONFIGURE, view.pagemap, view.maps, view.drain]) + number(len(view.sources))
+    for source in view.sources:
+        out += counted(source.path.encode()) + number(source.base) + number(source.stride)
+        out += number(source.length) + number(len(source.fields))
+        out += b"".join(number(f.offset) + number(f.width) + number(f.mask) for f in source.fields)
+    out += number(view.in_use) + counted(view.accounting.encode()) + counted(view.refresh.encode())
+    return out + number(len(view.keys)) + b"".join(counted(key.encode()) for key in view.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewAnswer:
+    """Which files of a view could be opened (errno, 0 is good), and the zero page's frame (0: none)."""
+
+    sources: tuple[int, ...]
+    accounting: int
+    zero_frame: int
+
+
+def decode_view(reader: Reader, view: View) -> ViewAnswer:
+    """Decode the answer to `encode_view(view)`."""
+    expect(reader, CONFIGURE)
+    return ViewAnswer(
+        tuple(reader.number() for _ in view.sources), reader.number(), reader.number()
+    )
+
+
+def encode_read(path: str, *, offset: int = 0, length: int = 4096) -> bytes:
+    """Encode the command that reads a file of the guest."""
+    return bytes([READ_FILE]) + counted(path.encode()) + number(offset) + number(length)
+
+
+def decode_read(reader: Reader) -> tuple[int, bytes]:
+    """Decode the answer to `encode_read`: (errno, bytes)."""
+    expect(reader, READ_FILE)
+    errno = reader.number()
+    chunks = []
+    while size := reader.number():
+        chunks.append(reader.bytes(size))
+    return errno, b"".join(chunks)
+
+
+def encode_write(path: str, data: bytes) -> bytes:
+    """Encode the command that writes to a file of the guest."""
+    return bytes([WRITE_FILE]) + counted(path.encode()) + counted(data)
+
+
+def decode_write(reader: Reader) -> int:
+    """Decode the answer to `encode_write`: errno, 0 is good."""
+    expect(reader, WRITE_FILE)
+    return reader.number()
+
+
+def expect(reader: Reader, command: int) -> None:
+    """Check that the answer is to `command`. Raises ProtocolError otherwise."""
+    got = reader.byte()
+    if got != command:
+        raise ProtocolError(f"the agent answered command {got}, not {command}", evidence=reader.data)
+
+
+def answers(data: bytes, decoders: list[Callable[[Reader], Any]]) -> Iterator[Any]:
+    """Decode the answers of a message with several commands, one decoder each."""
+    if not data:
+        raise ProtocolError("the agent's answer was too long for its buffer: make the program shorter")
+    reader = Reader(data)
+    for decode in decoders:
+        yield decode(reader)

@@ -1,0 +1,81 @@
+"""How to see frames on Linux: which files, and where in them the counts lie.
+
+Everything is probed and nothing derived from a version. The true `_refcount` needs `struct page`: `/proc/kcore` is
+an ELF core whose note VMCOREINFO names the offsets, and whose program headers map the array of struct page
+(vmemmap) into the file. Without it, /proc/kpagecount still gives mapcounts and /proc/kpageflags the flags.
+
+Sources: Documentation/admin-guide/kdump/vmcoreinfo.rst, Documentation/admin-guide/mm/pagemap.rst,
+include/linux/mm_types.h.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from harness.agent.codec import Field, Source
+
+KCORE = "/proc/kcore"
+HEAD_LENGTH = 16 * 1024
+"""Enough of /proc/kcore for its headers and notes, in bytes."""
+
+VMEMMAP_X86_64 = 0xFFFF_EA00_0000_0000
+"""Where the array of struct page lies without KASLR. Source: Documentation/arch/x86/x86_64/mm.rst."""
+
+KPAGECOUNT = Source("/proc/kpagecount", 0, 8, 8, (Field("mapcount", 0, 8),))
+KPAGEFLAGS = Source("/proc/kpageflags", 0, 8, 8, (Field("kflags", 0, 8, (1 << 32) - 1),))
+
+
+def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
+    """Find struct page in the first HEAD_LENGTH bytes of /proc/kcore.
+
+    Returns the source, and an empty text; or None, and the reason why there is none.
+    """
+    try:
+        core = ELFFile(io.BytesIO(kcore_head))
+        info = _vmcoreinfo(core)
+        size = int(info["SIZE(page)"])
+        vmemmap = int(info.get("SYMBOL(vmemmap)", f"{VMEMMAP_X86_64:x}"), 16)
+        base = _file_offset(core, vmemmap)
+        fields = _fields(info)
+    except (ELFError, KeyError, ValueError, TypeError) as error:
+        return None, f"/proc/kcore does not describe struct page ({type(error).__name__}: {error})"
+    if base is None:
+        return None, f"/proc/kcore does not hold the array of struct page at 0x{vmemmap:x}"
+    return Source(KCORE, base, size, min(size, 64), fields), ""
+
+
+def _vmcoreinfo(core: ELFFile) -> dict[str, str]:
+    for segment in core.iter_segments("PT_NOTE"):
+        for note in segment.iter_notes():
+            if note["n_name"] == "VMCOREINFO":
+                text = note["n_descdata"]
+                lines = text.decode("ascii", "replace").splitlines()
+                return dict(line.split("=", 1) for line in lines if "=" in line)
+    raise KeyError("VMCOREINFO")
+
+
+def _file_offset(core: ELFFile, address: int) -> int | None:
+    for segment in core.iter_segments("PT_LOAD"):
+        start = segment["p_vaddr"]
+        if start <= address < start + segment["p_memsz"]:
+            return int(segment["p_offset"] + address - start)
+    return None
+
+
+def _fields(info: dict[str, str]) -> tuple[Field, ...]:
+    refcount = Field("refcount", int(info["OFFSET(page._refcount)"]), 4)
+    mapcount = Field("map_raw", int(info["OFFSET(page._mapcount)"]), 4)
+    lru = Field("lru", int(info["OFFSET(page.flags)"]), 8, 1 << int(info["NUMBER(PG_lru)"]))
+    # struct page's `mapping` has bit 0 set for anonymous pages (PAGE_MAPPING_ANON); it follows the list head lru
+    anon = Field("anon", int(info["OFFSET(page.lru)"]) + 16, 1, 1)
+    return (refcount, mapcount, lru, anon)
+
+
+def free_frames(vmstat: bytes) -> int | None:
+    """Read nr_free_pages from the text of /proc/vmstat, in frames."""
+    match = re.search(rb"^nr_free_pages (\d+)$", vmstat, re.MULTILINE)
+    return int(match[1]) if match else None

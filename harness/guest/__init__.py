@@ -1,0 +1,1 @@
+"""Machines, and the bytes that go in and out of them; nothing here knows what a program is."""

@@ -1,0 +1,248 @@
+"""Requests to the agent and its answers, as bytes, over a console that loses and mixes lines.
+
+A damaged line is asked for again and never guessed at. Where a line was lost without a trace (the kernel
+printed into its marker), only silence tells: the channel asks after silence too, and once when half of
+the time of a request is over, so that a lost line is not taken for a hang of the kernel. An agent that is
+still busy finds such a question later and sends an answer twice; what is left over is known by its
+sequence number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.errors import GuestDied, ProtocolError
+from harness.guest.console import Console
+from harness.guest.frames import (
+    HELLO,
+    LINE_PAYLOAD,
+    MAX_MESSAGE,
+    MAX_SEQUENCE,
+    NEVER_SEEN,
+    UNREADABLE,
+    Control,
+    Damaged,
+    Frame,
+    decode_line,
+    decode_payload,
+    encode_message,
+    junk_of,
+)
+
+MAX_RETRIES = 5  # of one request, and of one answer
+FIRST_PATIENCE_S = 0.5  # silence after evidence of damage; doubles with each question
+_MAX_LINES = MAX_MESSAGE * 4 // 3 // LINE_PAYLOAD + 2
+_STRAY_S = 0.05
+
+
+@dataclass
+class _Exchange:
+    """What is known of one message that is on its way from the guest."""
+
+    sequence: int
+    deadline: float
+    half_time: float
+    pieces: dict[int, bytes] = field(default_factory=dict)
+    total: int | None = None
+    asked: int = 0
+    waiting_for_resend: bool = False
+    suspicious: bool = False  # something of it was damaged
+    progressed: float = 0.0  # when something of it came last
+
+    @property
+    def complete(self) -> bool:
+        return self.total is not None and len(self.pieces) == self.total
+
+
+class Channel:
+    """One agent behind one console; `last_step` is the step that it reported last in this request."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._sequence = 0
+        self._hellos_due = 1
+        self._lines: list[bytes] = []  # of the request in flight
+        self._next_line = 0
+        self._restarts = 0
+        self.last_step: int | None = None
+
+    def hello(self, deadline: float) -> bytes:
+        """Wait for the agent's first words; `deadline` is a time of the console's clock."""
+        self._lines = []
+        return self._receive(self._expect(HELLO, deadline))
+
+    def request(self, payload: bytes, *, timeout_s: float) -> bytes:
+        """Send `payload`, and return the answer to it.
+
+        Raises GuestHung, GuestDied or GuestPanicked for the guest's trouble, with the console's tail;
+        ProtocolError where a message is too long or stays damaged.
+        """
+        if len(payload) > MAX_MESSAGE:
+            raise ProtocolError(
+                f"a request of {len(payload)} bytes is longer than the protocol's {MAX_MESSAGE}"
+            )
+        self.last_step = None
+        self._hellos_due = 0
+        self._sequence = self._sequence % MAX_SEQUENCE + 1
+        self._lines = encode_message(">", self._sequence, payload)
+        self._restarts = 0
+        exchange = self._expect(self._sequence, self._console.clock() + timeout_s)
+        self._send_line(0, exchange)
+        answer = self._receive(exchange)
+        self._look_for_strays()
+        return answer
+
+    def _expect(self, sequence: int, deadline: float) -> _Exchange:
+        now = self._console.clock()
+        return _Exchange(sequence, deadline, half_time=(now + deadline) / 2, progressed=now)
+
+    def _receive(self, exchange: _Exchange) -> bytes:
+        while not exchange.complete:
+            if self._console.clock() >= exchange.deadline:
+                raise self._hung(exchange)
+            line = self._console.read_line(deadline=self._next_poll(exchange))
+            if line is None:
+                self._on_silence(exchange)
+            else:
+                self._take(line, exchange)
+        message = decode_payload([exchange.pieces[index] for index in sorted(exchange.pieces)])
+        if message is None:
+            raise ProtocolError("an answer is no base64 text", evidence=exchange.pieces[0])
+        return message
+
+    def _next_poll(self, exchange: _Exchange) -> float:
+        """When silence is worth a question."""
+        times = [exchange.deadline]
+        if exchange.half_time > self._console.clock():
+            times.append(exchange.half_time)
+        if exchange.suspicious or exchange.pieces or self._next_line < len(self._lines):
+            tries = exchange.asked + self._restarts
+            times.append(exchange.progressed + FIRST_PATIENCE_S * 2**tries)
+        return min(times)
+
+    def _on_silence(self, exchange: _Exchange) -> None:
+        now = self._console.clock()
+        if now >= exchange.deadline:
+            return
+        exchange.progressed = now
+        if self._next_line < len(self._lines):
+            self._restart(exchange)
+        else:
+            self._ask_again(exchange)
+
+    def _take(self, line: bytes, exchange: _Exchange) -> None:
+        """Sort one line: part of the answer, a word about a line, or log."""
+        decoded = decode_line(line)
+        if decoded is None:
+            self._console.log(line)
+            return
+        if isinstance(decoded, Damaged):
+            self._on_damage(line, exchange)
+            return
+        junk = junk_of(line)
+        if junk:
+            self._console.log(junk)
+        if isinstance(decoded, Frame):
+            self._on_frame(decoded, line, exchange)
+        else:
+            self._on_control(decoded, exchange)
+
+    def _on_damage(self, line: bytes, exchange: _Exchange) -> None:
+        exchange.suspicious = True
+        exchange.progressed = self._console.clock()
+        self._console.log(line)  # it may hold the words of a panic
+        if not exchange.waiting_for_resend:
+            self._ask_again(exchange)
+
+    def _on_frame(self, frame: Frame, line: bytes, exchange: _Exchange) -> None:
+        if frame.sequence == HELLO != exchange.sequence:
+            self._on_late_hello(frame)
+            return
+        if frame.sequence != exchange.sequence:
+            return  # left over from a question that crossed with its answer
+        self._check_place(frame, line, exchange)
+        self._next_line = len(self._lines)  # who answers has the whole request
+        exchange.progressed = self._console.clock()
+        exchange.total = frame.total
+        exchange.pieces[frame.index] = frame.payload
+        if frame.index == 0:
+            exchange.waiting_for_resend = False
+        if frame.index == frame.total - 1 and not exchange.complete and not exchange.waiting_for_resend:
+            self._ask_again(exchange)
+
+    def _check_place(self, frame: Frame, line: bytes, exchange: _Exchange) -> None:
+        if not frame.index < frame.total or frame.total not in (exchange.total or frame.total, frame.total):
+            raise ProtocolError("a line of an answer has an impossible number", evidence=line)
+        if exchange.total not in (None, frame.total):
+            raise ProtocolError("two lines of one answer disagree about its length", evidence=line)
+        if frame.total > _MAX_LINES:
+            raise ProtocolError(f"an answer is longer than the protocol's {MAX_MESSAGE} bytes", evidence=line)
+
+    def _on_late_hello(self, frame: Frame) -> None:
+        """Tell a second start of the agent from a hello that was asked for twice."""
+        if self._hellos_due > 0:
+            self._hellos_due -= frame.index == frame.total - 1
+            return
+        raise GuestDied("the guest rebooted or restarted while it had a request", console=self._console.tail())
+
+    def _on_control(self, control: Control, exchange: _Exchange) -> None:
+        if control.kind == b"~":
+            if control.sequence == exchange.sequence:
+                self.last_step = control.number
+            return
+        if control.kind == b"+":
+            if (control.sequence, control.number) == (exchange.sequence, self._next_line - 1):
+                self._send_line(self._next_line, exchange)
+            return
+        if control.sequence in (exchange.sequence, UNREADABLE) or control.number == NEVER_SEEN:
+            self._restart(exchange)
+
+    def _send_line(self, index: int, exchange: _Exchange) -> None:
+        if index >= len(self._lines):
+            return
+        self._next_line = index + 1
+        exchange.progressed = self._console.clock()
+        self._console.send(self._lines[index], deadline=exchange.deadline)
+
+    def _restart(self, exchange: _Exchange) -> None:
+        """Send the request again from its first line."""
+        if not self._lines:
+            return
+        self._restarts += 1
+        if self._restarts > MAX_RETRIES:
+            raise ProtocolError(f"a request reached the guest damaged {self._restarts} times")
+        self._send_line(0, exchange)
+
+    def _ask_again(self, exchange: _Exchange) -> None:
+        exchange.asked += 1
+        if exchange.asked > MAX_RETRIES:
+            raise ProtocolError(f"an answer came damaged {exchange.asked} times")
+        exchange.waiting_for_resend = True
+        if exchange.sequence == HELLO:
+            self._hellos_due += 1
+        self._console.send(b"@?%04x\n" % exchange.sequence, deadline=exchange.deadline)
+
+    def _look_for_strays(self) -> None:
+        """Read what has come already: a warning that followed the answer belongs to this request."""
+        now = self._console.clock()
+        exchange = self._expect(self._sequence, now)
+        while self._console.clock() < now + _STRAY_S:
+            line = self._console.read_line(deadline=now)
+            if line is None:
+                break
+            self._take_stray(line, exchange)
+
+    def _take_stray(self, line: bytes, exchange: _Exchange) -> None:
+        decoded = decode_line(line)
+        if isinstance(decoded, Frame) and decoded.sequence == HELLO:
+            self._on_late_hello(decoded)
+        elif decoded is None:
+            self._console.log(line)
+
+    def _hung(self, exchange: _Exchange) -> Exception:
+        if exchange.sequence == HELLO:
+            return self._console.hung("the agent in the guest never said hello")
+        if self._next_line < len(self._lines):
+            return self._console.hung(f"the guest took {self._next_line - 1} of {len(self._lines)} lines")
+        step = f" (its last word was that step {self.last_step} begins)" if self.last_step is not None else ""
+        return self._console.hung(f"the guest gave no answer in time{step}")

@@ -1,0 +1,188 @@
+"""One QEMU process: its command line, its serial console, its monitor, and its end.
+
+The console and the monitor are socket pairs whose far ends QEMU inherits: no path, no race between the
+first boot message and our connecting, and nothing to clean up. The machine has no network, no disk and no
+folder of the host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from harness.errors import RigError, ToolMissing
+from harness.guest.child import start_child
+from harness.guest.monitor import Monitor, MonitorError
+
+TRANSLATION_CACHE_MB = 64  # QEMU's own default is a fraction of the host's memory, up to 1 GiB
+_STDERR_TAIL = 2000
+_MIGRATION_POLL_S = 0.01
+
+_EMULATORS = {"x86_64": ("qemu-system-x86_64", "qemu-system-x86")}
+
+
+class LaunchFailure(RigError):
+    """QEMU did not start, or gave up; the error keeps its command line, exit code and last words."""
+
+    def __init__(self, message: str, *, command: list[str], exit_code: int | None, stderr: str) -> None:
+        self.command = command
+        self.exit_code = exit_code
+        self.stderr = stderr
+        words = f": {stderr.splitlines()[-1]}" if stderr else ""
+        super().__init__(f"{message} (exit status {exit_code}){words}; its command line was: {' '.join(command)}")
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The QEMU that is installed here."""
+
+    path: Path
+    version: str
+
+
+def find_emulator(arch: str) -> Emulator:
+    """Return the QEMU for `arch`; ToolMissing says how to install it."""
+    program, package = _EMULATORS[arch]
+    found = shutil.which(program)
+    if found is None:
+        raise ToolMissing(
+            f"{program} is not installed; get it with: apt-get install --no-install-recommends {package}"
+        )
+    return Emulator(Path(found), _version_of(found, Path(found).stat().st_mtime_ns))
+
+
+@lru_cache
+def _version_of(program: str, _changed: int) -> str:
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolMissing(f"{program} is installed but does not run: {error}") from error
+    return said.stdout.splitlines()[0].strip() if said.stdout else "unknown version"
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """All that decides what a machine is; two machines of one spec can use one snapshot."""
+
+    emulator: Emulator
+    kernel: Path
+    initramfs: Path
+    append: str
+    memory_mb: int
+    cpus: int
+    machine: str
+    cpu: str
+    accelerator: str  # "tcg" or "kvm"
+    icount: str | None = None
+
+    def arguments(self) -> list[str]:
+        """Return QEMU's command line, without the ends of the console and the monitor."""
+        smp = "single" if self.cpus == 1 or self.icount else "multi"
+        accel = f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
+        command = [str(self.emulator.path), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command += ["-nic", "none", "-machine", self.machine, "-accel", accel, "-cpu", self.cpu]
+        command += ["-smp", str(self.cpus), "-m", f"{self.memory_mb}M"]
+        command += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.append]
+        if self.icount:
+            command += ["-icount", self.icount]
+        return command
+
+
+class Machine:
+    """A running QEMU; `console` is the near end of its serial port."""
+
+    def __init__(self, spec: MachineSpec, *, incoming: Path | None = None) -> None:
+        """Start QEMU, from a snapshot where `incoming` names one; LaunchFailure where that is refused."""
+        self.spec = spec
+        self._stderr = os.memfd_create("qemu-stderr")
+        self.console, console_end = socket.socketpair()
+        self._monitor_socket, monitor_end = socket.socketpair()
+        self._monitor: Monitor | None = None
+        snapshot = open(incoming, "rb") if incoming else None  # noqa: SIM115 - closed below, inherited
+        try:
+            fds = [console_end.fileno(), monitor_end.fileno()]
+            self.command = spec.arguments() + _attach(*fds)
+            if snapshot:
+                fds.append(snapshot.fileno())
+                self.command += ["-incoming", f"fd:{snapshot.fileno()}"]
+            self._process = start_child(self.command, pass_fds=fds, stderr=self._stderr, cwd=Path("/"))
+        except OSError as error:
+            self._release()
+            raise LaunchFailure(
+                "QEMU could not be started", command=self.command, exit_code=None, stderr=str(error)
+            ) from error
+        finally:
+            console_end.close()
+            monitor_end.close()
+            if snapshot:
+                snapshot.close()
+
+    @property
+    def pid(self) -> int:
+        """The process number of QEMU."""
+        return self._process.pid
+
+    def stderr(self) -> str:
+        """Return the end of what QEMU itself said."""
+        size = os.fstat(self._stderr).st_size
+        text = os.pread(self._stderr, _STDERR_TAIL, max(0, size - _STDERR_TAIL))
+        return text.decode("utf-8", "replace").strip()
+
+    def wait_exit(self, timeout_s: float) -> int | None:
+        """Return QEMU's exit status, None where it still runs after `timeout_s`."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def launch_failure(self, message: str) -> LaunchFailure:
+        """Return the error for a QEMU that went away by itself, with its evidence."""
+        return LaunchFailure(
+            message, command=self.command, exit_code=self._process.poll(), stderr=self.stderr()
+        )
+
+    def monitor(self) -> Monitor:
+        """Return the connected monitor; MonitorError where QEMU does not answer."""
+        if self._monitor is None:
+            self._monitor = Monitor(self._monitor_socket)
+            self._monitor.connect()
+        return self._monitor
+
+    def resident_bytes(self) -> int:
+        """Return how much host memory QEMU holds; 0 where it is gone."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+            found = re.search(r"^VmRSS:\s*(\d+) kB", status, re.MULTILINE)
+            return int(found[1]) * 1024 if found else 0
+        return 0
+
+    def close(self) -> None:
+        """Kill QEMU and release everything; safe to call twice."""
+        if self._stderr < 0:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._release()
+
+    def _release(self) -> None:
+        with suppress(MonitorError):
+            if self._monitor is not None:
+                self._monitor.close()
+        self._monitor_socket.close()
+        self.console.close()
+        os.close(self._stderr)
+        self._stderr = -1
+
+
+def _attach(console_fd: int, monitor_fd: int) -> list[str]:
+    return [
+        *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
+    ]

@@ -1,0 +1,23 @@
+"""The executable specification: what a kernel may do with memory, and what a program may see of it.
+
+Read the modules in this order; each is short, and each uses only those before it::
+
+    semantics      what kernels may choose, as data
+    frame          a physical page, and the pool that hands them out
+    page_table     four levels of table pages, which are frames too
+    vma            what a range of pages is allowed to be
+    page_cache     the file pages that all processes share
+    address_space  one process's VMAs and page tables
+    process        a name, a parent, an address space, and an end
+    history        what happened, for the wording of reports
+    machine        all of it together
+    references     who holds a frame: found by looking, never by counting along
+    fault          demand faults, and the copy-on-write break
+    lifecycle      how an address space begins and ends
+    syscalls/      one operation a module: CHECKS, EFFECT, OUTCOME
+    step           op -> Allowed
+    invariants     what is true after every step
+    adopt          what a guest may show, and how the model follows its choices
+
+It knows no guest, does no I/O, and draws no random number.
+"""

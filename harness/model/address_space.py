@@ -1,0 +1,56 @@
+"""A process's address space: its VMAs, and its page table.
+
+(Linux: `struct mm_struct`. Linux's own `struct address_space` is something else: see `page_cache`.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.model.frame import Frame, FramePool
+from harness.model.page_table import PageTable
+from harness.model.vma import Vma, VmaList
+
+
+@dataclass(slots=True, eq=False)
+class AddressSpace:
+    """VMAs say what may be; the page table says what is there now."""
+
+    page_table: PageTable
+    vmas: VmaList = field(default_factory=VmaList)
+
+    @classmethod
+    def empty(cls, pool: FramePool) -> AddressSpace:
+        """Make one without any VMA; its root table is taken from `pool`."""
+        return cls(PageTable(pool))
+
+    def add(self, vma: Vma) -> None:
+        """Map a VMA where there is none; none of its pages is present yet."""
+        self.vmas.insert(vma)
+
+    def remove(self, start: int, end: int) -> set[Frame]:
+        """Unmap the pages [start, end), which may have holes.
+
+        VMAs are split at the ends, entries go, and so do tables with no VMA left in their span. Gives the
+        frames that lost an entry; whether one is free now is not for an address space to know.
+
+        Source: do_mas_align_munmap (do_munmap before 6.1), unmap_region, zap_pte_range, free_pgtables.
+        """
+        dropped: set[Frame] = set()
+        for part in self.vmas.carve(start, end):
+            for vpn in range(part.start, part.end):
+                pte = self.page_table.unmap(vpn)
+                if pte is not None:
+                    dropped.add(pte.frame)
+        self.page_table.free_tables(start, end, self.vmas.any_in)
+        return dropped
+
+    def tear_down(self) -> set[Frame]:
+        """Drop every entry and free every table; gives the frames that lost an entry.
+
+        Source: exit_mmap (unmap_vmas, free_pgtables), and pgd_free for the root.
+        """
+        dropped = {pte.frame for pte in self.page_table.ptes()}
+        self.page_table.free_all()
+        self.vmas = VmaList()
+        return dropped

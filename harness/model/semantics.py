@@ -1,0 +1,118 @@
+"""What a kernel may choose, as data; everything else in the model is the same for all kernels.
+
+A guest names its preset in its definition. A field says which of the allowed behaviours the kernel
+shows: always this, never this, or *either*, in which case the model keeps the question open until an
+observation answers it (`adopt`).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+
+class Choice(enum.Enum):
+    """Whether a kernel does something that it may do."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+    EITHER = "either"
+
+
+class SoleOwner(enum.Enum):
+    """What a write fault does to a frame that nobody else holds."""
+
+    REUSE = "the frame is kept and made writable"
+    COPY = "the frame is copied all the same"
+    EITHER = "either; only an observation tells"
+
+
+@dataclass(frozen=True, slots=True)
+class Semantics:
+    """The choices of one family of kernels."""
+
+    name: str
+
+    zero_page_on_read: Choice = Choice.ALWAYS
+    """A load of an untouched anonymous page maps the one zero page, and not a zeroed frame of its own.
+
+    Source: do_anonymous_page, its branch before anon_vma_prepare (Linux, all versions on x86-64).
+    """
+
+    sole_owner_write: SoleOwner = SoleOwner.REUSE
+    """Source: do_wp_page. Linux 5.19 and later: PageAnonExclusive, else a refcount of one after
+    lru_add_drain. Linux 5.10: page_count(page) != 1 copies, and a per-CPU LRU batch may hold one more.
+    """
+
+    fork_copies_clean_ptes: Choice = Choice.EITHER
+    """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
+
+    Source: vma_needs_copy (before 5.19 the head of copy_page_range): a VMA without anon_vma is skipped,
+    and whether a VMA has one depends on its other pages, and on VMAs that it was split or merged from.
+    """
+
+    protect_grants_write: Choice = Choice.EITHER
+    """When mprotect gives the write permission back, the entry of a sole holder is writable at once; where
+    it is not, the next store takes a fault.
+
+    Source: can_change_pte_writable, in Linux 6.0 and later, for PageAnonExclusive pages only; before that
+    change_pte_range left private entries read-only. `EITHER` for 6.1 because a frame that was shared
+    once is not exclusive until it is written, and because a stale TLB entry may cost a spurious fault.
+    """
+
+    protect_changes_before_hole: bool = True
+    """mprotect of a range with a hole changes what lies before the hole, and then fails.
+
+    Source: do_mprotect_pkey, whose loop goes from VMA to VMA and stops where `vma->vm_start != nstart`;
+    mprotect(2) leaves it open.
+    """
+
+    write_implies_read: bool = True
+    """PROT_WRITE alone makes a page readable too.
+
+    Source: access_error in arch/x86/mm/fault.c; protection_map has no write-only entry.
+    """
+
+    exec_implies_read: bool = True
+    """PROT_EXEC alone makes a page readable too. Source: as above, on CPUs without protection keys."""
+
+    prefault_budget: int = 0
+    """How many pages that a process never touched the kernel may map for it, in pages."""
+
+    file_pages_may_appear: bool = False
+    """Untouched file pages may be mapped, read-only, by the fault of a neighbour.
+
+    Source: do_fault_around. The Linux guests run with fault_around_bytes = 4096, which turns it off.
+    """
+
+
+LINUX_6_1 = Semantics("linux-6.1")
+
+PRESETS = {
+    semantics.name: semantics
+    for semantics in (
+        LINUX_6_1,
+        replace(
+            LINUX_6_1,
+            name="linux-5.10",
+            sole_owner_write=SoleOwner.EITHER,
+            protect_grants_write=Choice.NEVER,
+        ),
+        # The in-process guest: Linux with every question answered.
+        replace(
+            LINUX_6_1,
+            name="model",
+            fork_copies_clean_ptes=Choice.ALWAYS,
+            protect_grants_write=Choice.NEVER,
+        ),
+        # The simplest kernel that is right: no zero page, and fork copies all that is there.
+        replace(
+            LINUX_6_1,
+            name="textbook",
+            zero_page_on_read=Choice.NEVER,
+            fork_copies_clean_ptes=Choice.ALWAYS,
+            protect_grants_write=Choice.NEVER,
+        ),
+    )
+}
+"""The named presets, which guest definitions refer to."""

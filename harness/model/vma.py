@@ -1,0 +1,120 @@
+"""VMAs: what each range of pages of a process is, and what may be done with it.
+
+A list of VMAs is sorted, its VMAs are disjoint and non-empty. Whether two equal neighbours are one VMA
+or two is the kernel's choice (Linux merges most of them, vma_merge), so nothing here merges, and what is
+compared is the `normalised` list, in which all that could be one is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from harness.program.units import Prot
+
+
+@dataclass(frozen=True, slots=True)
+class Vma:
+    """Pages [start, end), private, with one protection.
+
+    `file` is the image window (`text`, `data`) whose file pages they map, from page `pgoff` of that window
+    on; None is anonymous memory, whose `pgoff` is 0. (The window's own offset in the executable is the
+    linker's business: `pgoff` is comparable to a guest's only within one window, up to a constant.)
+    """
+
+    start: int
+    end: int
+    prot: Prot
+    file: str | None = None
+    pgoff: int = 0
+
+    @property
+    def npages(self) -> int:
+        """The number of pages."""
+        return self.end - self.start
+
+    def part(self, start: int, end: int) -> Vma:
+        """Give the part of it that lies in pages [start, end), with the file offset that belongs to it."""
+        first, last = max(start, self.start), min(end, self.end)
+        pgoff = self.pgoff + first - self.start if self.file is not None else 0
+        return Vma(first, last, self.prot, self.file, pgoff)
+
+    def file_page(self, vpn: int) -> int:
+        """Give the index, in its file window, of the page that `vpn` maps."""
+        return self.pgoff + vpn - self.start
+
+    def continues(self, other: Vma) -> bool:
+        """Tell whether it could be one VMA with `other`, right before it."""
+        return (
+            other.end == self.start
+            and other.prot == self.prot
+            and other.file == self.file
+            and (self.file is None or self.pgoff == other.pgoff + other.npages)
+        )
+
+
+@dataclass(slots=True)
+class VmaList:
+    """The VMAs of one process, in the order of addresses."""
+
+    items: list[Vma] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def find(self, vpn: int) -> Vma | None:
+        """Give the VMA in which page `vpn` lies."""
+        for vma in self.items:
+            if vpn < vma.end:
+                return vma if vma.start <= vpn else None
+        return None
+
+    def any_in(self, start: int, end: int) -> bool:
+        """Tell whether a VMA has a page in [start, end)."""
+        return any(vma.start < end and start < vma.end for vma in self.items)
+
+    def parts(self, start: int, end: int) -> list[Vma]:
+        """List the parts of VMAs that lie in pages [start, end)."""
+        return [vma.part(start, end) for vma in self.items if vma.start < end and start < vma.end]
+
+    def carve(self, start: int, end: int) -> list[Vma]:
+        """Take the pages [start, end) out, splitting the VMAs at its ends; give what was taken."""
+        taken = self.parts(start, end)
+        kept: list[Vma] = []
+        for vma in self.items:
+            if vma.end <= start or end <= vma.start:
+                kept.append(vma)
+                continue
+            if vma.start < start:
+                kept.append(vma.part(vma.start, start))
+            if end < vma.end:
+                kept.append(vma.part(end, vma.end))
+        self.items = kept
+        return taken
+
+    def insert(self, vma: Vma) -> None:
+        """Put a VMA into a place where there is none."""
+        self.items.append(vma)
+        self.items.sort(key=_start)
+
+    def copy(self) -> VmaList:
+        """Give a list of the same VMAs (a VMA never changes, so they may be shared)."""
+        return VmaList(list(self.items))
+
+
+def _start(vma: Vma) -> int:
+    return vma.start
+
+
+def normalised(vmas: Iterable[Vma]) -> list[Vma]:
+    """Merge all neighbours in the sorted `vmas` that could be one VMA."""
+    merged: list[Vma] = []
+    for vma in vmas:
+        if merged and vma.continues(merged[-1]):
+            merged[-1] = replace(merged[-1], end=vma.end)
+        else:
+            merged.append(vma)
+    return merged

@@ -1,0 +1,232 @@
+"""The catalogue of planted faults: kernel bugs that the contracts must catch.
+
+Each fault changes one decision in one place of the toy kernel. The place is marked with a comment
+`# planted: …` beside the name, so that `grep -n 'has("cow-shares")' -r harness/model_guest` finds it.
+
+The sentences are those of the fault table of the contracts. Not here, because no operation of a program
+reaches them yet: remapping (`remap-resets-count`), stores by the kernel (`kernel-write-ignores-cow`,
+`kernel-write-overruns`), shared memory (`shared-becomes-private`, `shared-untouched-not-shared`), madvise
+(`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.errors import DefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One planted fault: what is wrong, and which contracts it breaks (the most telling one first)."""
+
+    name: str
+    sentence: str
+    contracts: tuple[str, ...]
+
+
+_ALL = (
+    Fault(
+        "no-vm-drop",
+        "exit and exec never tear the old address space down",
+        (
+            "exit.drops-all",
+            "exec.drops-all",
+            "count.equals-references",
+            "cow.sole-owner-reuses",
+            "conserve.frames",
+        ),
+    ),
+    Fault(
+        "free-cached-pages",
+        "full teardown frees frames that the page cache still holds, uncounted",
+        ("cache.outlives-mappers", "exec.image-intact", "alloc.never-twice"),
+    ),
+    Fault(
+        "dec-only-teardown",
+        "counts drop at teardown, but frames that reach zero are never freed",
+        ("conserve.frames", "exit.drops-all"),
+    ),
+    Fault(
+        "exec-teardown-frees-live-tables",
+        "exec frees the root of the address space that it has just put in use, not the old one",
+        ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),
+    ),
+    Fault(
+        "double-free-root",
+        "the root field is not cleared, and a second teardown frees it again",
+        ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),
+    ),
+    Fault(
+        "ghost-fork",
+        "fork shares the parent's address space",
+        ("fork.child-store-private", "fork.parent-store-private", "count.mapcount"),
+    ),
+    Fault(
+        "eager-prefault",
+        "64 pages of a new mapping are brought in at once",
+        ("prefault.budget",),
+    ),
+    Fault(
+        "leak-page-tables",
+        "teardown leaves intermediate tables behind",
+        ("conserve.frames", "exit.drops-all", "exec.drops-all"),
+    ),
+    Fault(
+        "fork-keeps-writable",
+        "fork forgets to clear the writable bit in the parent",
+        ("fork.parent-store-private", "cow.no-writable-shared"),
+    ),
+    Fault(
+        "fork-keeps-writable-child",
+        "fork forgets to clear the writable bit in the child",
+        ("fork.child-store-private", "cow.no-writable-shared"),
+    ),
+    Fault(
+        "fork-keeps-tlb",
+        "no flush in the parent after fork has taken its right to write",
+        ("tlb.no-stale", "fork.parent-store-private"),
+    ),
+    Fault(
+        "fork-forgets-ref",
+        "fork does not count the child's page-table entry",
+        ("count.equals-references", "count.mapcount", "fork.child-store-private", "alloc.never-twice"),
+    ),
+    Fault(
+        "fork-skips-prot-none",
+        "fork copies an inaccessible page-table entry without counting it",
+        ("count.equals-references", "count.mapcount", "mprotect.never-breaks-isolation"),
+    ),
+    Fault(
+        "failed-fork-leaks",
+        "a fork that runs out of memory keeps what it took",
+        ("fork.failed-is-no-op", "conserve.frames", "count.equals-references"),
+    ),
+    Fault(
+        "cow-shares",
+        "break CoW restores the writable bit though the frame is shared",
+        ("fork.child-store-private", "fork.parent-store-private", "cow.no-writable-shared"),
+    ),
+    Fault(
+        "cow-copies-half",
+        "break CoW copies the first half of the page",
+        ("cow.break-copies-all",),
+    ),
+    Fault(
+        "cow-copies-part",
+        "break CoW copies all but the last 64 bytes of the page",
+        ("cow.break-copies-all",),
+    ),
+    Fault(
+        "cow-keeps-old-ref",
+        "the old frame keeps its reference after a copy",
+        (
+            "cow.old-frame-released",
+            "count.equals-references",
+            "cow.sole-owner-reuses",
+            "conserve.frames",
+        ),
+    ),
+    Fault(
+        "sole-owner-stays-readonly",
+        "a store to a frame with count 1 leaves it read-only",
+        ("live.bounded", "cow.sole-owner-reuses"),
+    ),
+    Fault(
+        "sole-owner-always-copies",
+        "a store to a CoW frame with count 1 copies it",
+        ("cow.sole-owner-reuses",),
+    ),
+    Fault(
+        "two-faults-per-write",
+        "the first fault maps the copy read-only again",
+        ("cow.one-fault-per-first-write",),
+    ),
+    Fault(
+        "refork-readonly",
+        "a page that is CoW already becomes plain read-only at the next fork",
+        ("fork.generations", "fault.signal"),
+    ),
+    Fault(
+        "mprotect-grants-shared-write",
+        "mprotect(+W) sets the writable bit on a shared frame",
+        ("mprotect.never-breaks-isolation", "cow.no-writable-shared", "zero.page-stays-zero"),
+    ),
+    Fault(
+        "mprotect-keeps-cow-right",
+        "mprotect(R) leaves a pending right to write",
+        ("mprotect.never-breaks-isolation", "mprotect.last-one-counts", "fault.signal"),
+    ),
+    Fault(
+        "mprotect-loops",
+        "a store to a read-only page loops instead of signalling",
+        ("fault.signal", "live.bounded"),
+    ),
+    Fault(
+        "mprotect-keeps-tlb",
+        "no flush after mprotect",
+        ("tlb.no-stale", "mprotect.last-one-counts"),
+    ),
+    Fault(
+        "file-private-not-cow",
+        "private file pages are not copied on write",
+        ("cache.private-write-stays-out", "fork.file-private", "exec.image-intact"),
+    ),
+    Fault(
+        "cache-poisoned",
+        "a written private page is put into the page cache",
+        ("cache.private-write-stays-out", "exec.image-intact", "exec.drops-all"),
+    ),
+    Fault(
+        "split-loses-offset",
+        "the upper half of a split file VMA has the wrong offset",
+        ("file.private-offset", "munmap.exact"),
+    ),
+    Fault(
+        "munmap-keeps-tlb",
+        "no flush after munmap",
+        ("tlb.no-stale", "fault.signal"),
+    ),
+    Fault(
+        "munmap-frees-shared",
+        "munmap frees a frame without asking its count",
+        ("munmap.exact", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "count-u8",
+        "the counter is too narrow and wraps (here at 8, for programs have 16 processes at most)",
+        ("count.many-sharers", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "batch-hands-out-twice",
+        "a batch contains one frame twice",
+        ("batch.distinct-zeroed", "alloc.never-twice"),
+    ),
+    Fault(
+        "batch-not-zeroed",
+        "the frames of a batch keep their old bytes",
+        ("batch.distinct-zeroed", "zero.fresh-memory"),
+    ),
+    Fault(
+        "wait-status-wrong",
+        "death by signal reads as an exit",
+        ("wait.status",),
+    ),
+)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
+"""Every fault that can be planted, by name."""
+
+
+def check_names(names: Iterable[str]) -> frozenset[str]:
+    """Give the names as a set. Raises DefinitionError where one is not in the catalogue."""
+    chosen = frozenset(names)
+    for name in sorted(chosen - FAULTS.keys()):
+        close = difflib.get_close_matches(name, FAULTS, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise DefinitionError(
+            f"there is no fault {name!r}; {hint}harness.model_guest.FAULTS lists all {len(FAULTS)} of them"
+        )
+    return chosen

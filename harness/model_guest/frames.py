@@ -1,0 +1,149 @@
+"""Physical memory: numbered frames, their counts, and the lists of free ones.
+
+A frame has two counters. `refcount` counts all holders: page-table entries, the page cache, the kernel itself
+for a page table. `mapcount` counts the leaf page-table entries alone. Both are *counted*, up and down, by
+whoever takes or drops a hold; nothing here ever looks who holds what.
+
+::
+
+    allocate ──> refcount 1 ──get/put──> refcount 0 ──> filled with junk ──> free list (last in, first out)
+                                                                                │
+    take  <── batch of zeroed frames, for anonymous memory  <── refill ─────────┘
+
+The free list believes what it is told: a frame that is freed twice is on it twice, and is handed out
+twice. That is how a real allocator without debugging behaves, and what makes such a bug show elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.model_guest.trouble import OutOfMemory, Panic
+from harness.program.units import PAGE_SIZE
+
+JUNK = b"\x5a" * PAGE_SIZE
+"""What a free frame is filled with, so that a use after free shows in the bytes."""
+
+BATCH = 8
+"""Frames that are taken off the free list, and zeroed, at a time for anonymous memory."""
+
+COUNT_U8_WRAPS_AT = 8
+"""Where the counter of fault `count-u8` wraps: not at 256, because a program has 16 processes at most."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame of physical memory, with what the kernel notes about it."""
+
+    data: bytearray
+    refcount: int = 0
+    mapcount: int = 0
+    anonymous: bool = False
+    """It holds a process's own data; cleared when it is freed."""
+    cached: bool = False
+    """The page cache holds it. Only observers look at this."""
+    free: bool = True
+
+
+class Frames:
+    """All frames. Frame numbers run from 0; number 0 is reserved and never handed out.
+
+    Frames come into being when they are first handed out, in ascending order, so that a big memory costs
+    nothing to boot.
+    """
+
+    def __init__(self, total: int, planted: frozenset[str]) -> None:
+        self.total = total
+        self.planted = planted
+        self.anonymous = 0
+        """Count of frames that hold anonymous memory."""
+        self._frames = [Frame(bytearray(PAGE_SIZE), refcount=1, free=False)]
+        self._free_list: list[int] = []
+        self._batch: list[int] = []
+
+    def __getitem__(self, pfn: int) -> Frame:
+        """Give frame `pfn`. Panics where there is no such frame."""
+        if 0 <= pfn < len(self._frames):
+            return self._frames[pfn]
+        raise Panic(f"bad page: pfn {pfn:#x} is not in memory")
+
+    @property
+    def free_count(self) -> int:
+        """Count of frames that could be handed out, those in the batch included."""
+        return self.total - len(self._frames) + len(self._free_list) + len(self._batch)
+
+    # ------------------------------------------------------------------- handing out and freeing
+
+    def allocate(self) -> int:
+        """Hand out one zeroed frame that the caller holds once. Raises OutOfMemory."""
+        pfn = self._pop()
+        self[pfn].data[:] = bytes(PAGE_SIZE)
+        return self._hand_out(pfn)
+
+    def take(self) -> int:
+        """Hand out one zeroed frame for anonymous memory, from the batch. Raises OutOfMemory."""
+        if not self._batch:
+            self._refill()
+        pfn = self._hand_out(self._batch.pop())
+        self[pfn].anonymous = True
+        self.anonymous += 1
+        return pfn
+
+    def free(self, pfn: int) -> None:
+        """Put a frame on the free list, whatever its counts say, and fill it with junk."""
+        frame = self[pfn]
+        self.anonymous -= frame.anonymous
+        frame.data[:] = JUNK
+        frame.refcount = 0
+        frame.anonymous = False
+        frame.free = True
+        self._free_list.append(pfn)
+
+    def _refill(self) -> None:
+        batch = self._batch
+        for _ in range(min(BATCH, self.free_count)):
+            batch.append(self._pop())
+        if not batch:
+            raise OutOfMemory("no frame is left")
+        if "batch-not-zeroed" not in self.planted:  # planted: the frames keep their old bytes
+            for pfn in batch:
+                self[pfn].data[:] = bytes(PAGE_SIZE)
+        if "batch-hands-out-twice" in self.planted:  # planted: one slot is filled in twice
+            batch.append(batch[-1])
+
+    def _pop(self) -> int:
+        if self._free_list:
+            return self._free_list.pop()
+        if len(self._frames) >= self.total:
+            raise OutOfMemory("no frame is left")
+        self._frames.append(Frame(bytearray(JUNK)))
+        return len(self._frames) - 1
+
+    def _hand_out(self, pfn: int) -> int:
+        frame = self[pfn]
+        frame.refcount = 1
+        frame.mapcount = 0
+        frame.free = False
+        return pfn
+
+    # ------------------------------------------------------------------------------------ counts
+
+    def get(self, pfn: int) -> None:
+        """Take one more hold of a frame."""
+        frame = self[pfn]
+        frame.refcount += 1
+        if "count-u8" in self.planted:  # planted: the counter is too narrow, and wraps
+            frame.refcount %= COUNT_U8_WRAPS_AT
+
+    def drop(self, pfn: int) -> int:
+        """Let go of one hold, and free nothing. Returns the count that is left."""
+        frame = self[pfn]
+        frame.refcount -= 1
+        if "count-u8" in self.planted:
+            frame.refcount %= COUNT_U8_WRAPS_AT
+        return frame.refcount
+
+    def put(self, pfn: int) -> None:
+        """Let go of one hold; the last one frees the frame."""
+        if self.drop(pfn) == 0:
+            self.free(pfn)

@@ -1,0 +1,246 @@
+"""Processes, and what each operation of a program does to them.
+
+The kernel runs on one CPU, and one process at a time; the operations come in the order of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.model_guest import lifecycle, mapping
+from harness.model_guest.machine import AddressSpace, Machine, boot
+from harness.model_guest.pagefault import touch
+from harness.model_guest.trouble import OutOfMemory, Segfault
+from harness.program.ops import (
+    Access,
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Map,
+    Op,
+    Print,
+    Protect,
+    Store,
+    Unmap,
+    Wait,
+)
+from harness.program.outcome import (
+    Done,
+    Exited,
+    Failed,
+    Faulted,
+    Gone,
+    Killed,
+    Loaded,
+    Lost,
+    Outcome,
+    Printed,
+    Signal,
+)
+from harness.program.units import PAGE_SIZE, Address
+
+
+@dataclass(slots=True)
+class Process:
+    """One process. `status` is its wait status word once it has ended: a zombie."""
+
+    space: AddressSpace
+    parent: int | None
+    status: int | None = None
+    output: bytearray = field(default_factory=bytearray)
+
+
+def exited(status: int) -> int:
+    """Give the wait status word of a normal exit, as wait(2) lays it out."""
+    return status << 8
+
+
+def killed(signal: Signal) -> int:
+    """Give the wait status word of death by a signal."""
+    return signal.value
+
+
+class Kernel:
+    """A booted kernel. It keeps its state from program to program, as a machine does."""
+
+    def __init__(self, total_frames: int, planted: frozenset[str]) -> None:
+        self.machine: Machine = boot(total_frames, planted)
+        self.processes: dict[int, Process] = {}
+        self.outputs: dict[int, bytes] = {}
+        self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
+            Map: self._map,
+            Unmap: self._unmap,
+            Protect: self._protect,
+            Load: self._load,
+            Store: self._store,
+            Fill: self._fill,
+            Print: self._print,
+            Fork: self._fork,
+            Exec: self._exec,
+            Exit: self._exit,
+            Crash: self._crash,
+            Wait: self._wait,
+        }
+
+    # ------------------------------------------------------------------------ around a program
+
+    def start(self) -> None:
+        """Start p0 in a fresh image. Raises OutOfMemory."""
+        self.outputs = {}
+        self.processes = {0: Process(lifecycle.image_space(self.machine), parent=None)}
+
+    def perform(self, op: Op) -> Outcome:
+        """Do one step. Raises Stuck or Panic; all that a process can survive is an outcome."""
+        self.run(op.process)
+        try:
+            return self._handlers[type(op)](op)
+        except OutOfMemory:
+            self._end(op.process, killed(Signal.SIGKILL))
+            return Lost("killed: out of memory")
+
+    def run(self, name: int) -> Process:
+        """Let a process have the CPU."""
+        process = self.processes[name]
+        self.machine.tlb.switch(process.space.root)
+        return process
+
+    @property
+    def live(self) -> list[int]:
+        """The names of the processes that have not ended."""
+        return [name for name, process in self.processes.items() if process.status is None]
+
+    def end_all(self) -> None:
+        """Kill and reap every process that is left, the youngest first."""
+        for name in reversed(self.live):
+            self._end(name, killed(Signal.SIGKILL))
+        for name in list(self.processes):
+            self._reap(name)
+
+    # -------------------------------------------------------------------------------- mappings
+
+    def _map(self, op: Map) -> Outcome:
+        mapping.map_anonymous(self.machine, self._space(op), op.pages.vpns, op.prot)
+        return Done()
+
+    def _unmap(self, op: Unmap) -> Outcome:
+        mapping.unmap(self.machine, self._space(op), op.pages.vpns)
+        return Done()
+
+    def _protect(self, op: Protect) -> Outcome:
+        complete = mapping.protect(self.machine, self._space(op), op.pages.vpns, op.prot)
+        return Done() if complete else Failed("ENOMEM")
+
+    def _space(self, op: Op) -> AddressSpace:
+        return self.processes[op.process].space
+
+    # -------------------------------------------------------------------------------- accesses
+
+    def _load(self, op: Load) -> Outcome:
+        try:
+            return Loaded(self._page(op, op.at, write=False)[op.at.offset])
+        except Segfault as fault:
+            return _faulted(fault, op.at)
+
+    def _store(self, op: Store) -> Outcome:
+        try:
+            self._page(op, op.at, write=True)[op.at.offset] = op.value
+        except Segfault as fault:
+            return _faulted(fault, op.at)
+        return Done()
+
+    def _fill(self, op: Fill) -> Outcome:
+        try:
+            self._page(op, op.at, write=True)[:] = bytes([op.value]) * PAGE_SIZE
+        except Segfault as fault:
+            return _faulted(fault, op.at)
+        return Done()
+
+    def _print(self, op: Print) -> Outcome:
+        try:
+            page = self._page(op, op.at, write=False)
+        except Segfault:
+            return Failed("EFAULT")
+        self.processes[op.process].output += page[op.at.offset : op.at.offset + op.length]
+        return Printed(op.length)
+
+    def _page(self, op: Op, at: Address, *, write: bool) -> bytearray:
+        pfn = touch(self.machine, self._space(op), at.vpn, write=write)
+        return self.machine.frames[pfn].data
+
+    # ---------------------------------------------------------------------------- life and death
+
+    def _fork(self, op: Fork) -> Outcome:
+        try:
+            space = lifecycle.forked_space(self.machine, self._space(op))
+        except OutOfMemory:
+            return Failed("ENOMEM")
+        self.processes[op.child] = Process(space, parent=op.process)
+        return Done()
+
+    def _exec(self, op: Exec) -> Outcome:
+        process = self.processes[op.process]
+        try:
+            space = lifecycle.image_space(self.machine)
+        except OutOfMemory:
+            return Failed("ENOMEM")
+        old, process.space = process.space, space
+        self.machine.tlb.switch(space.root)
+        lifecycle.release(self.machine, old, live=space)
+        return Done()
+
+    def _exit(self, op: Exit) -> Outcome:
+        self._end(op.process, exited(op.status))
+        return Gone()
+
+    def _crash(self, op: Crash) -> Outcome:
+        write = op.access is Access.STORE
+        try:
+            page = self._page(op, op.at, write=write)
+        except Segfault as fault:
+            self._end(op.process, killed(_signal(fault)))
+            return Gone()
+        if write:
+            page[op.at.offset] = 0
+        self._end(op.process, killed(Signal.SIGKILL))
+        return Gone()
+
+    def _wait(self, op: Wait) -> Outcome:
+        child = self.processes.get(op.child)
+        if child is None or child.status is None:
+            return Failed("ECHILD")
+        status = child.status
+        self._reap(op.child)
+        signal = status & 0x7F
+        if signal and self.machine.has(
+            "wait-status-wrong"
+        ):  # planted: the signal is put where a status goes
+            status, signal = exited(signal), 0
+        return Killed(Signal(signal)) if signal else Exited(status >> 8)
+
+    def _end(self, name: int, status: int) -> None:
+        """Turn a process into a zombie: its memory goes now, its status stays."""
+        process = self.processes[name]
+        process.status = status
+        self.machine.tlb.switch(None)
+        lifecycle.release(self.machine, process.space)
+
+    def _reap(self, name: int) -> None:
+        """Forget a zombie. Its memory went when it ended; the destructor runs once more, for nothing."""
+        process = self.processes.pop(name)
+        if process.output:
+            self.outputs[name] = bytes(process.output)
+        if process.space.users == 0:
+            lifecycle.tear_down(self.machine, process.space)
+
+
+def _signal(fault: Segfault) -> Signal:
+    return fault.code.value[0]
+
+
+def _faulted(fault: Segfault, at: Address) -> Faulted:
+    return Faulted(_signal(fault), fault.code, at)

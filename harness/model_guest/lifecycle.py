@@ -1,0 +1,144 @@
+"""The life of an address space: made by exec, copied by fork, torn down by exec and exit.
+
+Fork copies every present entry, at every level::
+
+    parent's root ──> table ──> entry  W            fork          COW   <── parent's entry
+                                                    ────>           ↘
+                                                                     frame, held once more
+                                                                    ↗
+                                                                  COW   <── child's entry, in tables of its own
+"""
+
+from __future__ import annotations
+
+from harness.model_guest.machine import AddressSpace, Machine, image_vmas
+from harness.model_guest.mapping import prefault
+from harness.model_guest.pagefault import live_root
+from harness.model_guest.paging import COW, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.trouble import OutOfMemory
+from harness.model_guest.vmas import VmaList
+
+
+def image_space(machine: Machine) -> AddressSpace:
+    """Make the address space that exec starts with: the image's VMAs, nothing resident.
+
+    Raises: OutOfMemory; then nothing is held.
+    """
+    vmas = VmaList(machine.planted, image_vmas())
+    space = AddressSpace(machine.tables.new_table(), vmas)
+    try:
+        for vma in vmas:
+            prefault(machine, space, vma)
+    except OutOfMemory:
+        release(machine, space)
+        raise
+    return space
+
+
+# ------------------------------------------------------------------------------------- fork
+
+
+def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
+    """Give the child's address space. Raises: OutOfMemory; then nothing of the child is held."""
+    if machine.has("ghost-fork"):  # planted: the copy is saved, both work in the parent's memory
+        parent.users += 1
+        return parent
+    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy())
+    try:
+        _copy_tables(machine, live_root(parent), live_root(child), TOP)
+    except OutOfMemory:
+        if not machine.has("failed-fork-leaks"):  # planted: what was copied so far is forgotten
+            release(machine, child)
+        raise
+    finally:
+        if not machine.has("fork-keeps-tlb"):  # planted: the parent may write on what it remembers
+            machine.tlb.flush()
+    return child
+
+
+def _copy_tables(machine: Machine, parent: int, child: int, level: int) -> None:
+    for index, entry in machine.tables.entries(parent):
+        if level == 0:
+            _copy_leaf(machine, parent, child, index, entry)
+            continue
+        table = machine.tables.new_table()
+        machine.tables.write(child, index, entry_of(table, TABLE))
+        _copy_tables(machine, pfn_of(entry), table, level - 1)
+
+
+def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int) -> None:
+    """Share one page: both entries lose the right to write, and keep it pending."""
+    shared = entry & ~WRITABLE | COW if entry & WRITABLE else entry
+    in_parent = in_child = shared
+    if machine.has("fork-keeps-writable"):  # planted: the parent's entry stays as it was
+        in_parent = entry
+    if machine.has("fork-keeps-writable-child"):  # planted: the child gets the parent's right
+        in_child = entry
+    if machine.has("refork-readonly") and entry & COW:  # planted: only WRITABLE is turned into COW
+        in_child = entry & ~COW
+    machine.tables.write(parent, index, in_parent)
+    machine.tables.write(child, index, in_child)
+    _count_new_entry(machine, entry)
+
+
+def _count_new_entry(machine: Machine, entry: int) -> None:
+    pfn = pfn_of(entry)
+    if pfn == machine.zero_pfn:
+        return
+    if machine.has("fork-forgets-ref"):  # planted: the child's entry holds nothing
+        return
+    if machine.has("fork-skips-prot-none") and not entry & USER:  # planted: only what is in reach counts
+        return
+    machine.frames.get(pfn)
+    machine.frames[pfn].mapcount += 1
+
+
+# --------------------------------------------------------------------------------- teardown
+
+
+def release(machine: Machine, space: AddressSpace, *, live: AddressSpace | None = None) -> None:
+    """Let one user of an address space go; the last one tears it down. `live`: see `tear_down`."""
+    space.users -= 1
+    if space.users == 0:
+        tear_down(machine, space, live=live)
+
+
+def tear_down(machine: Machine, space: AddressSpace, *, live: AddressSpace | None = None) -> None:
+    """Drop all that an address space holds, tables included. A second call does nothing.
+
+    `live` is the address space that exec has just put in its place.
+    """
+    if space.root is None:
+        return
+    if machine.has("no-vm-drop"):  # planted: the destructor is commented out
+        return
+    _drop_tables(machine, space.root, TOP)
+    root = space.root
+    if live and live.root is not None and machine.has("exec-teardown-frees-live-tables"):
+        root = live.root  # planted: the root is looked up in the process, where the new one is by now
+    machine.tables.free_table(root)
+    if not machine.has("double-free-root"):  # planted: the field still names the freed root
+        space.root = None
+
+
+def _drop_tables(machine: Machine, table: int, level: int) -> None:
+    """Drop everything below a table, and not the table itself."""
+    for _, entry in machine.tables.entries(table):
+        if level == 0:
+            _drop_leaf(machine, pfn_of(entry))
+            continue
+        _drop_tables(machine, pfn_of(entry), level - 1)
+        if not machine.has("leak-page-tables"):  # planted: only the root is freed
+            machine.tables.free_table(pfn_of(entry))
+
+
+def _drop_leaf(machine: Machine, pfn: int) -> None:
+    if pfn == machine.zero_pfn:
+        return
+    frame = machine.frames[pfn]
+    frame.mapcount -= 1
+    left = machine.frames.drop(pfn)
+    if machine.has("free-cached-pages") and frame.cached and frame.mapcount == 0:
+        left = 0  # planted: the page cache's own hold is not counted
+    if left == 0 and not machine.has("dec-only-teardown"):  # planted: counts drop, nothing is freed
+        machine.frames.free(pfn)

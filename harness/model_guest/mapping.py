@@ -1,0 +1,102 @@
+"""mmap, munmap and mprotect: change the VMAs, then make entries and TLB agree."""
+
+from __future__ import annotations
+
+from harness.model_guest.machine import AddressSpace, Machine
+from harness.model_guest.pagefault import is_ours_alone, live_root, map_zeroed, readable_bits
+from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.vmas import Vma
+from harness.program.units import Prot
+
+PREFAULT_PAGES = 0
+"""Pages of a new anonymous mapping that are brought in at once."""
+
+
+def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> None:
+    """Map fresh anonymous memory in place of whatever the range held. Raises OutOfMemory."""
+    unmap(machine, space, vpns)
+    vma = Vma(vpns.start, vpns.stop, prot)
+    space.vmas.insert(vma)
+    prefault(machine, space, vma)
+
+
+def prefault(machine: Machine, space: AddressSpace, vma: Vma) -> None:
+    """Bring in the first pages of a new, writable, anonymous mapping. Raises OutOfMemory."""
+    budget = PREFAULT_PAGES
+    if machine.has("eager-prefault"):  # planted: the budget is as big as a whole BSS
+        budget = 64
+    if vma.pgoff is None and vma.prot & Prot.W:
+        for vpn in vma.vpns[:budget]:
+            map_zeroed(machine, space, vpn)
+
+
+def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
+    """Unmap a range: its VMAs go, its entries go, and each entry lets go of its frame."""
+    space.vmas.carve(vpns.start, vpns.stop)
+    dropped: list[int] = []
+    for vpn, entry in _present(machine, space, vpns):
+        machine.tables.store(live_root(space), vpn, 0)
+        dropped.append(pfn_of(entry))
+    if not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
+        machine.tlb.flush()
+    for pfn in dropped:
+        _drop(machine, pfn)
+
+
+def _drop(machine: Machine, pfn: int) -> None:
+    if pfn == machine.zero_pfn:
+        return
+    machine.frames[pfn].mapcount -= 1
+    if machine.has("munmap-frees-shared"):  # planted: nobody asks whether the count is zero
+        machine.frames.free(pfn)
+        return
+    machine.frames.put(pfn)
+
+
+def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> bool:
+    """Change the protection of a range, up to the first page that is not mapped.
+
+    Returns: False where there was such a page (ENOMEM).
+    """
+    mapped = range(vpns.start, _first_hole(space, vpns))
+    if not mapped:
+        return False
+    space.vmas.protect(mapped.start, mapped.stop, prot)
+    for vpn, entry in _present(machine, space, mapped):
+        bits = _bits(machine, entry, prot)
+        machine.tables.store(live_root(space), vpn, entry_of(pfn_of(entry), bits))
+    if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
+        machine.tlb.flush()
+    return mapped == vpns
+
+
+def _bits(machine: Machine, entry: int, prot: Prot) -> int:
+    """Give the bits that a resident page has under a new protection."""
+    if not prot:
+        return PRESENT
+    if prot & Prot.W:
+        ours = is_ours_alone(machine, pfn_of(entry))
+        if machine.has("mprotect-grants-shared-write"):  # planted: the right to write is all that counts
+            ours = True
+        return PRESENT | USER | (WRITABLE if ours else COW)
+    bits = readable_bits(prot)
+    if machine.has(
+        "mprotect-keeps-cow-right"
+    ):  # planted: a pending right to write outlives the protection
+        bits |= entry & COW
+    return bits
+
+
+def _first_hole(space: AddressSpace, vpns: range) -> int:
+    vpn = vpns.start
+    while vpn < vpns.stop:
+        vma = space.vmas.find(vpn)
+        if vma is None:
+            return vpn
+        vpn = min(vma.end, vpns.stop)
+    return vpn
+
+
+def _present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
+    entries = machine.tables.lookup_range(live_root(space), vpns)
+    return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & PRESENT]

@@ -1,0 +1,130 @@
+"""What an observer sees: VMAs, entries, the kernel's own counts, and the bytes that a process reads.
+
+Everything is taken from the kernel's own words, right or wrong. The bytes come last, and each process
+reads its own, only where a page is resident and its VMA lets it read: looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from harness.model_guest.kernel import Kernel, Process
+from harness.model_guest.machine import Machine
+from harness.model_guest.pagefault import live_root, translate
+from harness.model_guest.paging import PRESENT, pfn_of
+from harness.program.trace import (
+    Accounting,
+    Frame,
+    FrameFlag,
+    FrameSeen,
+    Observation,
+    PageSeen,
+    ProcessSeen,
+    Runs,
+    VmaSeen,
+)
+from harness.program.units import WINDOW_BY_NAME
+
+_ABSENT = PageSeen(present=False)
+_RUN_OF = [re.compile(re.escape(bytes([value])) + b"*") for value in range(256)]
+
+
+def observe(kernel: Kernel, windows: Iterable[str], *, after: int) -> Observation:
+    """Look at the named windows of every live process, when `after` steps are done."""
+    machine = kernel.machine
+    ranges = [range(w.vpn, w.vpn + w.npages) for w in map(WINDOW_BY_NAME.__getitem__, windows)]
+    resident = {name: _resident(machine, kernel.processes[name], ranges) for name in kernel.live}
+    frames = {pfn: frame_seen(machine, pfn) for pfns in resident.values() for pfn in pfns.values()}
+    seen = {
+        name: ProcessSeen(
+            pages=_pages(kernel, name, ranges, pfns), vmas=_vmas(kernel.processes[name], ranges)
+        )
+        for name, pfns in resident.items()
+    }
+    return Observation(after, seen, frames)
+
+
+def frame_seen(machine: Machine, pfn: Frame) -> FrameSeen:
+    """Give the kernel's numbers for one frame. Those of the zero page mean nothing."""
+    if pfn == machine.zero_pfn:
+        return FrameSeen(mapcount=0, refcount=1, flags=FrameFlag.ZERO_PAGE)
+    frame = machine.frames[pfn]
+    flags = FrameFlag(0)
+    if frame.free:
+        flags |= FrameFlag.BUDDY
+    if frame.anonymous:
+        flags |= FrameFlag.LRU | FrameFlag.ANON
+    if frame.cached:
+        flags |= FrameFlag.LRU
+    return FrameSeen(frame.mapcount, frame.refcount, flags)
+
+
+def accounting(machine: Machine) -> Accounting:
+    """Give the machine-wide counts."""
+    frames = machine.frames
+    return Accounting(frames.free_count, machine.tables.count, frames.anonymous)
+
+
+def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:
+    """Find the observed frames that are not free, though no process is left and no cache holds them."""
+    seen = {pfn for observation in observations for pfn in observation.frames}
+    return {
+        pfn: frame_seen(machine, pfn)
+        for pfn in sorted(seen - {machine.zero_pfn})
+        if not machine.frames[pfn].free and not machine.frames[pfn].cached
+    }
+
+
+def _resident(machine: Machine, process: Process, ranges: list[range]) -> dict[int, Frame]:
+    """Map virtual page to frame, for the pages that have a present entry."""
+    root = live_root(process.space)
+    return {
+        vpn: pfn_of(entry)
+        for vpns in ranges
+        for vpn, entry in zip(vpns, machine.tables.lookup_range(root, vpns), strict=True)
+        if entry & PRESENT
+    }
+
+
+def _pages(
+    kernel: Kernel, name: int, ranges: list[range], pfns: dict[int, Frame]
+) -> dict[int, PageSeen]:
+    process = kernel.run(name)
+    pages = {vpn: _ABSENT for vpns in ranges for vpn in vpns}
+    for vpn, pfn in pfns.items():
+        pages[vpn] = PageSeen(True, pfn, _content(kernel.machine, process, vpn))
+    return pages
+
+
+def _content(machine: Machine, process: Process, vpn: int) -> Runs | None:
+    vma = process.space.vmas.find(vpn)
+    if vma is None or not vma.prot:
+        return None
+    pfn = translate(machine, process.space, vpn)
+    return None if pfn is None else _runs(bytes(machine.frames[pfn].data))
+
+
+def _vmas(process: Process, ranges: list[range]) -> tuple[VmaSeen, ...]:
+    found: list[VmaSeen] = []
+    for vma in process.space.vmas:
+        for vpns in ranges:
+            start, stop = max(vma.start, vpns.start), min(vma.end, vpns.stop)
+            if start < stop:
+                found.append(VmaSeen(start, stop - start, vma.prot, pgoff=vma.file_page(start)))
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=1024)
+def _runs(content: bytes) -> Runs:
+    """Run-length encode a page: as `trace.runs_of`, forty times as fast."""
+    runs: list[tuple[int, int]] = []
+    at = 0
+    while at < len(content):
+        value = content[at]
+        match = _RUN_OF[value].match(content, at)
+        end = match.end() if match else at + 1
+        runs.append((value, end - at))
+        at = end
+    return tuple(runs)

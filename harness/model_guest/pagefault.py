@@ -1,0 +1,193 @@
+"""Page faults: what is not there yet is brought in, what is shared is copied before it is written.
+
+::
+
+    no VMA ─────────────────────────────────────────────────────────> SIGSEGV MAPERR
+    entry absent ── the VMA forbids ────────────────────────────────> SIGSEGV ACCERR
+                 ── read:  zero page, or the frame in the page cache ──> mapped, COW where it may be written
+                 ── write: a zeroed frame, or a copy of the cache's ───> mapped, WRITABLE
+    entry present ─ it permits (the TLB was behind) ────────────────> again
+                  ─ write, COW ── the frame is ours alone ──────────> WRITABLE           (reuse)
+                               ── others hold it ───────────────────> a copy, WRITABLE   (break CoW)
+                  ─ otherwise ──────────────────────────────────────> SIGSEGV ACCERR
+"""
+
+from __future__ import annotations
+
+from harness.model_guest.machine import AddressSpace, Machine
+from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
+from harness.model_guest.trouble import Panic, Segfault, Stuck
+from harness.model_guest.vmas import Vma
+from harness.program.outcome import Code
+from harness.program.units import PAGE_SIZE, Prot
+
+MAX_FAULTS = 64
+"""Faults that one access may take before it counts as endless; a sound kernel needs one."""
+
+
+def live_root(space: AddressSpace) -> int:
+    """Give the root of an address space in use. Panics where it has been torn down."""
+    if space.root is None:
+        raise Panic("an address space is used after its teardown")
+    return space.root
+
+
+# ------------------------------------------------------------------------- the CPU's side
+
+
+def touch(machine: Machine, space: AddressSpace, vpn: int, *, write: bool) -> int:
+    """Translate one access to `vpn` as the CPU does: TLB, tables, and the fault handler on a miss.
+
+    Returns: the frame number. Raises: Segfault, OutOfMemory, Panic; Stuck where it faults without end.
+    """
+    for _ in range(MAX_FAULTS):
+        pfn = translate(machine, space, vpn, write=write)
+        if pfn is not None:
+            return pfn
+        machine.tlb.forget(vpn)
+        handle_fault(machine, space, vpn, write=write)
+        machine.minor_faults += 1
+    raise Stuck(f"one access took {MAX_FAULTS} faults")
+
+
+def translate(machine: Machine, space: AddressSpace, vpn: int, *, write: bool = False) -> int | None:
+    """Translate without faulting. Returns the frame number, None where the access would fault."""
+    entry = machine.tlb.get(vpn)
+    if not permits(entry, write=write):
+        entry = machine.tables.lookup(live_root(space), vpn)
+        if not permits(entry, write=write):
+            return None
+        machine.tlb.remember(vpn, entry)
+    return pfn_of(entry)
+
+
+# ---------------------------------------------------------------------- the kernel's side
+
+
+def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool) -> None:
+    """Make a faulting access possible. Raises Segfault where it is forbidden, OutOfMemory, Panic."""
+    vma = space.vmas.find(vpn)
+    if vma is None:
+        raise Segfault(Code.MAPERR)
+    entry = machine.tables.lookup(live_root(space), vpn)
+    if not entry & PRESENT:
+        if not vma.prot & Prot.W if write else not vma.prot:
+            raise Segfault(Code.ACCERR)
+        _demand(machine, space, vma, vpn, write=write)
+    elif permits(entry, write=write):
+        return  # the tables allow it already: a stale TLB entry, gone by now
+    elif write and entry & COW:
+        _write_to_cow(machine, space, vma, vpn, entry)
+    elif write and entry & USER and machine.has("mprotect-loops"):
+        return  # planted: a store to a read-only page is retried instead of signalled
+    else:
+        raise Segfault(Code.ACCERR)
+
+
+def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:
+    """Bring in a page that was never touched."""
+    file_page = vma.file_page(vpn)
+    if file_page is not None:
+        source = machine.cache.lookup(file_page)
+        if source is None:
+            raise Segfault(Code.ADRERR)
+        _demand_file(machine, space, vma, vpn, source, write=write)
+    elif write:
+        pfn = machine.frames.take()
+        _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)
+    else:
+        _install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
+
+
+def _demand_file(
+    machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool
+) -> None:
+    if write and not is_ours_alone(machine, source):
+        pfn = _copy(machine, vma, vpn, source)
+        _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)
+        return
+    machine.frames.get(source)
+    bits = PRESENT | USER | WRITABLE if write else readable_bits(vma.prot)
+    _install(machine, space, vpn, source, bits)
+
+
+def readable_bits(prot: Prot) -> int:
+    """Give the bits of a readable page that may be written only after a look at its frame."""
+    return PRESENT | USER | (COW if prot & Prot.W else 0)
+
+
+def _install(machine: Machine, space: AddressSpace, vpn: int, pfn: int, bits: int) -> None:
+    """Map a frame; the caller's hold of it becomes the entry's."""
+    machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
+    if pfn != machine.zero_pfn:
+        machine.frames[pfn].mapcount += 1
+
+
+def map_zeroed(machine: Machine, space: AddressSpace, vpn: int) -> None:
+    """Map a zeroed frame of its own, writable, without a fault."""
+    _install(machine, space, vpn, machine.frames.take(), PRESENT | USER | WRITABLE)
+
+
+# ------------------------------------------------------------------------ break CoW, or reuse
+
+
+def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, entry: int) -> None:
+    """Give a process that may write, but has a CoW entry, a frame that it can write to."""
+    pfn = pfn_of(entry)
+    if _may_reuse(machine, pfn):
+        if machine.has("sole-owner-stays-readonly"):  # planted: count 1 is left as it is
+            return
+        machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)
+        return
+    copy = _copy(machine, vma, vpn, pfn)
+    bits = PRESENT | USER | WRITABLE
+    if machine.has("two-faults-per-write"):  # planted: the copy is mapped for reading, with COW
+        bits = PRESENT | USER | COW
+    _install(machine, space, vpn, copy, bits)
+    machine.tlb.forget(vpn)
+    _let_go_of_old(machine, pfn)
+
+
+def _may_reuse(machine: Machine, pfn: int) -> bool:
+    frame = machine.frames[pfn]
+    if machine.has("cow-shares") and frame.anonymous:  # planted: nobody asks who else holds it
+        return True
+    if machine.has("sole-owner-always-copies"):  # planted: the count is never looked at
+        return False
+    return is_ours_alone(machine, pfn)
+
+
+def is_ours_alone(machine: Machine, pfn: int) -> bool:
+    """Tell whether the one entry that is being looked at is all that holds the frame."""
+    frame = machine.frames[pfn]
+    if machine.has("file-private-not-cow") and frame.cached:  # planted: the cache's frame is written
+        return True
+    return frame.anonymous and frame.refcount == 1
+
+
+def _copy(machine: Machine, vma: Vma, vpn: int, source: int) -> int:
+    """Copy a frame. Returns the copy, held once. Raises OutOfMemory."""
+    frames = machine.frames
+    pfn = frames.take()
+    size = PAGE_SIZE
+    if machine.has("cow-copies-half"):  # planted: the copy loop stops in the middle
+        size = PAGE_SIZE // 2
+    if machine.has("cow-copies-part"):  # planted: the last 64 bytes, one cache line, are left out
+        size = PAGE_SIZE - 64
+    if source != machine.zero_pfn:  # the frame is zeroed already
+        frames[pfn].data[:size] = frames[source].data[:size]
+    file_page = vma.file_page(vpn)
+    if machine.has("cache-poisoned") and file_page is not None and frames[source].cached:
+        # planted: the frame that is about to be written takes the place of the file's page
+        frames.get(pfn)
+        machine.cache.insert(file_page, pfn)
+    return pfn
+
+
+def _let_go_of_old(machine: Machine, pfn: int) -> None:
+    """Drop what the overwritten entry held."""
+    if pfn == machine.zero_pfn:
+        return
+    machine.frames[pfn].mapcount -= 1
+    if not machine.has("cow-keeps-old-ref"):  # planted: the old frame keeps the reference
+        machine.frames.put(pfn)

@@ -1,0 +1,174 @@
+"""Page tables, which are frames like all others, and the TLB in front of them.
+
+A table is a frame of 512 little-endian words, four levels as on x86-64. The bits of an entry::
+
+    63            52 51                                  12 11  9  8        3  2    1    0
+    ┌───────────────┬──────────────────────────────────────┬──────┬───────────┬────┬────┬────┐
+    │ 0             │ frame number                         │ ..COW│ 0         │USER│WRIT│PRES│
+    └───────────────┴──────────────────────────────────────┴──────┴───────────┴────┴────┴────┘
+
+PRESENT without USER is a page that is protected away (PROT_NONE): resident, counted, out of reach.
+COW (bit 9, which the hardware ignores) is a pending right to write: the process may store, but only
+after the kernel has looked whether the frame is its own.
+
+Because tables live in frames, a table that is freed too early turns to junk (0x5a…, bit 0 clear: not
+present) and later into somebody's data, and a walk through it goes where the bytes lead.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from harness.model_guest.frames import Frames
+from harness.program.units import PAGE_SIZE
+
+PRESENT = 1 << 0
+WRITABLE = 1 << 1
+USER = 1 << 2
+COW = 1 << 9
+FLAGS = PRESENT | WRITABLE | USER | COW
+TABLE = PRESENT | WRITABLE | USER
+"""The bits of an entry that leads to a lower table."""
+
+TOP = 3
+"""The level of the root; level 0 holds the leaves."""
+
+ENTRIES = 512
+_WORD = Struct("<Q")
+_BLOCK = Struct("<64Q")
+_EMPTY_BLOCK = bytes(_BLOCK.size)
+_PFN_SHIFT = 12
+_PFN_MASK = (1 << 40) - 1
+
+
+def pfn_of(entry: int) -> int:
+    """Give the frame number in an entry."""
+    return entry >> _PFN_SHIFT & _PFN_MASK
+
+
+def entry_of(pfn: int, bits: int) -> int:
+    """Make an entry."""
+    return pfn << _PFN_SHIFT | bits
+
+
+def permits(entry: int, *, write: bool) -> bool:
+    """Tell whether the hardware lets a user access through this entry."""
+    needed = PRESENT | USER | (WRITABLE if write else 0)
+    return entry & needed == needed
+
+
+class PageTables:
+    """The code that reads and writes tables. It holds none: a caller brings the root's frame number."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self.count = 0
+        """Count of frames that are page tables."""
+
+    def new_table(self) -> int:
+        """Give an empty table. Raises OutOfMemory."""
+        pfn = self.frames.allocate()
+        self.count += 1
+        return pfn
+
+    def free_table(self, pfn: int) -> None:
+        """Free the frame of one table, and nothing that it points to."""
+        self.count -= 1
+        self.frames.free(pfn)
+
+    def entries(self, table: int) -> list[tuple[int, int]]:
+        """List (index, entry) of the present entries of one table."""
+        data = self.frames[table].data
+        found: list[tuple[int, int]] = []
+        for start in range(0, PAGE_SIZE, _BLOCK.size):
+            if data[start : start + _BLOCK.size] != _EMPTY_BLOCK:
+                words = _BLOCK.unpack_from(data, start)
+                first = start // _WORD.size
+                found += [(first + i, word) for i, word in enumerate(words) if word & PRESENT]
+        return found
+
+    def write(self, table: int, index: int, entry: int) -> None:
+        """Set one entry of one table."""
+        _WORD.pack_into(self.frames[table].data, index * _WORD.size, entry)
+
+    def lookup(self, root: int, vpn: int) -> int:
+        """Give the leaf entry for a virtual page, 0 where a table on the way is missing."""
+        table = self._leaf_table(root, vpn)
+        return self._read(table, vpn % ENTRIES) if table is not None else 0
+
+    def lookup_range(self, root: int, vpns: range) -> list[int]:
+        """Give the leaf entries of consecutive virtual pages, 0 where there is none."""
+        found: list[int] = []
+        vpn = vpns.start
+        while vpn < vpns.stop:
+            stop = min(vpns.stop, vpn - vpn % ENTRIES + ENTRIES)
+            table = self._leaf_table(root, vpn)
+            if table is None:
+                found += [0] * (stop - vpn)
+            else:
+                found += [self._read(table, each % ENTRIES) for each in range(vpn, stop)]
+            vpn = stop
+        return found
+
+    def store(self, root: int, vpn: int, entry: int) -> None:
+        """Set the leaf entry of a virtual page, and make the tables on the way. Raises OutOfMemory."""
+        table = root
+        for level in range(TOP, 0, -1):
+            index = vpn >> 9 * level & 511
+            word = self._read(table, index)
+            if not word & PRESENT:
+                word = entry_of(self.new_table(), TABLE)
+                self.write(table, index, word)
+            table = pfn_of(word)
+        self.write(table, vpn % ENTRIES, entry)
+
+    def _leaf_table(self, root: int, vpn: int) -> int | None:
+        table = root
+        for level in range(TOP, 0, -1):
+            word = self._read(table, vpn >> 9 * level & 511)
+            if not word & PRESENT:
+                return None
+            table = pfn_of(word)
+        return table
+
+    def _read(self, table: int, index: int) -> int:
+        word: int = _WORD.unpack_from(self.frames[table].data, index * _WORD.size)[0]
+        return word
+
+
+class Tlb:
+    """The translations that the CPU remembers; it asks the tables only for what is not here.
+
+    The kernel has to flush what it changes for the worse. Moving to another address space flushes all.
+    """
+
+    SIZE = 64
+    """Entries; the oldest makes room."""
+
+    def __init__(self) -> None:
+        self.root: int | None = None
+        self._entries: dict[int, int] = {}
+
+    def switch(self, root: int | None) -> None:
+        """Load the root register. Loading what it holds changes nothing."""
+        if root != self.root:
+            self.root = root
+            self._entries.clear()
+
+    def get(self, vpn: int) -> int:
+        """Give the remembered entry of a page, 0 where there is none."""
+        return self._entries.get(vpn, 0)
+
+    def remember(self, vpn: int, entry: int) -> None:
+        """Remember the entry that a walk found."""
+        if len(self._entries) >= self.SIZE:
+            del self._entries[next(iter(self._entries))]
+        self._entries[vpn] = entry
+
+    def forget(self, vpn: int) -> None:
+        """Flush one page."""
+        self._entries.pop(vpn, None)
+
+    def flush(self) -> None:
+        """Flush all."""
+        self._entries.clear()

@@ -1,0 +1,103 @@
+"""VMAs: which ranges of pages are mapped, with which protection, and what backs them.
+
+Operations split VMAs at any page, and neighbours that have become alike are merged again::
+
+    [0 ······ 4) rw      carve [1, 2)      [0,1) rw  ·removed·  [2 ·· 4) rw
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from harness.program.units import Prot
+
+
+@dataclass(frozen=True, slots=True)
+class Vma:
+    """Pages `start` up to, not including, `end`. `pgoff` is the file page of `start`; None: anonymous."""
+
+    start: int
+    end: int
+    prot: Prot
+    pgoff: int | None = None
+
+    @property
+    def vpns(self) -> range:
+        """The virtual page numbers."""
+        return range(self.start, self.end)
+
+    def file_page(self, vpn: int) -> int | None:
+        """Give the page of the file that backs `vpn`; None for anonymous memory."""
+        return None if self.pgoff is None else self.pgoff + vpn - self.start
+
+    def continues(self, below: Vma) -> bool:
+        """Tell whether this VMA and the one right below could be one."""
+        return (
+            below.end == self.start
+            and below.prot == self.prot
+            and below.file_page(self.start) == self.pgoff
+        )
+
+
+class VmaList:
+    """The VMAs of one address space: sorted, disjoint, neighbours merged where they are alike."""
+
+    def __init__(self, planted: frozenset[str], vmas: tuple[Vma, ...] = ()) -> None:
+        self.planted = planted
+        self._vmas = list(vmas)
+
+    def __iter__(self) -> Iterator[Vma]:
+        """Give the VMAs in address order."""
+        return iter(self._vmas)
+
+    def copy(self) -> VmaList:
+        """Give the child's list at fork."""
+        return VmaList(self.planted, tuple(self._vmas))
+
+    def find(self, vpn: int) -> Vma | None:
+        """Give the VMA that holds a page."""
+        for vma in self._vmas:
+            if vma.start <= vpn < vma.end:
+                return vma
+        return None
+
+    def insert(self, vma: Vma) -> None:
+        """Add a VMA where nothing is mapped."""
+        self._vmas.append(vma)
+        self._tidy()
+
+    def carve(self, start: int, end: int) -> list[Vma]:
+        """Take what lies in a range out of the list. Returns the pieces, in address order."""
+        self._split(start)
+        self._split(end)
+        inside = [vma for vma in self._vmas if start <= vma.start and vma.end <= end]
+        self._vmas = [vma for vma in self._vmas if vma not in inside]
+        return inside
+
+    def protect(self, start: int, end: int, prot: Prot) -> None:
+        """Give the mapped pages of a range another protection."""
+        for vma in self.carve(start, end):
+            self._vmas.append(replace(vma, prot=prot))
+        self._tidy()
+
+    def _split(self, at: int) -> None:
+        vma = self.find(at)
+        if vma is None or vma.start == at:
+            return
+        pgoff = vma.file_page(at)
+        if (
+            "split-loses-offset" in self.planted
+        ):  # planted: the upper half starts over at the lower's page
+            pgoff = vma.pgoff
+        where = self._vmas.index(vma)
+        self._vmas[where : where + 1] = [replace(vma, end=at), replace(vma, start=at, pgoff=pgoff)]
+
+    def _tidy(self) -> None:
+        merged: list[Vma] = []
+        for vma in sorted(self._vmas, key=lambda each: each.start):
+            if merged and vma.continues(merged[-1]):
+                merged[-1] = replace(merged[-1], end=vma.end)
+            else:
+                merged.append(vma)
+        self._vmas = merged

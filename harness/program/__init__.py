@@ -1,0 +1,1 @@
+"""Programs, outcomes and traces: the vocabulary that every other part shares."""

@@ -1,0 +1,116 @@
+"""A program: a finite, frozen, well-formed list of operations.
+
+Well formed means that any kernel can be asked to run it, whatever it does: every process acts only
+while it lives, every name is given once, a parent waits only for a child of its own that has ended.
+Whether an access is allowed or a call fails is no question of form; that is what the model answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+from harness.errors import ProgramError
+from harness.program.ops import ENDING, Fill, Fork, Observe, Op, Print, Wait
+from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
+
+MAX_PROCESSES = 16
+"""Processes that one program may name in its life, p0 included: the agent has as many slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The steps, in the order in which they happen. Raises ProgramError unless well formed."""
+
+    steps: tuple[Op, ...]
+    title: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the form once, so that nobody else has to."""
+        family = Family()
+        for number, op in enumerate(self.steps):
+            try:
+                check_operands(op)
+                family.apply(op)
+            except ProgramError as error:
+                raise ProgramError(f"step {number + 1} ({op.verb}): {error.reason}") from None
+
+    def __len__(self) -> int:
+        """Give the number of steps."""
+        return len(self.steps)
+
+    @property
+    def processes(self) -> int:
+        """How many processes the program names in all, p0 included."""
+        return 1 + sum(isinstance(op, Fork) for op in self.steps)
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """The names of the windows that the program touches, in address-table order."""
+        used = {operand.window for op in self.steps for operand in places(op)}
+        return tuple(name for name in WINDOW_BY_NAME if name in used)
+
+
+@dataclass(slots=True)
+class Family:
+    """Who lives, who is whose child, and who waits to be reaped, as the steps of a program say.
+
+    A fork may fail on the guest; for the form it counts as done, and the runner ends the program there.
+    """
+
+    parent: dict[int, int | None] = field(default_factory=lambda: {0: None})
+    live: set[int] = field(default_factory=lambda: {0})
+    zombies: set[int] = field(default_factory=set)
+
+    def apply(self, op: Op) -> None:
+        """Follow one step. Raises ProgramError where it is not well formed."""
+        if isinstance(op, Observe):
+            return
+        if op.process not in self.live:
+            raise ProgramError(f"process p{op.process} does not live here")
+        if isinstance(op, Fork):
+            self._fork(op.process, op.child)
+        elif isinstance(op, Wait):
+            if op.child not in self.waitable(op.process):
+                raise ProgramError(f"p{op.child} is no ended child of p{op.process}")
+            self.zombies.discard(op.child)
+        elif isinstance(op, ENDING):
+            self.live.discard(op.process)
+            self.zombies.add(op.process)
+
+    def _fork(self, parent: int, child: int) -> None:
+        if child in self.parent:
+            raise ProgramError(f"the name p{child} is taken already")
+        if not 0 <= child < MAX_PROCESSES:
+            raise ProgramError(f"process names end at p{MAX_PROCESSES - 1}")
+        self.parent[child] = parent
+        self.live.add(child)
+
+    def waitable(self, process: int) -> list[int]:
+        """List the ended children of `process` that nobody has waited for."""
+        return sorted(child for child in self.zombies if self.parent[child] == process)
+
+
+def places(op: Op) -> Iterator[Address | PageRange]:
+    """Give the operands of `op` that lie in a window."""
+    for each in fields(op):
+        value = getattr(op, each.name)
+        if isinstance(value, Address | PageRange):
+            yield value
+
+
+def check_operands(op: Op) -> None:
+    """Raise ProgramError where an operand of `op` lies outside its window."""
+    for place in places(op):
+        window = WINDOW_BY_NAME.get(place.window)
+        if window is None:
+            raise ProgramError(f"there is no window {place.window!r}")
+        first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
+        if first < 0 or npages < 1 or first + npages > window.npages:
+            raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
+        if isinstance(place, Address) and not 0 <= place.offset < PAGE_SIZE:
+            raise ProgramError(f"{place}: an offset is 0 to {PAGE_SIZE - 1}")
+    if isinstance(op, Fill) and op.at.offset:
+        raise ProgramError("fill takes a whole page, without an offset")
+    if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:
+        raise ProgramError("print stays within one page")

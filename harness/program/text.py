@@ -1,0 +1,291 @@
+"""The text form of programs, `.prog`, version 1.
+
+One operation a line, `#` starts a comment, blank lines are free. Grammar::
+
+    file      = { comment } [ "pagepact" VERSION ] { line }
+    line      = process ":" verb { operand } [ "=>" outcome ]       outcomes are read and ignored
+    process   = "p" NUMBER                                          p0 is there from the start
+    place     = WINDOW "[" PAGE "]" [ "+" OFFSET ]                  a[0]   data[1]+0x1f
+    range     = WINDOW "[" PAGE [ ".." LAST ] "]" | WINDOW NPAGES   a[1..3]   a 4  (the first four)
+    byte      = 0x00 … 0xff, or decimal                             prot = none | r | rw | rx | …
+
+    p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1
+    p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
+    p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
+    p0: print a[0] 8                   p1: crash store a[2]          p0: wait p1
+    observe                            (the whole state, here)
+
+`format_program` and `parse_program` are inverse to each other, comments at the head included.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from harness.errors import ProgramError
+from harness.program.ops import (
+    MAX_LENGTH,
+    OP_BY_VERB,
+    OPS,
+    Access,
+    Backing,
+    Kind,
+    Map,
+    Observe,
+    Op,
+    Sharing,
+)
+from harness.program.outcome import (
+    Code,
+    Done,
+    Exited,
+    Failed,
+    Faulted,
+    Gone,
+    Killed,
+    Loaded,
+    Lost,
+    Outcome,
+    Printed,
+    Signal,
+)
+from harness.program.program import Program
+from harness.program.units import Address, PageRange, Prot
+
+VERSION = 1
+_PLACE = re.compile(r"([a-z]+)\[(\w+)\](?:\+(\w+))?")
+_RANGE = re.compile(r"([a-z]+)\[(\w+)(?:\.\.(\w+))?\]")
+_HEADER = re.compile(r"pagepact\s+(\S+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """How one kind of operand is written: format it, and parse it from its word."""
+
+    format: Callable[[Any], str]
+    parse: Callable[[str], Any]
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(word: str) -> int:
+        value = int(word, 0)
+        if not low <= value <= high:
+            raise ValueError(f"{word} is not between {low} and {high}")
+        return value
+
+    return parse
+
+
+def _process(word: str) -> int:
+    if not re.fullmatch(r"p\d+", word):
+        raise ValueError(f"{word!r} is no process; processes are called p0, p1, …")
+    return int(word[1:])
+
+
+def _place(word: str) -> Address:
+    match = _PLACE.fullmatch(word)
+    if not match:
+        raise ValueError(f"{word!r} is no place; write a[0] or a[0]+5")
+    window, index, offset = match.groups()
+    return Address(window, int(index, 0), int(offset or "0", 0))
+
+
+def _range(word: str) -> PageRange:
+    match = _RANGE.fullmatch(word)
+    if not match:
+        raise ValueError(f"{word!r} is no range of pages; write a[0] or a[0..3]")
+    window, first, last = match.groups()
+    start = int(first, 0)
+    return PageRange(window, start, int(last or first, 0) - start + 1)
+
+
+def _prot(word: str) -> Prot:
+    try:
+        return Prot.parse(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is no protection; write none, r, rw, rx, …") from None
+
+
+def _word(kind: Any) -> Operand:
+    def parse(word: str) -> Any:
+        try:
+            return kind(word)
+        except ValueError:
+            known = ", ".join(member.value for member in kind)
+            raise ValueError(f"{word!r} is not one of: {known}") from None
+
+    return Operand(lambda member: str(member.value), parse)
+
+
+OPERANDS: dict[Any, Operand] = {
+    Kind.PROCESS: Operand(lambda n: f"p{n}", _process),
+    Kind.CHILD: Operand(lambda n: f"p{n}", _process),
+    Kind.BYTE: Operand(lambda n: f"0x{n:02x}", _number(0, 255)),
+    Kind.STATUS: Operand(str, _number(0, 255)),
+    Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
+    Address: Operand(str, _place),
+    PageRange: Operand(str, _range),
+    Prot: Operand(str, _prot),
+    Sharing: _word(Sharing),
+    Backing: _word(Backing),
+    Access: _word(Access),
+}
+"""How each kind of operand is written; the key is the field's `Kind`, or its type."""
+
+
+def _kinds_of(op: type[Op]) -> tuple[tuple[str, Any], ...]:
+    hints = typing.get_type_hints(op, include_extras=True)
+    names = [field.name for field in fields(op) if field.name != "process"]
+    return tuple((name, _kind(hints[name])) for name in names)
+
+
+def _kind(hint: Any) -> Any:
+    marks = getattr(hint, "__metadata__", None)
+    return marks[0] if marks else hint
+
+
+OPERAND_KINDS = {op: _kinds_of(op) for op in OPS}
+"""For each operation (field name, kind) of its operands, in order, without the process."""
+
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def format_op(op: Op) -> str:
+    """Write one operation as a line, without its outcome."""
+    if isinstance(op, Observe):
+        return op.verb
+    words = [OPERANDS[kind].format(getattr(op, name)) for name, kind in OPERAND_KINDS[type(op)]]
+    if isinstance(op, Map) and op.pages.first == 0:
+        words[0] = f"{op.pages.window} {op.pages.npages}"
+    return " ".join([f"p{op.process}:", op.verb, *words])
+
+
+def format_program(program: Program) -> str:
+    """Write a program; its title becomes the comment at the head."""
+    head = [f"# {line}".rstrip() for line in program.title.splitlines()]
+    return "\n".join([*head, f"pagepact {VERSION}", *map(format_op, program.steps)]) + "\n"
+
+
+def format_outcome(outcome: Outcome | None) -> str:
+    """Write what a caller saw, as it stands behind `=>`."""
+    match outcome:
+        case None:
+            return ""
+        case Done():
+            return "done"
+        case Loaded(value):
+            return f"0x{value:02x}"
+        case Printed(length):
+            return f"wrote {length}"
+        case Faulted(signal, code, at, raw):
+            name = code.name if isinstance(code, Code) else f"code {code}"
+            where = str(at) if at else f"0x{raw or 0:x}"
+            return f"{signal_name(signal)} {name} at {where}"
+        case Failed(errno):
+            return errno
+        case Exited(status):
+            return f"exited {status}"
+        case Killed(signal):
+            return f"killed {signal_name(signal)}"
+        case Gone():
+            return "gone"
+        case Lost(why):
+            return f"LOST ({why})"
+
+
+def signal_name(signal: Signal | int) -> str:
+    """Name a signal as the man-pages do."""
+    return signal.name if isinstance(signal, Signal) else f"signal {signal}"
+
+
+def format_steps(program: Program, outcomes: tuple[Outcome | None, ...]) -> Iterator[str]:
+    """Write each step with its outcome behind it, outcomes aligned in one column."""
+    lines = [format_op(op) for op in program.steps]
+    width = max((len(line) for line in lines), default=0)
+    for line, outcome in zip(lines, outcomes, strict=False):
+        said = format_outcome(outcome)
+        yield f"{line:<{width}}   => {said}" if said else line
+    yield from lines[len(outcomes) :]
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def parse_program(text: str, *, source: str | None = None) -> Program:
+    """Read a program.
+
+    Raises ProgramError, with the line, where the text is malformed or its version is newer than ours.
+    """
+    steps: list[Op] = []
+    lines: list[int] = []
+    title: list[str] = []
+    in_head = True
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line, _, comment = raw.partition("#")
+        line = line.partition("=>")[0].strip()
+        if not line:
+            if in_head and "#" in raw:
+                title.append(comment.strip())
+            continue
+        in_head = False
+        try:
+            if not _is_header(line, first=not steps):
+                steps.append(parse_op(line))
+                lines.append(number)
+        except (ValueError, KeyError) as error:
+            raise ProgramError(str(error.args[0]), line=number, source=source) from None
+    return _assemble(steps, lines, "\n".join(title), source)
+
+
+def _assemble(steps: list[Op], lines: list[int], title: str, source: str | None) -> Program:
+    try:
+        return Program(tuple(steps), title)
+    except ProgramError as error:
+        match = re.match(r"step (\d+)", error.reason)
+        line = lines[int(match[1]) - 1] if match else None
+        raise ProgramError(error.reason, line=line, source=source) from None
+
+
+def _is_header(line: str, *, first: bool) -> bool:
+    match = _HEADER.match(line)
+    if not match:
+        return False
+    if not first or not match[1].isdigit():
+        raise ValueError("the line 'pagepact VERSION' stands before the first step, with a number")
+    if int(match[1]) > VERSION:
+        raise ValueError(
+            f"this program has format version {match[1]}, and this pagepact reads up to {VERSION}: "
+            "update pagepact"
+        )
+    return True
+
+
+def parse_op(line: str) -> Op:
+    """Read one operation. Raises ValueError with a sentence for a person."""
+    if line == Observe.verb:
+        return Observe(0)
+    name, colon, rest = line.partition(":")
+    verb, *words = rest.split() or [""]
+    if not colon or not verb:
+        raise ValueError(f"{line!r} is no step; a step reads 'p0: load a[0]'")
+    if verb not in OP_BY_VERB or verb == Observe.verb:
+        known = ", ".join(OP_BY_VERB)
+        raise ValueError(f"there is no operation {verb!r}; known are: {known}")
+    op = OP_BY_VERB[verb]
+    if op is Map and len(words) > 1 and "[" not in words[0]:
+        words[:2] = [f"{words[0]}[0..{_number(1, 1 << 16)(words[1]) - 1}]"]
+    return op(_process(name.strip()), *_operands(op, words))
+
+
+def _operands(op: type[Op], words: list[str]) -> Iterator[Any]:
+    kinds = OPERAND_KINDS[op]
+    if len(words) != len(kinds):
+        wanted = " ".join(name.upper() for name, _ in kinds)
+        raise ValueError(f"{op.verb} takes {len(kinds)} operands ({wanted or 'none'}), not {len(words)}")
+    for word, (_, kind) in zip(words, kinds, strict=True):
+        yield OPERANDS[kind].parse(word)

@@ -1,0 +1,137 @@
+"""Pages, addresses and protections: the units in which programs speak.
+
+A program never names a raw address. It names a *window*: a fixed slice of the user address space
+with a letter (arena windows, where a program maps what it likes) or a word (image windows, pages of
+the executable that `exec` lays out). The places are chosen so that small programs reach every level
+of a four-level page table::
+
+    window     first address   pages   why there
+    a          0x100_0000_0000   16    first in a page table
+    b          0x100_0001_0000   16    right behind a: its VMAs can merge with those of a
+    c          0x100_001f_8000   16    straddles a 2 MiB line: two page tables
+    d          0x100_4000_0000   16    another GiB: a page directory of its own
+    e          0x180_0000_0000   16    another 512 GiB: an own entry in the root table
+    text       0x1000_0000        2    executable, file backed, read only
+    data       0x2000_0000        4    file backed, private, writable
+    bss        0x2000_4000        4    anonymous, private, writable: right behind data
+
+Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` count bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+PAGE_SIZE = 4096
+"""Bytes in a page. Every guest so far has 4 KiB pages; huge pages are leaves, not another unit."""
+
+
+class Prot(enum.IntFlag):
+    """Protection of a mapping; the bits are those of mmap(2)."""
+
+    NONE = 0
+    R = 1
+    W = 2
+    X = 4
+
+    def __str__(self) -> str:
+        """Give the text form: `none`, or the letters of `rwx` that are set."""
+        letters = "".join(c for c, bit in zip("rwx", (1, 2, 4), strict=True) if self & bit)
+        return letters or "none"
+
+    @classmethod
+    def parse(cls, text: str) -> Prot:
+        """Read the text form. Raises ValueError where a letter is unknown, twice or misplaced."""
+        if text == "none":
+            return cls.NONE
+        value = cls(sum(1 << "rwx".index(c) for c in text))
+        if not text or str(value) != text:
+            raise ValueError(text)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A named slice of the user address space: `npages` pages from virtual page `vpn` on."""
+
+    name: str
+    vpn: int
+    npages: int
+
+    @property
+    def is_arena(self) -> bool:
+        """Tell whether programs map this window themselves (image windows come with exec)."""
+        return len(self.name) == 1
+
+
+ARENA = (
+    Window("a", 0x100_0000_0000 // PAGE_SIZE, 16),
+    Window("b", 0x100_0001_0000 // PAGE_SIZE, 16),
+    Window("c", 0x100_001F_8000 // PAGE_SIZE, 16),
+    Window("d", 0x100_4000_0000 // PAGE_SIZE, 16),
+    Window("e", 0x180_0000_0000 // PAGE_SIZE, 16),
+)
+IMAGE = (
+    Window("text", 0x1000_0000 // PAGE_SIZE, 2),
+    Window("data", 0x2000_0000 // PAGE_SIZE, 4),
+    Window("bss", 0x2000_4000 // PAGE_SIZE, 4),
+)
+WINDOWS = ARENA + IMAGE
+WINDOW_BY_NAME = {window.name: window for window in WINDOWS}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A byte of a window: page `index` of it (0-based), and `offset` bytes into that page."""
+
+    window: str
+    index: int
+    offset: int = 0
+
+    @property
+    def vpn(self) -> int:
+        """The virtual page number."""
+        return WINDOW_BY_NAME[self.window].vpn + self.index
+
+    @property
+    def page(self) -> Address:
+        """The address of the first byte of the page."""
+        return Address(self.window, self.index)
+
+    def __str__(self) -> str:
+        """Give the text form: `a[2]` or `a[2]+17`."""
+        tail = f"+{self.offset}" if self.offset else ""
+        return f"{self.window}[{self.index}]{tail}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PageRange:
+    """`npages` (1 or more) pages of one window from page `first` on."""
+
+    window: str
+    first: int
+    npages: int
+
+    @property
+    def vpn(self) -> int:
+        """The virtual page number of the first page."""
+        return WINDOW_BY_NAME[self.window].vpn + self.first
+
+    @property
+    def vpns(self) -> range:
+        """The virtual page numbers."""
+        return range(self.vpn, self.vpn + self.npages)
+
+    def __str__(self) -> str:
+        """Give the text form: `a[2]` for one page, `a[2..4]` for more."""
+        last = self.first + self.npages - 1
+        return f"{self.window}[{self.first}{f'..{last}' if self.npages > 1 else ''}]"
+
+
+def address_of(vpn: int, offset: int = 0) -> Address | None:
+    """Turn a virtual page number back into the window's words; None outside every window."""
+    for window in WINDOWS:
+        if window.vpn <= vpn < window.vpn + window.npages:
+            return Address(window.name, vpn - window.vpn, offset)
+    return None
