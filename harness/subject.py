@@ -1,7 +1,7 @@
 """What every guest looks like from above: something that executes programs.
 
-A subject is a kernel in QEMU with an agent inside (`harness.agent`), or the toy kernel that lives in this
-process (`harness.model_guest`). The runner knows no more of either than this page.
+A subject is a kernel in QEMU with an agent inside (`harness.agent`), or the toy kernel that lives in
+this process (`harness.model_guest`). The runner knows no more of either than this page.
 """
 
 from __future__ import annotations

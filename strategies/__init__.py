@@ -1,0 +1,1 @@
+"""Hypothesis strategies that draw programs: `from strategies.programs import programs`."""

@@ -43,7 +43,9 @@ def _root() -> Path:
     try:
         return Path.home() / ".cache" / "pagepact"
     except RuntimeError as error:
-        raise StorageError("there is no home folder for the cache; set PAGEPACT_CACHE to a folder") from error
+        raise StorageError(
+            "there is no home folder for the cache; set PAGEPACT_CACHE to a folder"
+        ) from error
 
 
 @contextmanager
@@ -98,3 +100,15 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def prune(folder: Path, pattern: str, *, keep: int, companions: tuple[str, ...] = ()) -> None:
+    """Delete all but the `keep` newest files of `pattern`, each with its files of the other endings."""
+    dated = []
+    for path in folder.glob(pattern):
+        with suppress(OSError):
+            dated.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(dated, reverse=True)[keep:]:
+        for doomed in (path, *(path.with_suffix(ending) for ending in companions)):
+            with suppress(OSError):
+                doomed.unlink()

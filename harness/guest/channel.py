@@ -1,10 +1,10 @@
 """Requests to the agent and its answers, as bytes, over a console that loses and mixes lines.
 
-A damaged line is asked for again and never guessed at. Where a line was lost without a trace (the kernel
-printed into its marker), only silence tells: the channel asks after silence too, and once when half of
-the time of a request is over, so that a lost line is not taken for a hang of the kernel. An agent that is
-still busy finds such a question later and sends an answer twice; what is left over is known by its
-sequence number.
+A damaged line is asked for again and never guessed at. Where a line was lost without a trace (the
+kernel printed into its marker), only silence tells: the channel asks after silence too, and once when
+half of the time of a request is over, so that a lost line is not taken for a hang of the kernel. An
+agent that is still busy finds such a question later and sends an answer twice; what is left over is
+known by its sequence number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from harness.guest.frames import (
     decode_line,
     decode_payload,
     encode_message,
-    junk_of,
 )
 
 MAX_RETRIES = 5  # of one request, and of one answer
@@ -60,7 +59,7 @@ class Channel:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._sequence = 0
-        self._hellos_due = 1
+        self._spare_hellos = 0  # that were asked for, beside the first
         self._lines: list[bytes] = []  # of the request in flight
         self._next_line = 0
         self._restarts = 0
@@ -82,7 +81,6 @@ class Channel:
                 f"a request of {len(payload)} bytes is longer than the protocol's {MAX_MESSAGE}"
             )
         self.last_step = None
-        self._hellos_due = 0
         self._sequence = self._sequence % MAX_SEQUENCE + 1
         self._lines = encode_message(">", self._sequence, payload)
         self._restarts = 0
@@ -132,25 +130,19 @@ class Channel:
 
     def _take(self, line: bytes, exchange: _Exchange) -> None:
         """Sort one line: part of the answer, a word about a line, or log."""
-        decoded = decode_line(line)
-        if decoded is None:
-            self._console.log(line)
-            return
+        decoded, log = decode_line(line)
+        if log:
+            self._console.log(log)  # may end in GuestPanicked
         if isinstance(decoded, Damaged):
-            self._on_damage(line, exchange)
-            return
-        junk = junk_of(line)
-        if junk:
-            self._console.log(junk)
-        if isinstance(decoded, Frame):
+            self._on_damage(exchange)
+        elif isinstance(decoded, Frame):
             self._on_frame(decoded, line, exchange)
-        else:
+        elif isinstance(decoded, Control):
             self._on_control(decoded, exchange)
 
-    def _on_damage(self, line: bytes, exchange: _Exchange) -> None:
+    def _on_damage(self, exchange: _Exchange) -> None:
         exchange.suspicious = True
         exchange.progressed = self._console.clock()
-        self._console.log(line)  # it may hold the words of a panic
         if not exchange.waiting_for_resend:
             self._ask_again(exchange)
 
@@ -171,19 +163,26 @@ class Channel:
             self._ask_again(exchange)
 
     def _check_place(self, frame: Frame, line: bytes, exchange: _Exchange) -> None:
-        if not frame.index < frame.total or frame.total not in (exchange.total or frame.total, frame.total):
+        if not frame.index < frame.total or frame.total not in (
+            exchange.total or frame.total,
+            frame.total,
+        ):
             raise ProtocolError("a line of an answer has an impossible number", evidence=line)
         if exchange.total not in (None, frame.total):
             raise ProtocolError("two lines of one answer disagree about its length", evidence=line)
         if frame.total > _MAX_LINES:
-            raise ProtocolError(f"an answer is longer than the protocol's {MAX_MESSAGE} bytes", evidence=line)
+            raise ProtocolError(
+                f"an answer is longer than the protocol's {MAX_MESSAGE} bytes", evidence=line
+            )
 
     def _on_late_hello(self, frame: Frame) -> None:
         """Tell a second start of the agent from a hello that was asked for twice."""
-        if self._hellos_due > 0:
-            self._hellos_due -= frame.index == frame.total - 1
+        if self._spare_hellos > 0:
+            self._spare_hellos -= frame.index == frame.total - 1
             return
-        raise GuestDied("the guest rebooted or restarted while it had a request", console=self._console.tail())
+        raise GuestDied(
+            "the guest rebooted or restarted while it had a request", console=self._console.tail()
+        )
 
     def _on_control(self, control: Control, exchange: _Exchange) -> None:
         if control.kind == b"~":
@@ -219,30 +218,35 @@ class Channel:
             raise ProtocolError(f"an answer came damaged {exchange.asked} times")
         exchange.waiting_for_resend = True
         if exchange.sequence == HELLO:
-            self._hellos_due += 1
+            self._spare_hellos += 1
         self._console.send(b"@?%04x\n" % exchange.sequence, deadline=exchange.deadline)
 
     def _look_for_strays(self) -> None:
         """Read what has come already: a warning that followed the answer belongs to this request."""
         now = self._console.clock()
-        exchange = self._expect(self._sequence, now)
         while self._console.clock() < now + _STRAY_S:
             line = self._console.read_line(deadline=now)
             if line is None:
                 break
-            self._take_stray(line, exchange)
+            self._take_stray(line)
 
-    def _take_stray(self, line: bytes, exchange: _Exchange) -> None:
-        decoded = decode_line(line)
+    def _take_stray(self, line: bytes) -> None:
+        decoded, log = decode_line(line)
+        if log:
+            self._console.log(log)
         if isinstance(decoded, Frame) and decoded.sequence == HELLO:
             self._on_late_hello(decoded)
-        elif decoded is None:
-            self._console.log(line)
 
     def _hung(self, exchange: _Exchange) -> Exception:
         if exchange.sequence == HELLO:
             return self._console.hung("the agent in the guest never said hello")
         if self._next_line < len(self._lines):
-            return self._console.hung(f"the guest took {self._next_line - 1} of {len(self._lines)} lines")
-        step = f" (its last word was that step {self.last_step} begins)" if self.last_step is not None else ""
+            return self._console.hung(
+                f"the guest took {self._next_line - 1} of {len(self._lines)} lines"
+            )
+        step = (
+            f" (its last word was that step {self.last_step} begins)"
+            if self.last_step is not None
+            else ""
+        )
         return self._console.hung(f"the guest gave no answer in time{step}")

@@ -17,7 +17,6 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child must not import
@@ -36,10 +35,10 @@ _launcher: list[_Launcher] = []
 
 
 def start_child(
-    command: Sequence[str], *, pass_fds: Sequence[int], stderr: int, cwd: Path
+    command: Sequence[str], *, pass_fds: Sequence[int], stderr: int
 ) -> subprocess.Popen[bytes]:
     """Start `command`, which is killed when this process ends, whatever the reason."""
-    return _launcher_of_this_process().submit(_start, command, pass_fds, stderr, cwd).result()
+    return _launcher_of_this_process().submit(_start, command, pass_fds, stderr).result()
 
 
 def _launcher_of_this_process() -> ThreadPoolExecutor:
@@ -49,9 +48,7 @@ def _launcher_of_this_process() -> ThreadPoolExecutor:
         return _launcher[0].threads
 
 
-def _start(
-    command: Sequence[str], pass_fds: Sequence[int], stderr: int, cwd: Path
-) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], pass_fds: Sequence[int], stderr: int) -> subprocess.Popen[bytes]:
     with warnings.catch_warnings():
         # Python 3.12 warns of fork with threads; what runs in the child takes no lock.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -61,9 +58,9 @@ def _start(
             stdout=stderr,
             stderr=stderr,
             pass_fds=pass_fds,
-            cwd=cwd,
+            cwd="/",
             start_new_session=True,  # Ctrl-C is ours: the machine must not get it too
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - see above
         )
 
 

@@ -14,7 +14,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import pexpect
@@ -29,18 +29,21 @@ TAIL_WIDTH = 500
 SILENCE_AFTER_PANIC_S = 0.3
 LONGEST_PANIC_S = 3.0
 _MOST_PANIC_LINES = 1000  # an oops in a loop must not hold the evidence back
+_MOST_WARNINGS = 5
+_WARNING = re.compile(r"\bWARNING: ")
 _END_OF_LINE = re.compile(rb"[\r\n]+")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-class StreamEnded(Exception):  # noqa: N818 - a condition, not an error: the other end is closed
+class StreamEnded(Exception):
     """The other end of a stream closed it."""
 
 
 class ByteStream(Protocol):
     """Where a console's bytes come from and go to."""
 
-    clock: Callable[[], float]
+    def clock(self) -> float:
+        """Return the time that deadlines are in, in seconds."""
 
     def read(self, size: int, timeout_s: float) -> bytes:
         """Return 1 to `size` bytes, or none at all after `timeout_s`; StreamEnded at the end."""
@@ -55,12 +58,14 @@ class ByteStream(Protocol):
 class SocketStream:
     """A connected socket, read through pexpect."""
 
-    clock = staticmethod(time.monotonic)
-
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._spawn = SocketSpawn(connected, maxread=CHUNK, searchwindowsize=MAX_LINE, encoding=None)
         self._spawn.delaybeforesend = None
+
+    def clock(self) -> float:
+        """Return the machine's monotonic time."""
+        return time.monotonic()
 
     def read(self, size: int, timeout_s: float) -> bytes:
         """Return what has arrived, waiting for at most `timeout_s`."""
@@ -94,11 +99,12 @@ class Console:
         self._partial = bytearray()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._ended = False
+        self.warnings: list[str] = []
+        self.booting = False
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The clock that deadlines are given in."""
-        return self._stream.clock
+    def clock(self) -> float:
+        """Return the time that deadlines are in, in seconds."""
+        return self._stream.clock()
 
     def send(self, data: bytes, *, deadline: float) -> None:
         """Send `data`; GuestHung where the guest takes none of it, GuestDied where it is gone."""
@@ -122,9 +128,16 @@ class Console:
         return self._lines.popleft()
 
     def log(self, line: bytes) -> None:
-        """Take `line` as log text: into the tail, and GuestPanicked where it is kernel trouble."""
+        """Take `line` as log text: into the tail, and GuestPanicked where it is kernel trouble.
+
+        While `booting` is set, a warning is only noted in `warnings`: kernels under development warn in
+        some driver at boot, and are worth testing all the same.
+        """
         text = self._keep(line)
         if not text or not self._is_panic(text):
+            return
+        if self.booting and _WARNING.search(text):
+            self.warnings = [*self.warnings, text[:TAIL_WIDTH]][:_MOST_WARNINGS]
             return
         self._drain_after_panic()
         raise GuestPanicked(text.strip(), console=self.tail())
@@ -202,7 +215,11 @@ class Console:
         for _ in range(_MOST_PANIC_LINES):
             if not self._lines:
                 now = self.clock()
-                if self._ended or now >= latest or not self._fill(min(SILENCE_AFTER_PANIC_S, latest - now)):
+                if (
+                    self._ended
+                    or now >= latest
+                    or not self._fill(min(SILENCE_AFTER_PANIC_S, latest - now))
+                ):
                     break
             if self._lines:
                 self._keep(self._lines.popleft())

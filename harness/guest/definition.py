@@ -3,7 +3,7 @@
 ::
 
     name = "linux"                        # what reports call it
-    kind = "qemu"                         # or "model": the in-process guest, which needs name, title, semantics
+    kind = "qemu"                         # or "model": in-process, with name, title and semantics only
     title = "Linux 6.1 (Debian 12)"
     semantics = "linux-6.1"               # the model's preset for this kernel's choices
     [kernel]
@@ -30,9 +30,11 @@ from harness.errors import DefinitionError
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "fixtures" / "guests"
 
+# loglevel=5, not quiet: WARN_ON prints at level 4, which quiet hides. 115200: QEMU's serial port is 5 ms
+# slower a round trip at Linux's default of 9600.
 LINUX_APPEND = (
-    "console=ttyS0,115200 loglevel=5 panic=-1 reboot=t nokaslr tsc=reliable no_timer_check mitigations=off "
-    "transparent_hugepage=never norandmaps random.trust_cpu=on"
+    "console=ttyS0,115200 loglevel=5 panic=-1 reboot=t nokaslr tsc=reliable no_timer_check "
+    "mitigations=off transparent_hugepage=never norandmaps random.trust_cpu=on"
 )
 
 # Lines of a kernel that broke. Never plain "BUG", which is in "DEBUG".
@@ -42,7 +44,7 @@ LINUX_PANICS = (
     r"\bOops: ",
     r"kernel BUG at ",
     r"general protection fault",
-    r"\bWARNING: (CPU|.* at )",
+    r"\bWARNING: (CPU|possible|suspicious|bad|.* at )",
     r"[Uu]nable to handle (kernel|page fault)",
     r"double fault",
     r"Bad page (state|map|cache)",
@@ -107,14 +109,16 @@ def list_definitions(folder: Path = DEFINITIONS) -> list[str]:
 def load_definition(name_or_path: str | Path, *, folder: Path = DEFINITIONS) -> GuestDefinition:
     """Read a definition by its name in `folder`, or by the path of a .toml file.
 
-    Raises DefinitionError where there is none, where it is no TOML, and for unknown keys, wrong types and
-    impossible values.
+    Raises DefinitionError where there is none, where it is no TOML, and for unknown keys, wrong types
+    and impossible values.
     """
     path = _find(str(name_or_path), folder)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DefinitionError(f"{path}: the guest definition cannot be read: {error.strerror}") from error
+        raise DefinitionError(
+            f"{path}: the guest definition cannot be read: {error.strerror}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{path}: the guest definition is no TOML: {error}") from error
     return _Reader(path).definition(table)
@@ -169,7 +173,7 @@ class _Reader:
         for key in required:
             if key not in table:
                 self._wrong(key, "is missing")
-        values = {key: self._value(key, table[key]) for key in table}
+        values: dict[str, Any] = {key: self._value(key, table[key]) for key in table}
         return GuestDefinition(**values, file=self._path)
 
     def _value(self, key: str, value: object) -> object:
@@ -179,7 +183,9 @@ class _Reader:
     def _wrong(self, key: str, complaint: str) -> DefinitionError:
         raise DefinitionError(f"{self._path}: the key {key!r} {complaint}")
 
-    def _only_known(self, table: Mapping[str, Any], known: list[str], prefix: str, because: str = "") -> None:
+    def _only_known(
+        self, table: Mapping[str, Any], known: list[str], prefix: str, because: str = ""
+    ) -> None:
         for key in table:
             if key not in known:
                 raise DefinitionError(
@@ -249,7 +255,9 @@ class _Reader:
         if source == "file":
             path = Path(self._text("kernel.path", table["path"])).expanduser()
             return KernelSource(source, path=(self._path.parent / path).absolute())
-        package = self._word(_PACKAGE_NAME, "the name of a Debian package")("kernel.package", table["package"])
+        package = self._word(_PACKAGE_NAME, "the name of a Debian package")(
+            "kernel.package", table["package"]
+        )
         suite = self._word(_SUITE_NAME, "the name of a Debian suite")("kernel.suite", table["suite"])
         return KernelSource(source, package=package, suite=suite)
 

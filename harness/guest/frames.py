@@ -32,7 +32,7 @@ UNREADABLE = 0xFFFF
 _ANSWER = re.compile(
     rb"@<([0-9a-f]{4})\.([0-9a-f]{3})\.([0-9a-f]{3})\.([0-9a-f]{8})\.([A-Za-z0-9+/]*={0,2})"
 )
-_CONTROL = re.compile(rb"@([+!~])([0-9a-f]{4})\.([0-9a-f]{3,8})(?![0-9a-f])")
+_CONTROL = re.compile(rb"@([+!~])([0-9a-f]{4})\.([0-9a-f]{1,8})(?![0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -75,24 +75,29 @@ def encode_line(direction: str, sequence: int, index: int, total: int, payload: 
     return f"@{direction}{place}{checksum:08x}.{payload}\n".encode("ascii")
 
 
-def decode_line(line: bytes) -> Frame | Control | Damaged | None:
-    """Tell what `line` carries; None for kernel log, the terminal's echo and anything else.
+def decode_line(line: bytes) -> tuple[Frame | Control | Damaged | None, bytes]:
+    """Tell what `line` carries (None for log, the terminal's echo and anything else), and the log in it.
 
-    Junk may stand in front (a kernel line without its end), so the marker is looked for everywhere, and
-    of several markers the one with a right checksum counts.
+    A kernel line without its end may stand in front of a message, or behind one whose end was lost; so
+    the marker is looked for everywhere, and of several markers the one with a right checksum counts.
     """
     if b"@" not in line:
-        return None
+        return None, line
     for match in _ANSWER.finditer(line):
         frame = _checked(match)
         if frame is not None:
-            return frame
+            return frame, _around(match)
     if b"@<" in line:
-        return Damaged()
+        return Damaged(), line
     control = _CONTROL.search(line)
     if control is None:
-        return None
-    return Control(control[1], int(control[2], 16), int(control[3], 16))
+        return None, line
+    return Control(control[1], int(control[2], 16), int(control[3], 16)), _around(control)
+
+
+def _around(match: re.Match[bytes]) -> bytes:
+    text = match.string
+    return text[: match.start()] + text[match.end() :]
 
 
 def _checked(match: re.Match[bytes]) -> Frame | None:
@@ -100,12 +105,6 @@ def _checked(match: re.Match[bytes]) -> Frame | None:
     if zlib.crc32(b".".join((sequence, index, total, payload))) != int(checksum, 16):
         return None
     return Frame(int(sequence, 16), int(index, 16), int(total, 16), payload)
-
-
-def junk_of(line: bytes) -> bytes:
-    """Return what stands in front of the first marker of `line`: log text that a message ran into."""
-    at = min((found for found in (line.find(b"@" + mark) for mark in (b"<", b"+", b"!", b"~")) if found >= 0))
-    return line[:at]
 
 
 def decode_payload(pieces: list[bytes]) -> bytes | None:

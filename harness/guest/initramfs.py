@@ -1,4 +1,4 @@
-"""The guest's root file system: a cpio archive with the agent as /init, made without tools and without root.
+"""The guest's root file system: a cpio archive with the agent as /init, made without tools or root.
 
 Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst ("newc" archives).
 """

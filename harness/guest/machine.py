@@ -1,8 +1,8 @@
 """One QEMU process: its command line, its serial console, its monitor, and its end.
 
 The console and the monitor are socket pairs whose far ends QEMU inherits: no path, no race between the
-first boot message and our connecting, and nothing to clean up. The machine has no network, no disk and no
-folder of the host.
+first boot message and our connecting, and nothing to clean up. The machine has no network, no disk and
+no folder of the host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,9 @@ from harness.guest.monitor import Monitor, MonitorError
 TRANSLATION_CACHE_MB = 64  # QEMU's own default is a fraction of the host's memory, up to 1 GiB
 _STDERR_TAIL = 2000
 _MIGRATION_POLL_S = 0.01
+_MIGRATION_S = 120
+_RESUME_POLL_S = 0.002
+_UNLIMITED = 1 << 40  # bytes a second; QEMU's default is 128 MiB
 
 _EMULATORS = {"x86_64": ("qemu-system-x86_64", "qemu-system-x86")}
 
@@ -36,7 +40,9 @@ class LaunchFailure(RigError):
         self.exit_code = exit_code
         self.stderr = stderr
         words = f": {stderr.splitlines()[-1]}" if stderr else ""
-        super().__init__(f"{message} (exit status {exit_code}){words}; its command line was: {' '.join(command)}")
+        super().__init__(
+            f"{message} (exit status {exit_code}){words}; its command line was: {' '.join(command)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ def find_emulator(arch: str) -> Emulator:
 @lru_cache
 def _version_of(program: str, _changed: int) -> str:
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolMissing(f"{program} is installed but does not run: {error}") from error
     return said.stdout.splitlines()[0].strip() if said.stdout else "unknown version"
@@ -85,8 +93,17 @@ class MachineSpec:
     def arguments(self) -> list[str]:
         """Return QEMU's command line, without the ends of the console and the monitor."""
         smp = "single" if self.cpus == 1 or self.icount else "multi"
-        accel = f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
-        command = [str(self.emulator.path), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        accel = (
+            f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
+        )
+        command = [
+            str(self.emulator.path),
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]
         command += ["-nic", "none", "-machine", self.machine, "-accel", accel, "-cpu", self.cpu]
         command += ["-smp", str(self.cpus), "-m", f"{self.memory_mb}M"]
         command += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.append]
@@ -99,30 +116,26 @@ class Machine:
     """A running QEMU; `console` is the near end of its serial port."""
 
     def __init__(self, spec: MachineSpec, *, incoming: Path | None = None) -> None:
-        """Start QEMU, from a snapshot where `incoming` names one; LaunchFailure where that is refused."""
-        self.spec = spec
-        self._stderr = os.memfd_create("qemu-stderr")
-        self.console, console_end = socket.socketpair()
-        self._monitor_socket, monitor_end = socket.socketpair()
+        """Start QEMU, from the snapshot `incoming` where one is given.
+
+        Raises LaunchFailure where it cannot be started, FileNotFoundError without that snapshot.
+        """
         self._monitor: Monitor | None = None
-        snapshot = open(incoming, "rb") if incoming else None  # noqa: SIM115 - closed below, inherited
-        try:
-            fds = [console_end.fileno(), monitor_end.fileno()]
+        with ExitStack() as inherited:
+            state = inherited.enter_context(incoming.open("rb")) if incoming else None
+            self.console, console_end = socket.socketpair()
+            self._monitor_socket, monitor_end = socket.socketpair()
+            self._stderr = os.memfd_create("qemu-stderr")
+            ends = [inherited.enter_context(end) for end in (console_end, monitor_end)]
+            fds = [end.fileno() for end in ends] + ([state.fileno()] if state else [])
             self.command = spec.arguments() + _attach(*fds)
-            if snapshot:
-                fds.append(snapshot.fileno())
-                self.command += ["-incoming", f"fd:{snapshot.fileno()}"]
-            self._process = start_child(self.command, pass_fds=fds, stderr=self._stderr, cwd=Path("/"))
-        except OSError as error:
-            self._release()
-            raise LaunchFailure(
-                "QEMU could not be started", command=self.command, exit_code=None, stderr=str(error)
-            ) from error
-        finally:
-            console_end.close()
-            monitor_end.close()
-            if snapshot:
-                snapshot.close()
+            try:
+                self._process = start_child(self.command, pass_fds=fds, stderr=self._stderr)
+            except OSError as error:
+                self._release()
+                raise LaunchFailure(
+                    "QEMU could not be started", command=self.command, exit_code=None, stderr=str(error)
+                ) from error
 
     @property
     def pid(self) -> int:
@@ -152,8 +165,38 @@ class Machine:
         """Return the connected monitor; MonitorError where QEMU does not answer."""
         if self._monitor is None:
             self._monitor = Monitor(self._monitor_socket)
-            self._monitor.connect()
         return self._monitor
+
+    def save_state(self, fd: int) -> None:
+        """Write the machine's state to the file `fd`, and stop it; MonitorError where QEMU cannot.
+
+        It is not stopped before that: who was stopped when saved is stopped when resumed.
+        """
+        monitor = self.monitor()
+        monitor.command("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED})
+        monitor.give_fd("snapshot", fd)
+        monitor.command("migrate", uri="fd:snapshot")
+        deadline = time.monotonic() + _MIGRATION_S
+        while True:
+            progress = monitor.command("query-migrate")
+            if progress.get("status") == "completed":
+                return
+            if progress.get("status") in ("failed", "cancelled"):
+                raise MonitorError(progress.get("error-desc", "QEMU could not write its state"))
+            if time.monotonic() > deadline:
+                raise MonitorError(f"QEMU took longer than {_MIGRATION_S} s to write its state")
+            time.sleep(_MIGRATION_POLL_S)
+
+    def wait_running(self, timeout_s: float) -> None:
+        """Wait until a machine has loaded the snapshot it was started from; MonitorError if it does not.
+
+        What is sent to the console before is lost in a serial port that the snapshot then overwrites.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.monitor().command("query-status").get("status") != "running":
+            if time.monotonic() > deadline:
+                raise MonitorError(f"QEMU did not load a snapshot within {timeout_s:g} s")
+            time.sleep(_RESUME_POLL_S)
 
     def resident_bytes(self) -> int:
         """Return how much host memory QEMU holds; 0 where it is gone."""
@@ -172,17 +215,17 @@ class Machine:
         self._release()
 
     def _release(self) -> None:
-        with suppress(MonitorError):
-            if self._monitor is not None:
-                self._monitor.close()
+        if self._monitor is not None:
+            self._monitor.close()
         self._monitor_socket.close()
         self.console.close()
         os.close(self._stderr)
         self._stderr = -1
 
 
-def _attach(console_fd: int, monitor_fd: int) -> list[str]:
+def _attach(console_fd: int, monitor_fd: int, state_fd: int | None = None) -> list[str]:
     return [
         *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
+        *(("-incoming", f"fd:{state_fd}") if state_fd is not None else ()),
     ]

@@ -1,20 +1,25 @@
-"""QEMU's control channel (QMP), synchronous: `qemu.qmp` behind an event loop of its own.
+"""QEMU's control channel (QMP), synchronous, with the message types of `qemu.qmp`.
 
-`qemu.qmp.legacy` would do nearly the same, but makes its loop the thread's loop and never closes it.
+`qemu.qmp`'s own client is asyncio. A harness that asks one question at a time gains nothing from an
+event loop, and a loop that is garbage-collected while it still has tasks complains loudly; so the
+socket is read here.
+
+Source: QEMU docs/interop/qmp-spec.rst.
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Coroutine
+import time
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import Message, QMPError
+from qemu.qmp.models import ErrorResponse, Greeting
 
-T = TypeVar("T")
-ANSWER_S = 10.0
+ANSWER_S = 30.0  # QEMU answers within a millisecond, but not while it loads a snapshot
+_CHUNK = 65536
+_MOST_UNREAD = 1 << 20
 
 
 class MonitorError(Exception):
@@ -25,35 +30,59 @@ class Monitor:
     """A connection to one QEMU."""
 
     def __init__(self, connected: socket.socket) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._client = QMPClient("guest")
-        self._client.logger.disabled = True  # a machine that ends is no news
+        """Shake hands over `connected`; MonitorError where QEMU does not."""
         self._socket = connected
-
-    def connect(self) -> None:
-        """Shake hands; MonitorError where QEMU does not."""
-        self._run(self._client.connect(self._socket))
+        self._unread = b""
+        deadline = time.monotonic() + ANSWER_S
+        try:
+            Greeting(self._receive(deadline))
+        except (KeyError, TypeError) as error:
+            raise MonitorError(f"QEMU's greeting is none: {error}") from error
+        self.command("qmp_capabilities")
 
     def command(self, name: str, **arguments: object) -> Any:
-        """Run one QMP command and return what it returns."""
-        return self._run(self._client.execute(name, arguments))
+        """Run one QMP command and return what it returns; events in between are passed over."""
+        deadline = time.monotonic() + ANSWER_S
+        self._send(Message({"execute": name, "arguments": arguments}))
+        while True:
+            message = self._receive(deadline)
+            if "error" in message:
+                raise MonitorError(ErrorResponse(message).error.desc)
+            if "return" in message:
+                return message["return"]
 
     def give_fd(self, name: str, fd: int) -> None:
         """Hand a file descriptor over, known to QEMU as `name` from then on."""
-        self._client.send_fd_scm(fd)
+        try:
+            socket.send_fds(self._socket, [b" "], [fd])
+        except OSError as error:
+            raise MonitorError(str(error)) from error
         self.command("getfd", fdname=name)
 
     def close(self) -> None:
-        """Close the connection and the loop; safe to call twice and on a dead QEMU."""
-        if self._loop.is_closed():
-            return
-        with suppress(MonitorError):
-            self._run(self._client.disconnect())
-        self._loop.close()
-        self._socket.close()
+        """Close the connection."""
+        with suppress(OSError):
+            self._socket.close()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _send(self, message: Message) -> None:
         try:
-            return self._loop.run_until_complete(asyncio.wait_for(work, ANSWER_S))
-        except (QMPError, OSError, EOFError, TimeoutError, asyncio.TimeoutError) as error:
-            raise MonitorError(str(error) or type(error).__name__) from error
+            self._socket.settimeout(ANSWER_S)
+            self._socket.sendall(bytes(message) + b"\n")
+        except OSError as error:
+            raise MonitorError(f"QEMU takes no command: {error}") from error
+
+    def _receive(self, deadline: float) -> Message:
+        while b"\n" not in self._unread:
+            try:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                chunk = self._socket.recv(_CHUNK)
+            except OSError as error:
+                raise MonitorError(f"QEMU does not answer: {error}") from error
+            if not chunk or len(self._unread) > _MOST_UNREAD:
+                raise MonitorError("QEMU closed its monitor")
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        try:
+            return Message(line)
+        except QMPError as error:
+            raise MonitorError(f"QEMU's answer cannot be read: {error}") from error

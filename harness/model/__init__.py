@@ -11,7 +11,7 @@ Read the modules in this order; each is short, and each uses only those before i
     process        a name, a parent, an address space, and an end
     history        what happened, for the wording of reports
     machine        all of it together
-    references     who holds a frame: found by looking, never by counting along
+    counts         who holds a frame: found by looking, never by counting along
     fault          demand faults, and the copy-on-write break
     lifecycle      how an address space begins and ends
     syscalls/      one operation a module: CHECKS, EFFECT, OUTCOME

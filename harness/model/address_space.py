@@ -10,6 +10,16 @@ from dataclasses import dataclass, field
 from harness.model.frame import Frame, FramePool
 from harness.model.page_table import PageTable
 from harness.model.vma import Vma, VmaList
+from harness.program.image import FILE_BACKED
+from harness.program.units import IMAGE, Prot
+
+_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
+
+IMAGE_VMAS = tuple(
+    Vma(w.vpn, w.vpn + w.npages, _PROT[w.name], file=w.name if w.name in FILE_BACKED else None)
+    for w in IMAGE
+)
+"""What exec maps: text and data from the file, bss anonymous."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,14 +41,14 @@ class AddressSpace:
     def remove(self, start: int, end: int) -> set[Frame]:
         """Unmap the pages [start, end), which may have holes.
 
-        VMAs are split at the ends, entries go, and so do tables with no VMA left in their span. Gives the
-        frames that lost an entry; whether one is free now is not for an address space to know.
+        VMAs are split at the ends, entries go, and so do tables with no VMA left in their span. Gives
+        the frames that lost an entry; whether one is free now is not for an address space to know.
 
         Source: do_mas_align_munmap (do_munmap before 6.1), unmap_region, zap_pte_range, free_pgtables.
         """
         dropped: set[Frame] = set()
         for part in self.vmas.carve(start, end):
-            for vpn in range(part.start, part.end):
+            for vpn in part.vpns:
                 pte = self.page_table.unmap(vpn)
                 if pte is not None:
                     dropped.add(pte.frame)
@@ -54,3 +64,14 @@ class AddressSpace:
         self.page_table.free_all()
         self.vmas = VmaList()
         return dropped
+
+
+def image_space(pool: FramePool) -> AddressSpace:
+    """Make the address space that exec gives to a process: the image's VMAs, and no page present.
+
+    Source: load_elf_binary, elf_map, vm_brk_flags (bss).
+    """
+    space = AddressSpace.empty(pool)
+    for vma in IMAGE_VMAS:
+        space.add(vma)
+    return space

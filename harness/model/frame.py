@@ -1,7 +1,7 @@
 """Frames, and the pool that hands them out.
 
 A frame is a thing with an identity; nothing else about it tells it from another. It has no counter. How
-often it is referenced is found by looking (`references`), and so it cannot be wrong.
+often it is referenced is found by looking (`counts`), and so it cannot be wrong.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Trap: Linux calls the page cache of a file its `struct address_space`. Here `AddressSpace` is a
 process's, and `PageCache` the file's.
 
-A cached page is a holder of its frame like a page-table entry is: the frame outlives its last mapper, and
-a sole mapper of it is not its sole holder. Nothing ever writes to it, since all mappings are private.
+The cache is a holder of its frames like a page-table entry is: a frame outlives its last mapper, and a
+sole mapper is not its sole holder. Nothing ever writes to a cached page: all mappings are private.
 
 Source: filemap_fault; page_cache_ra_unbounded and others bring pages in, which no program can see.
 """
@@ -32,3 +32,7 @@ class PageCache:
             frame = self.pool.fresh(FrameKind.CACHE, IMAGE_PAGES[key])
             self.frames[key] = frame
         return frame
+
+    def holds(self, frame: Frame) -> bool:
+        """Tell whether `frame` is in the cache."""
+        return any(frame is each for each in self.frames.values())

@@ -12,8 +12,8 @@
                   entry       entry       entry
 
 Linux calls the levels PGD, PUD, PMD and PTE table. Tables come into being when a page below them is
-mapped. An empty table is *not* freed when its last entry goes: munmap frees the tables whose span holds no
-VMA any more (`free_tables`), and the end of the address space frees the rest (`free_all`).
+mapped. An empty table is *not* freed when its last entry goes: munmap frees the tables whose span holds
+no VMA any more (`free_tables`), and the end of the address space frees the rest (`free_all`).
 
 Source: __handle_mm_fault (allocation); free_pgtables, free_pgd_range (munmap); exit_mmap.
 """

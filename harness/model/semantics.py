@@ -52,12 +52,12 @@ class Semantics:
     """
 
     protect_grants_write: Choice = Choice.EITHER
-    """When mprotect gives the write permission back, the entry of a sole holder is writable at once; where
-    it is not, the next store takes a fault.
+    """When mprotect gives the write permission back, the entry of a sole holder is writable at once;
+    where it is not, the next store takes a fault.
 
-    Source: can_change_pte_writable, in Linux 6.0 and later, for PageAnonExclusive pages only; before that
-    change_pte_range left private entries read-only. `EITHER` for 6.1 because a frame that was shared
-    once is not exclusive until it is written, and because a stale TLB entry may cost a spurious fault.
+    Source: can_change_pte_writable, in Linux 6.0 and later, for PageAnonExclusive pages only; before
+    that change_pte_range left private entries read-only. `EITHER` for 6.1 because a frame that was
+    shared once is not exclusive until it is written, and because a stale TLB entry may cost a fault.
     """
 
     protect_changes_before_hole: bool = True

@@ -17,9 +17,9 @@ from harness.program.units import Prot
 class Vma:
     """Pages [start, end), private, with one protection.
 
-    `file` is the image window (`text`, `data`) whose file pages they map, from page `pgoff` of that window
-    on; None is anonymous memory, whose `pgoff` is 0. (The window's own offset in the executable is the
-    linker's business: `pgoff` is comparable to a guest's only within one window, up to a constant.)
+    `file` is the image window (`text`, `data`) whose file pages they map, from page `pgoff` of that
+    window on; None is anonymous memory, whose `pgoff` is 0. (The window's own offset in the executable
+    is the linker's business: `pgoff` equals a guest's, within one window, up to a constant.)
     """
 
     start: int
@@ -33,8 +33,13 @@ class Vma:
         """The number of pages."""
         return self.end - self.start
 
+    @property
+    def vpns(self) -> range:
+        """The virtual page numbers."""
+        return range(self.start, self.end)
+
     def part(self, start: int, end: int) -> Vma:
-        """Give the part of it that lies in pages [start, end), with the file offset that belongs to it."""
+        """Give the part of it that lies in pages [start, end), at the file offset that it has."""
         first, last = max(start, self.start), min(end, self.end)
         pgoff = self.pgoff + first - self.start if self.file is not None else 0
         return Vma(first, last, self.prot, self.file, pgoff)

@@ -1,12 +1,12 @@
 """The catalogue of planted faults: kernel bugs that the contracts must catch.
 
 Each fault changes one decision in one place of the toy kernel. The place is marked with a comment
-`# planted: …` beside the name, so that `grep -n 'has("cow-shares")' -r harness/model_guest` finds it.
+`# planted: …` beside the name, so that `grep -rn '"cow-shares"' harness/model_guest` finds it.
 
-The sentences are those of the fault table of the contracts. Not here, because no operation of a program
-reaches them yet: remapping (`remap-resets-count`), stores by the kernel (`kernel-write-ignores-cow`,
-`kernel-write-overruns`), shared memory (`shared-becomes-private`, `shared-untouched-not-shared`), madvise
-(`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
+The sentences are those of the fault table of the contracts. Not here, because no operation of a
+program reaches them yet: remapping (`remap-resets-count`), stores by the kernel
+(`kernel-write-ignores-cow`, `kernel-write-overruns`), shared memory (`shared-becomes-private`,
+`shared-untouched-not-shared`), madvise (`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ _ALL = (
         ("fork.child-store-private", "fork.parent-store-private", "cow.no-writable-shared"),
     ),
     Fault(
-        "cow-copies-half",
+        "cow-copies-part",
         "break CoW copies the first half of the page",
         ("cow.break-copies-all",),
     ),
     Fault(
-        "cow-copies-part",
+        "cow-copies-part-tail",
         "break CoW copies all but the last 64 bytes of the page",
         ("cow.break-copies-all",),
     ),
@@ -227,6 +227,6 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
         close = difflib.get_close_matches(name, FAULTS, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise DefinitionError(
-            f"there is no fault {name!r}; {hint}harness.model_guest.FAULTS lists all {len(FAULTS)} of them"
+            f"there is no fault {name!r}; {hint}`harness.model_guest.FAULTS` lists all {len(FAULTS)}"
         )
     return chosen

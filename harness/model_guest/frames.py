@@ -1,13 +1,13 @@
 """Physical memory: numbered frames, their counts, and the lists of free ones.
 
-A frame has two counters. `refcount` counts all holders: page-table entries, the page cache, the kernel itself
-for a page table. `mapcount` counts the leaf page-table entries alone. Both are *counted*, up and down, by
-whoever takes or drops a hold; nothing here ever looks who holds what.
+A frame has two counters. `refcount` counts all holders: page-table entries, the page cache, the kernel
+itself for a page table. `mapcount` counts the leaf page-table entries alone. Both are *counted*, up and
+down, by whoever takes or drops a hold; nothing here ever looks who holds what.
 
 ::
 
-    allocate ──> refcount 1 ──get/put──> refcount 0 ──> filled with junk ──> free list (last in, first out)
-                                                                                │
+    allocate ──> refcount 1 ──get/put──> refcount 0 ──> filled with junk ──> free list (last in,
+                                                                                │       first out)
     take  <── batch of zeroed frames, for anonymous memory  <── refill ─────────┘
 
 The free list believes what it is told: a frame that is freed twice is on it twice, and is handed out
@@ -28,7 +28,7 @@ BATCH = 8
 """Frames that are taken off the free list, and zeroed, at a time for anonymous memory."""
 
 COUNT_U8_WRAPS_AT = 8
-"""Where the counter of fault `count-u8` wraps: not at 256, because a program has 16 processes at most."""
+"""Where the counter of fault `count-u8` wraps: not at 256, for a program has 16 processes at most."""
 
 
 @dataclass(slots=True)
@@ -130,20 +130,20 @@ class Frames:
 
     def get(self, pfn: int) -> None:
         """Take one more hold of a frame."""
-        frame = self[pfn]
-        frame.refcount += 1
-        if "count-u8" in self.planted:  # planted: the counter is too narrow, and wraps
-            frame.refcount %= COUNT_U8_WRAPS_AT
+        self._add(pfn, 1)
 
     def drop(self, pfn: int) -> int:
         """Let go of one hold, and free nothing. Returns the count that is left."""
-        frame = self[pfn]
-        frame.refcount -= 1
-        if "count-u8" in self.planted:
-            frame.refcount %= COUNT_U8_WRAPS_AT
-        return frame.refcount
+        return self._add(pfn, -1)
 
     def put(self, pfn: int) -> None:
         """Let go of one hold; the last one frees the frame."""
         if self.drop(pfn) == 0:
             self.free(pfn)
+
+    def _add(self, pfn: int, change: int) -> int:
+        frame = self[pfn]
+        frame.refcount += change
+        if "count-u8" in self.planted:  # planted: the counter is too narrow, and wraps
+            frame.refcount %= COUNT_U8_WRAPS_AT
+        return frame.refcount

@@ -10,7 +10,7 @@ from harness.model_guest.kernel import Kernel
 from harness.model_guest.observe import accounting, leftover, observe
 from harness.model_guest.trouble import OutOfMemory, Panic, Stuck
 from harness.program.levels import Level
-from harness.program.ops import Observe, Op
+from harness.program.ops import Fork, Observe, Op
 from harness.program.outcome import Failed, Lost, Outcome
 from harness.program.program import Program
 from harness.program.trace import Accounting, Ending, Frame, FrameSeen, Observation, Trace
@@ -83,12 +83,11 @@ class ModelGuest:
 
     def header(self) -> list[str]:
         """Say what this is, and which faults are planted."""
-        return [
-            f"guest: model (in-process toy kernel), planted faults: {', '.join(sorted(self.faults)) or 'none'}"
-        ]
+        planted = ", ".join(sorted(self.faults)) or "none"
+        return [f"guest: model (in-process toy kernel), planted faults: {planted}"]
 
     def execute(self, program: Program, how: How) -> Trace:
-        """Run `program` in a fresh p0. After a panic nothing runs until `restore`: the machine is gone."""
+        """Run `program` in a fresh p0. After a panic nothing runs until `restore`."""
         run = _Run(program, how)
         if self._panic:
             run.end(Ending.DIED, f"the kernel has panicked in an earlier program ({self._panic})")
@@ -141,7 +140,7 @@ class ModelGuest:
         run.faults.append(machine.minor_faults - faults_before)
         if isinstance(outcome, Lost):
             run.end(Ending.LOST, outcome.why)
-        elif op.verb == "fork" and isinstance(outcome, Failed):
+        elif isinstance(op, Fork) and isinstance(outcome, Failed):
             run.end(Ending.FORK_FAILED, outcome.errno)
         return run.ending is Ending.COMPLETE
 

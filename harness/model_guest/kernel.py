@@ -216,9 +216,7 @@ class Kernel:
         status = child.status
         self._reap(op.child)
         signal = status & 0x7F
-        if signal and self.machine.has(
-            "wait-status-wrong"
-        ):  # planted: the signal is put where a status goes
+        if signal and self.machine.has("wait-status-wrong"):  # planted: put where a status goes
             status, signal = exited(signal), 0
         return Killed(Signal(signal)) if signal else Exited(status >> 8)
 

@@ -1,12 +1,9 @@
 """The life of an address space: made by exec, copied by fork, torn down by exec and exit.
 
-Fork copies every present entry, at every level::
+Fork copies every present entry into tables of the child's own, and both sides end up alike::
 
-    parent's root ──> table ──> entry  W            fork          COW   <── parent's entry
-                                                    ────>           ↘
-                                                                     frame, held once more
-                                                                    ↗
-                                                                  COW   <── child's entry, in tables of its own
+    before    parent's entry  WRITABLE ──> frame  refcount 1
+    after     parent's entry  COW      ──> frame  refcount 2  <── COW  child's entry
 """
 
 from __future__ import annotations

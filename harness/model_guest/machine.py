@@ -17,7 +17,7 @@ _IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R |
 
 
 class PageCache:
-    """The pages of the image file, each in a frame that the cache holds with one reference of its own."""
+    """The pages of the image file, each in a frame of which the cache holds one reference."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames

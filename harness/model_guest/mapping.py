@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.pagefault import is_ours_alone, live_root, map_zeroed, readable_bits
+from harness.model_guest.pagefault import live_root, map_zeroed, readable_bits
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.vmas import Vma
 from harness.program.units import Prot
@@ -75,14 +75,12 @@ def _bits(machine: Machine, entry: int, prot: Prot) -> int:
     if not prot:
         return PRESENT
     if prot & Prot.W:
-        ours = is_ours_alone(machine, pfn_of(entry))
-        if machine.has("mprotect-grants-shared-write"):  # planted: the right to write is all that counts
-            ours = True
-        return PRESENT | USER | (WRITABLE if ours else COW)
+        right = entry & WRITABLE or COW  # a right that was there stays; else the next store has to ask
+        if machine.has("mprotect-grants-shared-write"):  # planted: the right is given on the spot
+            right = WRITABLE
+        return PRESENT | USER | right
     bits = readable_bits(prot)
-    if machine.has(
-        "mprotect-keeps-cow-right"
-    ):  # planted: a pending right to write outlives the protection
+    if machine.has("mprotect-keeps-cow-right"):  # planted: the pending right stays
         bits |= entry & COW
     return bits
 

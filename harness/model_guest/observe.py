@@ -37,12 +37,7 @@ def observe(kernel: Kernel, windows: Iterable[str], *, after: int) -> Observatio
     ranges = [range(w.vpn, w.vpn + w.npages) for w in map(WINDOW_BY_NAME.__getitem__, windows)]
     resident = {name: _resident(machine, kernel.processes[name], ranges) for name in kernel.live}
     frames = {pfn: frame_seen(machine, pfn) for pfns in resident.values() for pfn in pfns.values()}
-    seen = {
-        name: ProcessSeen(
-            pages=_pages(kernel, name, ranges, pfns), vmas=_vmas(kernel.processes[name], ranges)
-        )
-        for name, pfns in resident.items()
-    }
+    seen = {name: _process_seen(kernel, name, ranges, pfns) for name, pfns in resident.items()}
     return Observation(after, seen, frames)
 
 
@@ -88,14 +83,12 @@ def _resident(machine: Machine, process: Process, ranges: list[range]) -> dict[i
     }
 
 
-def _pages(
-    kernel: Kernel, name: int, ranges: list[range], pfns: dict[int, Frame]
-) -> dict[int, PageSeen]:
+def _process_seen(kernel: Kernel, name: int, ranges: list[range], pfns: dict[int, Frame]) -> ProcessSeen:
     process = kernel.run(name)
     pages = {vpn: _ABSENT for vpns in ranges for vpn in vpns}
     for vpn, pfn in pfns.items():
         pages[vpn] = PageSeen(True, pfn, _content(kernel.machine, process, vpn))
-    return pages
+    return ProcessSeen(pages, _vmas(process, ranges))
 
 
 def _content(machine: Machine, process: Process, vpn: int) -> Runs | None:

@@ -4,7 +4,7 @@
 
     no VMA ─────────────────────────────────────────────────────────> SIGSEGV MAPERR
     entry absent ── the VMA forbids ────────────────────────────────> SIGSEGV ACCERR
-                 ── read:  zero page, or the frame in the page cache ──> mapped, COW where it may be written
+                 ── read:  zero page, or the frame in the page cache ──> mapped, COW if writable
                  ── write: a zeroed frame, or a copy of the cache's ───> mapped, WRITABLE
     entry present ─ it permits (the TLB was behind) ────────────────> again
                   ─ write, COW ── the frame is ours alone ──────────> WRITABLE           (reuse)
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
-from harness.model_guest.trouble import Panic, Segfault, Stuck
+from harness.model_guest.trouble import OutOfMemory, Panic, Segfault, Stuck
 from harness.model_guest.vmas import Vma
 from harness.program.outcome import Code
 from harness.program.units import PAGE_SIZE, Prot
@@ -102,7 +102,7 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
 def _demand_file(
     machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool
 ) -> None:
-    if write and not is_ours_alone(machine, source):
+    if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)
         _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)
         return
@@ -117,9 +117,15 @@ def readable_bits(prot: Prot) -> int:
 
 
 def _install(machine: Machine, space: AddressSpace, vpn: int, pfn: int, bits: int) -> None:
-    """Map a frame; the caller's hold of it becomes the entry's."""
-    machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
-    if pfn != machine.zero_pfn:
+    """Map a frame; the caller's hold of it becomes the entry's, or is dropped where memory runs out."""
+    counted = pfn != machine.zero_pfn
+    try:
+        machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
+    except OutOfMemory:
+        if counted:
+            machine.frames.put(pfn)
+        raise
+    if counted:
         machine.frames[pfn].mapcount += 1
 
 
@@ -154,10 +160,10 @@ def _may_reuse(machine: Machine, pfn: int) -> bool:
         return True
     if machine.has("sole-owner-always-copies"):  # planted: the count is never looked at
         return False
-    return is_ours_alone(machine, pfn)
+    return _is_ours_alone(machine, pfn)
 
 
-def is_ours_alone(machine: Machine, pfn: int) -> bool:
+def _is_ours_alone(machine: Machine, pfn: int) -> bool:
     """Tell whether the one entry that is being looked at is all that holds the frame."""
     frame = machine.frames[pfn]
     if machine.has("file-private-not-cow") and frame.cached:  # planted: the cache's frame is written
@@ -170,9 +176,9 @@ def _copy(machine: Machine, vma: Vma, vpn: int, source: int) -> int:
     frames = machine.frames
     pfn = frames.take()
     size = PAGE_SIZE
-    if machine.has("cow-copies-half"):  # planted: the copy loop stops in the middle
+    if machine.has("cow-copies-part"):  # planted: the copy loop stops in the middle
         size = PAGE_SIZE // 2
-    if machine.has("cow-copies-part"):  # planted: the last 64 bytes, one cache line, are left out
+    if machine.has("cow-copies-part-tail"):  # planted: the last 64 bytes, one cache line, are left out
         size = PAGE_SIZE - 64
     if source != machine.zero_pfn:  # the frame is zeroed already
         frames[pfn].data[:size] = frames[source].data[:size]

@@ -15,7 +15,7 @@ from harness.program.units import Prot
 
 @dataclass(frozen=True, slots=True)
 class Vma:
-    """Pages `start` up to, not including, `end`. `pgoff` is the file page of `start`; None: anonymous."""
+    """Pages `start` up to, not including, `end`. `pgoff`: file page of `start`, None if anonymous."""
 
     start: int
     end: int
@@ -86,9 +86,7 @@ class VmaList:
         if vma is None or vma.start == at:
             return
         pgoff = vma.file_page(at)
-        if (
-            "split-loses-offset" in self.planted
-        ):  # planted: the upper half starts over at the lower's page
+        if "split-loses-offset" in self.planted:  # planted: it starts over at the lower's
             pgoff = vma.pgoff
         where = self._vmas.index(vma)
         self._vmas[where : where + 1] = [replace(vma, end=at), replace(vma, start=at, pgoff=pgoff)]

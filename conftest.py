@@ -1,0 +1,40 @@
+"""pytest's entry: wires the plugin of `contracts/plugin` into every run from this directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.plugin import options
+from contracts.plugin.guest import Guest, GuestPlugin
+from contracts.plugin.report import ReportPlugin
+
+CONTRACTS = Path(__file__).parent / "contracts"
+pytest_addoption = options.pytest_addoption
+_PLUGIN = pytest.StashKey[GuestPlugin]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, then add the plugin."""
+    options.pytest_configure(config)
+    guests = GuestPlugin(config)
+    config.stash[_PLUGIN] = guests
+    config.pluginmanager.register(guests, "pagepact-guest")
+    config.pluginmanager.register(ReportPlugin(config, guests), "pagepact-report")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --program run that program alone; without it leave its test out."""
+    wants_file = config.getoption("--program") is not None
+    keep = [item for item in items if (item.get_closest_marker("program_file") is not None) == wants_file]
+    drop = [item for item in items if item not in keep and item.path.is_relative_to(CONTRACTS)]
+    items[:] = [item for item in items if item not in drop]
+    config.hook.pytest_deselected(items=drop)
+
+
+@pytest.fixture(scope="session")
+def guest(pytestconfig: pytest.Config) -> Iterator[Guest]:
+    """The guest of this run; see --guest. It is the same for all contracts of a worker."""
+    yield pytestconfig.stash[_PLUGIN].guest()

@@ -1,0 +1,1 @@
+"""Contracts: sentences about kernel memory, each a property-based test against the `guest` fixture."""

@@ -1,0 +1,91 @@
+"""How a contract is written.
+
+::
+
+    @contract("cow.sole-owner-reuses", catches=("no-vm-drop", "sole-owner-always-copies"))
+    @given(program=drawn(containing=(Fork, Exit, Store)))
+    def test_a_sole_owner_writes_without_a_copy(guest: Guest, program: Program) -> None:
+        '''Once every other holder is gone, a store keeps the frame and copies nothing.'''
+        verdict = guest.run(program)
+
+        assert_conforms(verdict, to="cow.sole-owner-reuses")
+
+The docstring is the contract's sentence, the same as in `harness.compare.catalogue`. `catches` names the faults that the
+contract must find: `python -m harness faults` proves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import strategies as st
+
+from harness.compare.catalogue import CONTRACTS, Contract
+from harness.compare.verdict import Verdict
+from harness.program.program import Program
+from strategies.programs import programs
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+class ContractViolation(AssertionError):
+    """A guest broke the contract. Its subclasses, one for each id, keep Hypothesis from mixing findings up."""
+
+    def __init__(self, verdict: Verdict, contract: str) -> None:
+        self.verdict = verdict
+        self.contract = contract
+        first = verdict.first(contract if verdict.breaks(contract) else None)
+        super().__init__(
+            f"{contract}: step {first.step + 1}, {first.where}: "
+            f"expected {first.expected}, observed {first.observed}"
+        )
+
+
+_kinds: dict[str, type[ContractViolation]] = {}
+
+
+def violation(contract: str) -> type[ContractViolation]:
+    """Give the class of the violations of `contract`: Hypothesis tells findings apart by class."""
+    if contract not in _kinds:
+        _kinds[contract] = type(f"Violation of {contract}", (ContractViolation,), {})
+    return _kinds[contract]
+
+
+ANY = "any.program"
+"""The id of the contract that every other contract is part of."""
+
+
+def is_about(verdict: Verdict, contract: str) -> bool:
+    """Tell whether a verdict that does not conform breaks the contract with this id."""
+    return contract == ANY or verdict.breaks(contract)
+
+
+def assert_conforms(verdict: Verdict, *, to: str) -> None:
+    """Raise ContractViolation where the guest broke the contract `to`.
+
+    A program that broke another contract says nothing about this one. It is not lost: the guest has reported it to the
+    run, which lists it at the end and fails.
+    """
+    if verdict.conforms or not is_about(verdict, to):
+        return
+    broken = verdict.divergences[0].contracts[0] if to == ANY else to
+    raise violation(broken)(verdict, broken)
+
+
+def contract(id: str, *, catches: tuple[str, ...] = ()) -> Callable[[Test], Test]:
+    """Mark a test as the contract with this id."""
+    entry: Contract = CONTRACTS[id]
+    return pytest.mark.contract(entry, catches=catches)
+
+
+class Drawing:
+    """What the options of the run say about programs; set once, before the contracts are imported."""
+
+    max_steps = 30
+
+
+def drawn(**wishes: Any) -> st.SearchStrategy[Program]:
+    """Draw programs as `strategies.programs.programs` does, at most as long as `--steps` says."""
+    return programs(max_steps=Drawing.max_steps, **wishes)

@@ -1,0 +1,1 @@
+"""What makes `pytest contracts` what it is: options, the guest of a run, reports, progress."""

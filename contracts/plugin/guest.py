@@ -1,0 +1,146 @@
+"""The guest of a run: opened once in each worker, by the first contract that needs it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from contracts.contract import ContractViolation, is_about
+from contracts.plugin.options import run_seed
+from contracts.plugin.progress import Progress
+from harness.compare.catalogue import Contract
+from harness.compare.verdict import Verdict
+from harness.errors import GuestTrouble, PagepactError, RigError
+from harness.guests import open_runner
+from harness.program.levels import Level
+from harness.program.program import Program
+from harness.runner import Runner
+
+DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
+"""The levels that cost a look at the whole machine around each program."""
+
+
+class Guest:
+    """What a contract sees of the guest: it runs programs."""
+
+    def __init__(self, runner: Runner, progress: Progress) -> None:
+        self.runner = runner
+        self.progress = progress
+        self.level: Level = Level.OUTCOMES
+        self.broken: PagepactError | None = None
+        self.opened_at = time.monotonic()
+        self.contract = ""
+        self.others: list[Verdict] = []
+        self.examples_to_find: int | None = None
+        self._programs_before = 0
+        runner.listeners.append(self._note)
+
+    def begin(self, entry: Contract, name: str) -> None:
+        """Make ready for the contract `entry`, tested by the test called `name`."""
+        self.level = entry.level
+        self.contract = entry.id
+        self.progress.name = name
+        self.examples_to_find = None
+        self._programs_before = self.runner.statistics.programs
+
+    def _note(self, verdict: Verdict) -> None:
+        """Count the programs up to the first finding; keep findings of other contracts than the tested one."""
+        if not is_about(verdict, self.contract):
+            self.others.append(verdict)
+        elif self.examples_to_find is None:
+            self.examples_to_find = self.runner.statistics.programs - self._programs_before
+
+    def run(self, program: Program) -> Verdict:
+        """Run `program` and compare it with what the contracts allow.
+
+        Raises RigError where our own side fails; once that happened, every later call raises it again.
+        """
+        if self.broken is not None:
+            raise self.broken
+        try:
+            verdict = self.runner.run(
+                program,
+                accounting=self.level in DEEPER,
+                count_faults=self.level is Level.ACCOUNTING,
+            )
+        except (RigError, GuestTrouble) as error:
+            self.broken = error
+            raise
+        self.progress.tick(self.runner.statistics)
+        return verdict
+
+    def close(self) -> None:
+        """End the guest."""
+        self.runner.close()
+
+
+class GuestPlugin:
+    """Opens the guest, skips what it cannot show, and seeds each contract."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.opened: Guest | None = None
+        self.failure: PagepactError | None = None
+        self.skipped: dict[str, str] = {}
+
+    def guest(self) -> Guest:
+        """Give the guest, opening it where need be. Raises what went wrong the first time, again."""
+        if self.failure is not None:
+            raise self.failure
+        if self.opened is None:
+            option = self.config.getoption
+            kernel = option("--kernel")
+            try:
+                runner = open_runner(
+                    option("--guest"),
+                    kernel=Path(kernel) if kernel else None,
+                    faults=tuple(option("--fault")),
+                )
+            except PagepactError as error:
+                self.failure = error
+                raise
+            self.opened = Guest(runner, Progress(self.config))
+        return self.opened
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Get the guest ready for a contract, or skip it with the reason."""
+        marker = item.get_closest_marker("contract")
+        if marker is None:
+            return
+        entry: Contract = marker.args[0]
+        guest = self.guest()
+        guest.begin(entry, item.name)
+        if guest.broken is not None:
+            guest.runner.restore()
+            guest.broken = None
+        if entry.level not in guest.runner.subject.levels:
+            missing: dict[Level, str] = getattr(guest.runner.subject, "missing", {})
+            reason = f"needs {entry.level}: {missing.get(entry.level, 'the guest does not show it')}"
+            self.skipped[entry.id] = reason
+            pytest.skip(reason)
+        item.user_properties.append(("contract", entry.id))
+        self._seed(item)
+
+    def _seed(self, item: pytest.Item) -> None:
+        """Give each contract, and each shard of one, programs of its own that the run's seed determines."""
+        digest = hashlib.sha256(f"{run_seed(self.config)} {item.nodeid}".encode()).digest()
+        function: Any = getattr(item, "obj", None)
+        if hypothesis.is_hypothesis_test(function):
+            hypothesis.seed(int.from_bytes(digest[:8], "big"))(getattr(function, "__func__", function))
+
+    def pytest_sessionfinish(self) -> None:
+        """End the guest, however the run ends."""
+        if self.opened is not None:
+            self.opened.close()
+
+
+def violation_of(excinfo: pytest.ExceptionInfo[BaseException] | None) -> ContractViolation | None:
+    """Give the violation that a test failed with, if it did."""
+    if excinfo is not None and isinstance(excinfo.value, ContractViolation):
+        return excinfo.value
+    return None

@@ -1,0 +1,97 @@
+"""Command-line options and Hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+
+from contracts.contract import Drawing
+from harness.errors import PagepactError
+from harness.guests import check_faults, load_definition
+
+_ALWAYS = {
+    "deadline": None,  # a guest has its own deadlines, and no test depends on speed
+    "print_blob": False,  # .prog files outlive versions, blobs do not
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+    "report_multiple_bugs": False,
+}
+PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
+"""Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
+
+
+def register_profiles() -> None:
+    """Make the profiles known to Hypothesis."""
+    for name, examples in PROFILES.items():
+        phases = (Phase.explicit, Phase.generate) if name == "replay" else settings.default.phases
+        wanted = [phase for phase in phases if phase is not Phase.explain]
+        settings.register_profile(
+            f"pagepact-{name}", max_examples=examples, phases=wanted, verbosity=Verbosity.normal, **_ALWAYS
+        )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of `pytest contracts`."""
+    group = parser.getgroup("pagepact", "pagepact: contracts for kernel memory")
+    group.addoption("--guest", default="linux", metavar="NAME|FILE.toml", help="the kernel to test (default: linux)")
+    group.addoption("--kernel", default=None, metavar="IMAGE", help="another kernel image for the guest")
+    group.addoption(
+        "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guest 'model')"
+    )
+    group.addoption("--examples", type=int, default=None, metavar="N", help="programs for each contract")
+    group.addoption("--steps", type=int, default=30, metavar="N", help="the longest program, in steps (default: 30)")
+    group.addoption(
+        "--profile", choices=sorted(PROFILES), default=None, help="how much to run (default: local, or ci under CI)"
+    )
+    group.addoption("--seed", default=None, metavar="TEXT", help="draw the same programs as a run with this seed")
+    group.addoption("--program", default=None, metavar="FILE", help="run this one program, and nothing else")
+    group.addoption("--json", default=None, metavar="FILE", help="write each contract's result to this file")
+    group.addoption("--failures", default="failures", metavar="DIR", help="where failing programs are written")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything is started, and load the profile."""
+    config.addinivalue_line("markers", "contract(entry, catches): a contract, with the faults that it must catch")
+    config.addinivalue_line("markers", "program_file: runs the program that --program names")
+    register_profiles()
+    try:
+        _check(config)
+    except PagepactError as error:
+        raise pytest.UsageError(str(error)) from None
+    profile = config.getoption("--profile") or ("ci" if os.environ.get("CI") else "local")
+    settings.load_profile(f"pagepact-{profile}")
+    examples = config.getoption("--examples")
+    if examples is not None:
+        settings.register_profile(
+            "pagepact-chosen", settings.get_profile(f"pagepact-{profile}"), max_examples=examples
+        )
+        settings.load_profile("pagepact-chosen")
+    Drawing.max_steps = config.getoption("--steps")
+
+
+def _check(config: pytest.Config) -> None:
+    for name, least in (("--examples", 1), ("--steps", 1)):
+        value = config.getoption(name)
+        if value is not None and value < least:
+            raise pytest.UsageError(f"{name} must be at least {least}, not {value}")
+    definition = load_definition(config.getoption("--guest"))
+    check_faults(definition, tuple(config.getoption("--fault")))
+    for name in ("--kernel", "--program"):
+        path = config.getoption(name)
+        if path is not None and not Path(path).is_file():
+            raise pytest.UsageError(f"{name} {path}: there is no such file")
+
+
+def run_seed(config: pytest.Config) -> str:
+    """Give the seed of this run: the one that was asked for, or one that every worker shares."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        return str(worker["pagepact_seed"])
+    if not hasattr(config, "pagepact_seed"):
+        chosen = config.getoption("--seed")
+        config.pagepact_seed = chosen or f"{random.SystemRandom().randrange(1 << 32):08x}"  # type: ignore[attr-defined]
+    return str(config.pagepact_seed)  # type: ignore[attr-defined]

@@ -1,0 +1,201 @@
+"""What a person sees: the report of a failure, the head and the summary of a run, its results as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.contract import ContractViolation
+from contracts.plugin.guest import GuestPlugin, violation_of
+from contracts.plugin.options import run_seed
+from contracts.plugin.progress import SHOW_EVERY_S, progress_line, read_workers
+from harness.compare.verdict import Verdict
+from harness.errors import BootFailure, GuestTrouble, PagepactError, RigError, StorageError
+from harness.report.failure import failure_text
+from harness.report.store import FailureStore
+from harness.report.summary import RunNumbers, summary_lines
+
+TROUBLE = (RigError, BootFailure, GuestTrouble)
+
+
+class ReportPlugin:
+    """Writes reports and summaries, in this process and for its workers."""
+
+    def __init__(self, config: pytest.Config, guests: GuestPlugin) -> None:
+        self.config = config
+        self.guests = guests
+        self.is_worker = hasattr(config, "workerinput")
+        self.numbers = RunNumbers()
+        self.started = time.monotonic()
+        self.store = FailureStore(Path(config.getoption("--failures")))
+        self.reported: set[str] = set()
+        self.results: list[dict[str, Any]] = []
+        self.folder: Path | None = None
+        self.done = threading.Event()
+
+    # ------------------------------------------------------------------ head
+
+    def pytest_report_header(self) -> list[str]:
+        """Name the guest and the seed, and how to draw the same programs again."""
+        if not self._runs_contracts():
+            return []
+        seed = f"pagepact: guest {self.config.getoption('--guest')}, seed {run_seed(self.config)}"
+        if self.is_worker or self.config.getoption("numprocesses", None):
+            return [seed]
+        try:
+            return [seed, *self.guests.guest().runner.subject.header()]
+        except PagepactError:
+            return [seed]  # every contract will be an error that says why
+
+    def _runs_contracts(self) -> bool:
+        return any("contracts" in str(argument) for argument in self.config.args)
+
+    # ------------------------------------------------------------------ failures
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put our report in the place of a traceback; make trouble of our own an error, not a failure."""
+        report = yield
+        marker = item.get_closest_marker("contract")
+        if marker is None:
+            return report
+        if call.excinfo is not None and isinstance(call.excinfo.value, TROUBLE):
+            report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
+            console = getattr(call.excinfo.value, "console", "")
+            if console:
+                report.longrepr += f"\n\nThe last lines of its console:\n{console}"
+            report.when = "setup"  # pytest calls what fails outside the call an ERROR: it is no finding
+        found = violation_of(call.excinfo)
+        if found is not None:
+            report.longrepr = self._explain(item, found)
+        if report.when == "call":
+            self._note_result(item, report, found)
+        return report
+
+    def _explain(self, item: pytest.Item, found: ContractViolation) -> str:
+        """Write the failing program to its file, and the report."""
+        runner = self.guests.guest().runner
+        explained: Verdict | None = None
+        try:
+            explained = runner.explain(found.verdict.program) if not found.verdict.after else None
+        except (RigError, GuestTrouble):
+            explained = None  # the finding stands; only its dense view is missing
+        self.reported.add(found.contract)
+        item.user_properties.append(("steps", len(found.verdict.program)))
+        try:
+            file = self._save(found.verdict, found.contract)
+            replay = f"python -m harness replay {file}"
+        except StorageError as error:
+            replay = f"(the program could not be saved: {error})"
+        return failure_text(
+            found.verdict,
+            contract=found.contract,
+            explained=explained,
+            replay=replay,
+            guest=self.config.getoption("--guest"),
+        )
+
+    def _save(self, verdict: Verdict, contract: str) -> Path:
+        return self.store.save(
+            verdict,
+            contract=contract,
+            guest=self.config.getoption("--guest"),
+            faults=tuple(self.config.getoption("--fault")),
+        )
+
+    def _note_result(
+        self, item: pytest.Item, report: pytest.TestReport, found: ContractViolation | None
+    ) -> None:
+        guest = self.guests.opened
+        self.results.append(
+            {
+                "contract": item.get_closest_marker("contract").args[0].id,  # type: ignore[union-attr]
+                "test": item.nodeid,
+                "outcome": report.outcome,
+                "broken": found.contract if found else None,
+                "steps": len(found.verdict.program) if found else None,
+                "examples": guest.examples_to_find if guest and found else None,
+                "seconds": report.duration,
+            }
+        )
+
+    # ------------------------------------------------------------------ the end
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Collect this process's numbers; a finding that no test reported makes the run fail."""
+        self.done.set()
+        self._collect()
+        if self.is_worker:
+            session.config.workeroutput["pagepact"] = self.numbers.to_json()  # type: ignore[attr-defined]
+            session.config.workeroutput["pagepact_results"] = self.results  # type: ignore[attr-defined]
+            return
+        if self.numbers.others and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        target = self.config.getoption("--json")
+        if target:
+            Path(target).write_text(json.dumps(self.results, indent=1))
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _collect(self) -> None:
+        guest = self.guests.opened
+        if guest is None:
+            return
+        self.numbers.add(guest.runner.statistics, time.monotonic() - guest.opened_at)
+        self.numbers.skipped.update(self.guests.skipped)
+        for verdict in guest.others:
+            contract = verdict.divergences[0].contracts[0]
+            if contract in self.reported or contract in self.numbers.others:
+                continue
+            try:
+                self.numbers.others[contract] = str(self._save(verdict, contract))
+            except StorageError as error:
+                self.numbers.others[contract] = str(error)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what was run, reached, skipped, and found beside."""
+        lines = summary_lines(self.numbers)
+        if not lines:
+            return
+        terminalreporter.section("pagepact")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+    # ------------------------------------------------------------------ workers
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give each worker the seed of the run, and a place for its numbers."""
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="pagepact-"))
+            threading.Thread(target=self._show_workers, daemon=True).start()
+        node.workerinput["pagepact_seed"] = run_seed(self.config)
+        node.workerinput["pagepact_progress"] = str(self.folder)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:  # noqa: ARG002
+        """Take over a worker's numbers. One that was killed has none; its tests are reported by xdist."""
+        output = getattr(node, "workeroutput", None) or {}
+        if "pagepact" in output:
+            self.numbers.merge(output["pagepact"])
+            self.results += output["pagepact_results"]
+
+    def _show_workers(self) -> None:
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        while not self.done.wait(SHOW_EVERY_S):
+            assert self.folder is not None
+            programs, tests = read_workers(self.folder)
+            if terminal is not None and programs:
+                terminal.ensure_newline()
+                terminal.write_line(progress_line(programs, time.monotonic() - self.started, tests))

@@ -1,0 +1,46 @@
+"""Exec: the old address space goes, and the image comes as it is in the file."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Exec, Exit, Fork, Load, Store
+from harness.program.program import Program
+
+
+@contract("exec.drops-all", catches=("no-vm-drop",))
+@given(program=drawn(containing=(Store, Fork, Exec)))
+def test_exec_drops_the_old_address_space(guest: Guest, program: Program) -> None:
+    """Exec drops the old address space whole, and nothing of it is visible to the new image."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exec.drops-all")
+
+
+@contract("exec.image-intact", catches=("free-cached-pages",))
+@given(program=drawn(containing=(Exec, Load)))
+def test_the_image_has_the_bytes_of_the_file(guest: Guest, program: Program) -> None:
+    """The exec'd image has the file's bytes, whatever was exec'd, exited or written before."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exec.image-intact")
+
+
+@contract("cache.private-write-stays-out", catches=("file-private-not-cow", "cache-poisoned"))
+@given(program=drawn(containing=(Exec, Store, Load)))
+def test_a_private_write_stays_out_of_the_page_cache(guest: Guest, program: Program) -> None:
+    """A write to a private mapping of a file never enters the page cache."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="cache.private-write-stays-out")
+
+
+@contract("cache.outlives-mappers", catches=("free-cached-pages",))
+@given(program=drawn(containing=(Exec, Load, Exit)))
+def test_a_cached_page_outlives_its_mappers(guest: Guest, program: Program) -> None:
+    """A page-cache page stays valid though its last mapper is gone; a later mapper sees the same bytes."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="cache.outlives-mappers")

@@ -1,0 +1,37 @@
+"""Exit: the end of an address space, and of a process."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Crash, Exit, Fork, Store, Wait
+from harness.program.program import Program
+
+
+@contract("exit.drops-all", catches=("no-vm-drop", "dec-only-teardown"))
+@given(program=drawn(containing=(Store, Fork, Exit)))
+def test_exit_drops_every_reference(guest: Guest, program: Program) -> None:
+    """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exit.drops-all")
+
+
+@contract("conserve.process")
+@given(program=drawn(containing=(Fork, Exit, Wait)))
+def test_every_process_can_be_waited_for(guest: Guest, program: Program) -> None:
+    """Every process can exit and be waited for, and orphans are reaped by init."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="conserve.process")
+
+
+@contract("wait.status", catches=("wait-status-wrong",))
+@given(program=drawn(containing=(Fork, Crash, Wait)))
+def test_the_wait_status_is_exact(guest: Guest, program: Program) -> None:
+    """The wait status tells the exit code or the killing signal, exactly."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="wait.status")

@@ -1,0 +1,55 @@
+"""Fork: what the child inherits, and what neither sees of the other."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Fork, Load, Observe, Protect, Store
+from harness.program.program import Program
+
+
+@contract("fork.parent-store-private", catches=("ghost-fork", "fork-keeps-writable", "fork-keeps-tlb", "cow-shares"))
+@given(program=drawn(containing=(Fork, Store, Load)))
+def test_a_store_of_the_parent_stays_out_of_its_children(guest: Guest, program: Program) -> None:
+    """A private page that the parent writes after fork does not change in any child."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.parent-store-private")
+
+
+@contract("fork.child-store-private", catches=("ghost-fork", "fork-keeps-writable-child"))
+@given(program=drawn(containing=(Fork, Store, Load)))
+def test_a_store_of_a_child_stays_out_of_its_family(guest: Guest, program: Program) -> None:
+    """A private page that a child writes does not change in its parent, its siblings or its own later children."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.child-store-private")
+
+
+@contract("fork.generations", catches=("refork-readonly",))
+@given(program=drawn(containing=(Fork, Fork, Store)))
+def test_pages_stay_private_over_generations(guest: Guest, program: Program) -> None:
+    """Private pages stay private over three and more generations, also those copied before the next fork."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.generations")
+
+
+@contract("fork.shares-frames")
+@given(program=drawn(containing=(Fork, Observe)))
+def test_parent_and_child_share_what_neither_wrote(guest: Guest, program: Program) -> None:
+    """After fork, parent and child share each private frame until one of them writes it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.shares-frames")
+
+
+@contract("fork.inherits-vmas")
+@given(program=drawn(containing=(Fork, Protect)))
+def test_a_child_has_the_vmas_of_its_parent(guest: Guest, program: Program) -> None:
+    """The child has exactly the parent's VMAs: ranges, protections, offsets and flags, also those never touched."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.inherits-vmas")

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+
+from harness.errors import GuestDied, GuestPanicked
+from harness.guest.console import MAX_LINE, TAIL_LINES, TAIL_WIDTH, Console, SocketStream, StreamEnded
+from harness.guest.definition import LINUX_PANICS
+from harness.guest.memory_transport import FakeAgent, MemoryTransport
+
+
+def console_over(text: bytes, *, ended: bool = False) -> Console:
+    transport = MemoryTransport(FakeAgent())
+    transport.read(65536, 0)  # the hello
+    transport.print(text)
+    if ended:
+        transport.end()
+    return Console(transport, LINUX_PANICS)
+
+
+def log_all(console: Console) -> None:
+    while (line := console.read_line(deadline=console.clock() + 1)) is not None:
+        console.log(line)
+
+
+def test_lines_come_without_their_ends_and_empty_ones_not_at_all() -> None:
+    console = console_over(b"one\r\n\r\ntwo\n\rthree\rfour\n")
+
+    lines = [console.read_line(deadline=1) for _ in range(5)]
+
+    assert lines == [b"one", b"two", b"three", b"four", None]
+
+
+def test_a_line_without_an_end_is_cut() -> None:
+    console = console_over(b"a" * (MAX_LINE * 3 + 10))
+
+    lines = [console.read_line(deadline=1) for _ in range(4)]
+
+    assert [len(line or b"") for line in lines] == [MAX_LINE, MAX_LINE, MAX_LINE, 0]
+
+
+def test_the_tail_is_bounded_in_both_directions() -> None:
+    console = console_over(b"".join(b"%d " % n + b"x" * 900 + b"\n" for n in range(500)))
+
+    log_all(console)
+    tail = console.tail().split("\n")
+
+    assert len(tail) == TAIL_LINES
+    assert max(map(len, tail)) == TAIL_WIDTH
+    assert tail[-1].startswith("499 ")
+
+
+def test_binary_garbage_becomes_text() -> None:
+    console = console_over(b"\x1b[31mred\x1b[0m \xff\x00\x80 \x07 caf\xc3\xa9\n")
+
+    log_all(console)
+
+    assert console.tail() == r"red \xff \x80   café"
+
+
+def test_an_unfinished_line_is_in_the_tail() -> None:
+    console = console_over(b"one\nBooting from ROM")
+
+    log_all(console)
+
+    assert console.tail() == "one\nBooting from ROM"
+    assert console.last_words() == "Booting from ROM"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    1.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100",
+        "[    1.5] BUG: unable to handle page fault for address: 0000000000001000",
+        "[    1.5] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        "[    1.5] BUG: Bad page map in process init  pte:80000001 pmd:01234067",
+        "[    1.5] BUG: Bad rss-counter state mm:00000000 type:MM_ANONPAGES val:1",
+        "[    1.5] Oops: 0000 [#1] PREEMPT SMP NOPTI",
+        "[    1.5] kernel BUG at mm/rmap.c:1234!",
+        "[    1.5] general protection fault, probably for non-canonical address 0xdead: 0000 [#1]",
+        "[    1.5] WARNING: CPU: 0 PID: 7 at mm/memory.c:100 do_wp_page+0x1/0x2",
+        "[    1.5] WARNING: mm/memory.c:100 at do_wp_page+0x1/0x2, CPU#0: init/1",
+        "[    1.5] refcount_t: underflow; use-after-free.",
+        "[    1.5] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "[    1.5] Unable to handle kernel paging request at virtual address dead000000000100",
+        "[    1.5] BUG: KASAN: use-after-free in do_exit",
+    ],
+)
+def test_kernel_trouble_is_recognised(line: str) -> None:
+    console = console_over(line.encode() + b"\n")
+
+    with pytest.raises(GuestPanicked, match=re.escape(line)):
+        log_all(console)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DEBUG: all is well",
+        "DEBUG BUG tracker",
+        "Memory: 90000K/130000K available",
+        "acpi PNP0A03:00: fail to add MMCONFIG information",
+        "process 'init' launched with a Warning",
+        "rcu: Hierarchical RCU implementation.",
+        "Out of memory: Killed process 7 (init)",
+    ],
+)
+def test_ordinary_lines_are_no_trouble(line: str) -> None:
+    console = console_over(line.encode() + b"\n")
+
+    log_all(console)
+
+    assert console.tail() == line
+
+
+def test_the_backtrace_is_in_the_evidence() -> None:
+    console = console_over(b"before\nBUG: oh\nCall Trace:\n do_wp_page+0x1\n---[ end trace ]---\n")
+
+    with pytest.raises(GuestPanicked) as caught:
+        log_all(console)
+
+    assert caught.value.reason == "BUG: oh"
+    assert caught.value.console.endswith("Call Trace:\ndo_wp_page+0x1\n---[ end trace ]---")
+
+
+def test_a_warning_at_boot_is_noted_and_no_trouble() -> None:
+    console = console_over(b"WARNING: CPU: 0 PID: 1 at drivers/x.c:1\n")
+    console.booting = True
+
+    log_all(console)
+
+    assert console.warnings == ["WARNING: CPU: 0 PID: 1 at drivers/x.c:1"]
+
+
+def test_the_end_comes_after_the_last_line() -> None:
+    console = console_over(b"last words", ended=True)
+
+    line = console.read_line(deadline=1)
+
+    assert line == b"last words"
+    with pytest.raises(GuestDied):
+        console.read_line(deadline=1)
+
+
+def test_a_socket_is_read_until_its_end() -> None:
+    near, far = socket.socketpair()
+    stream = SocketStream(near)
+    far.sendall(b"hello")
+
+    first, silence = stream.read(100, 1), stream.read(100, 0)
+    far.close()
+
+    assert (first, silence) == (b"hello", b"")
+    with pytest.raises(StreamEnded):
+        stream.read(100, 1)
+    with pytest.raises(StreamEnded):
+        stream.write(b"x" * 10, 1)
+    stream.close()
+
+
+def test_a_socket_that_takes_nothing_does_not_stop_the_host() -> None:
+    near, far = socket.socketpair()
+    stream = SocketStream(near)
+
+    with pytest.raises(TimeoutError):
+        stream.write(b"x" * (1 << 22), 0.01)
+
+    stream.close()
+    far.close()

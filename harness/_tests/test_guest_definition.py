@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DefinitionError
+from harness.guest.definition import LINUX_PANICS, list_definitions, load_definition
+
+GOOD = """
+name = "mine"
+kind = "qemu"
+title = "My kernel"
+semantics = "linux-6.1"
+[kernel]
+source = "file"
+path = "bzImage"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_definition_that_is_shipped_can_be_loaded() -> None:
+    loaded = {name: load_definition(name) for name in list_definitions()}
+
+    assert "linux" in loaded
+    assert all(definition.name == name for name, definition in loaded.items())
+
+
+def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+    definition = load_definition(write(tmp_path, GOOD))
+
+    assert (definition.memory_mb, definition.cpus, definition.accel) == (128, 1, "auto")
+    assert definition.panic_patterns == LINUX_PANICS
+    assert definition.command_line.endswith(" rdinit=/init")
+
+
+def test_a_kernel_path_is_relative_to_its_definition(tmp_path: Path) -> None:
+    definition = load_definition(write(tmp_path, GOOD))
+
+    assert definition.kernel.path == tmp_path / "bzImage"
+
+
+def test_another_kernel_can_take_the_place_of_the_definitions() -> None:
+    definition = load_definition("linux").with_kernel(Path("/boot/vmlinuz"))
+
+    assert (definition.kernel.source, definition.kernel.path) == ("file", Path("/boot/vmlinuz"))
+
+
+def test_a_model_needs_no_machine(tmp_path: Path) -> None:
+    text = 'name = "m"\nkind = "model"\ntitle = "The model"\nsemantics = "linux-6.1"\n'
+
+    definition = load_definition(write(tmp_path, text))
+
+    assert definition.kind == "model"
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(
+        DefinitionError, match=r"no guest 'linus' \(did you mean 'linux'\?\); known guests are"
+    ):
+        load_definition("linus")
+
+
+def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"gone\.toml: .* cannot be read: No such file"):
+        load_definition(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize(
+    ("addition", "complaint"),
+    [
+        ("memory = 3", r"'memory' is no key \(did you mean 'memory_mb'\?\); the keys are name, kind"),
+        ("memory_mb = '128'", "'memory_mb' must be a whole number from 32 to 65536 MiB, not '128'"),
+        ("memory_mb = true", "not True"),
+        ("memory_mb = 0", "not 0"),
+        ("cpus = 1.5", "'cpus' must be a whole number"),
+        ("arch = 'vax'", "'arch' is 'vax', but must be one of x86_64"),
+        (
+            "accel = 'tgc'",
+            r"'accel' is 'tgc' \(did you mean 'tcg'\?\), but must be one of auto, tcg, kvm",
+        ),
+        ("accel = ['tcg']", "must be one of"),
+        ("boot_timeout_s = 0", "'boot_timeout_s' must be a number of seconds above 0"),
+        ("boot_timeout_s = nan", "above 0"),
+        ("answer_timeout_s = inf", "above 0"),
+        ("panic_patterns = ['(']", "no regular expression"),
+        ("panic_patterns = ['x*']", "matches every line"),
+        ("panic_patterns = 'x'", "must be a list"),
+        ("panic_patterns = [1]", "must be a list"),
+        ("init = 'init'", "absolute path"),
+        ("cpu = 'max -drive x'", "one word"),
+        ("machine = '-usb'", "one word"),
+        ("append = ''", "not empty"),
+        ('append = "a\\nb"', "one line"),
+        ("icount = 3", "'icount' must be a text"),
+        ("name = 'other'", "no TOML"),
+        ("file = 'x'", "'file' is no key"),
+        ("kernel = 3", "no TOML"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_sentence(
+    tmp_path: Path, addition: str, complaint: str
+) -> None:
+    path = write(tmp_path, addition + "\n" + GOOD)
+
+    with pytest.raises(DefinitionError, match=complaint) as caught:
+        load_definition(path)
+
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value).split("no TOML")[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "complaint"),
+    [
+        ("", "'kernel.source' is missing"),
+        ("source = 'debain'", r"'kernel.source' is 'debain' \(did you mean 'debian'\?\)"),
+        ("source = 'debian'\nsuite = 'bookworm'", "'kernel.package' is missing"),
+        ("source = 'debian'\nsuite = 'bookworm'\npackage = '../x'", "'kernel.package' must be the name"),
+        ("source = 'debian'\nsuite = '-o x'\npackage = 'linux'", "'kernel.suite' must be the name"),
+        ("source = 'file'", "'kernel.path' is missing"),
+        (
+            "source = 'file'\npackage = 'x'\npath = 'y'",
+            "'kernel.package' is no key of a kernel with source",
+        ),
+    ],
+)
+def test_a_kernel_table_is_checked_too(tmp_path: Path, kernel: str, complaint: str) -> None:
+    path = write(tmp_path, GOOD.partition("[kernel]")[0] + "[kernel]\n" + kernel)
+
+    with pytest.raises(DefinitionError, match=complaint):
+        load_definition(path)
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "title", "semantics"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    lines = [line for line in GOOD.splitlines() if not line.startswith(key)]
+
+    with pytest.raises(DefinitionError, match=f"'{key}' is missing"):
+        load_definition(write(tmp_path, "\n".join(lines)))
+
+
+def test_a_guest_without_a_kernel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="'kernel' is missing"):
+        load_definition(write(tmp_path, GOOD.partition("[kernel]")[0]))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(DefinitionError, match="no TOML"):
+        load_definition(path)

@@ -1,0 +1,281 @@
+"""What kernels may choose, and how the model adopts what a guest did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.model.adopt import (
+    ExpectedPage,
+    Presence,
+    adopt_move,
+    adopt_prefault,
+    adopt_presence,
+    adopt_zero,
+    expected_pages,
+)
+from harness.model.allowed import Allowed
+from harness.model.counts import references
+from harness.model.frame import FrameKind
+from harness.model.invariants import broken
+from harness.model.machine import Machine
+from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics
+from harness.model.step import step
+from harness.program.outcome import Done, Failed, Loaded, Outcome
+from harness.program.text import parse_program
+from harness.program.units import WINDOW_BY_NAME
+
+BSS = WINDOW_BY_NAME["bss"].vpn
+DATA = WINDOW_BY_NAME["data"].vpn
+
+
+def run(text: str, semantics: Semantics = LINUX_6_1) -> Machine:
+    machine = Machine(semantics)
+    more(machine, text)
+    return machine
+
+
+def more(machine: Machine, text: str) -> Outcome | None:
+    """Do more steps; give the outcome of the last one."""
+    outcome = None
+    for op in parse_program("p0: fork p1\n" + text).steps[1:]:
+        outcome = step(machine, op).only
+    return outcome
+
+
+def page(machine: Machine, process: int, vpn: int) -> ExpectedPage:
+    return expected_pages(machine, process)[vpn]
+
+
+def forked(text: str, semantics: Semantics = LINUX_6_1) -> Machine:
+    """Run a program of p0, and fork p1."""
+    machine = run(text, semantics)
+    for op in parse_program("p0: fork p1").steps:
+        step(machine, op)
+    return machine
+
+
+def test_the_presets_are_known_by_their_names() -> None:
+    assert set(PRESETS) == {"linux-6.1", "linux-5.10", "model", "textbook"}
+    assert all(semantics.name == name for name, semantics in PRESETS.items())
+
+
+def test_allowed_permits_its_outcomes_and_no_other() -> None:
+    allowed = Allowed((Done(), Failed("ENOMEM")), "either")
+
+    assert allowed.permits(Failed("ENOMEM"))
+    assert not allowed.permits(Failed("EPERM"))
+    assert not allowed.permits(None)
+    assert allowed.only is None
+    assert Allowed((), "nothing").permits(None)
+
+
+# ------------------------------------------------------------------------------ fork
+
+
+@pytest.mark.parametrize(("text", "vpn"), [("p0: load bss[0]", BSS), ("p0: load data[0]", DATA)])
+def test_a_clean_page_is_optional_in_the_child(text: str, vpn: int) -> None:
+    machine = forked(text)
+
+    assert page(machine, 0, vpn).presence is Presence.REQUIRED
+    assert page(machine, 1, vpn).presence is Presence.OPTIONAL
+
+
+def test_a_written_page_is_required_in_the_child() -> None:
+    machine = forked("p0: store data[0] 1")
+
+    assert page(machine, 1, DATA).presence is Presence.REQUIRED
+
+
+def test_an_absent_page_is_adopted_as_absent_and_comes_back_by_a_touch() -> None:
+    machine = forked("p0: load data[0]")
+
+    adopt_presence(machine, 1, DATA, False)
+
+    assert page(machine, 1, DATA).presence is Presence.FORBIDDEN
+    assert references(machine, machine.cache.frames["data", 0]) == 2
+    assert more(machine, "p1: load data[0]") == Loaded(0x80)
+    assert page(machine, 1, DATA).presence is Presence.REQUIRED
+
+
+def test_a_present_page_is_adopted_as_present() -> None:
+    machine = forked("p0: load data[0]")
+
+    adopt_presence(machine, 1, DATA, True)
+
+    assert page(machine, 1, DATA).presence is Presence.REQUIRED
+    with pytest.raises(ValueError, match="not optional"):
+        adopt_presence(machine, 1, DATA, False)
+
+
+def test_a_load_of_an_optional_page_takes_one_fault_or_none() -> None:
+    machine = forked("p0: load bss[0]")
+
+    more(machine, "p1: load bss[0]")
+
+    assert machine.last_faults_range == (0, 1)
+    assert page(machine, 1, BSS).presence is Presence.REQUIRED
+
+
+def test_a_store_to_an_optional_page_takes_one_fault() -> None:
+    machine = forked("p0: load bss[0]")
+
+    more(machine, "p1: store bss[0] 1")
+
+    assert machine.last_faults_range == (1, 1)
+
+
+def test_a_kernel_that_never_copies_clean_entries_leaves_them_out() -> None:
+    machine = forked("p0: load data[0]", replace(LINUX_6_1, fork_copies_clean_ptes=Choice.NEVER))
+
+    assert page(machine, 1, DATA).presence is Presence.FORBIDDEN
+
+
+# ------------------------------------------------------------------------------ protect, and reuse
+
+
+@pytest.mark.parametrize(
+    ("choice", "faults"), [(Choice.ALWAYS, (0, 0)), (Choice.NEVER, (1, 1)), (Choice.EITHER, (0, 1))]
+)
+def test_a_store_after_a_protection_round_trip_faults_as_the_kernel_chooses(
+    choice: Choice, faults: tuple[int, int]
+) -> None:
+    machine = run(
+        "p0: store bss[0] 1\np0: protect bss[0] r\np0: protect bss[0] rw\np0: store bss[0] 2",
+        replace(LINUX_6_1, protect_grants_write=choice),
+    )
+
+    assert machine.last_faults_range == faults
+    assert broken(machine) == []
+
+
+def test_a_kernel_that_looks_first_changes_nothing_before_a_hole() -> None:
+    semantics = replace(LINUX_6_1, protect_changes_before_hole=False)
+    machine = run("p0: unmap data[2]\np0: protect data[0..3] r", semantics)
+
+    assert more(machine, "p0: store data[0] 1") == Done()
+
+
+def test_a_frame_reused_on_a_kernel_that_may_copy_may_move_until_it_is_seen() -> None:
+    machine = forked("p0: store bss[0] 1", PRESETS["linux-5.10"])
+    more(machine, "p1: exit 0")
+    more(machine, "p0: store bss[0] 2")
+    frame = page(machine, 0, BSS).frame
+    assert frame is not None
+    assert frame.may_move
+
+    adopt_move(frame)
+    more(machine, "p0: store bss[0] 3")
+
+    assert not frame.may_move
+
+
+# ------------------------------------------------------------------------------ zero page
+
+
+EITHER_ZERO = replace(LINUX_6_1, zero_page_on_read=Choice.EITHER)
+
+
+def test_a_kernel_without_zero_page_gives_a_zeroed_frame() -> None:
+    machine = run("p0: load bss[0]\np0: load bss[1]", PRESETS["textbook"])
+
+    frames = [page(machine, 0, BSS + index).frame for index in (0, 1)]
+
+    assert [frame and frame.kind for frame in frames] == [FrameKind.ANON, FrameKind.ANON]
+    assert frames[0] is not frames[1]
+
+
+@pytest.mark.parametrize("is_zero", [True, False])
+def test_an_undetermined_frame_becomes_what_the_guest_shows(is_zero: bool) -> None:
+    machine = run("p0: load bss[0]", EITHER_ZERO)
+    frame = page(machine, 0, BSS).frame
+    assert frame is not None
+    assert frame.kind.name == "UNDETERMINED"
+
+    adopt_zero(frame, is_zero)
+    assert frame.kind.name == ("ZERO" if is_zero else "ANON")
+    more(machine, "p0: store bss[0] 1")
+
+    assert (page(machine, 0, BSS).frame is frame) == (not is_zero)
+    assert broken(machine) == []
+    with pytest.raises(ValueError, match="not undetermined"):
+        adopt_zero(frame, is_zero)
+
+
+def test_an_undetermined_frame_that_is_shared_is_copied_by_a_store() -> None:
+    machine = forked("p0: load bss[0]", EITHER_ZERO)
+
+    more(machine, "p1: store bss[0] 1")
+
+    assert page(machine, 0, BSS).content == bytes(4096)
+    assert page(machine, 1, BSS).frame is not page(machine, 0, BSS).frame
+    assert broken(machine) == []
+
+
+# ------------------------------------------------------------------------------ prefault
+
+
+PREFAULT = replace(LINUX_6_1, prefault_budget=8)
+
+
+def test_without_a_budget_no_untouched_page_may_be_present() -> None:
+    machine = run("p0: map a 4 rw private anon")
+
+    assert {each.presence for each in expected_pages(machine, 0).values()} == {Presence.FORBIDDEN}
+    with pytest.raises(ValueError, match="may not be prefaulted"):
+        adopt_prefault(machine, 0, BSS)
+
+
+def test_with_a_budget_an_untouched_page_may_be_present() -> None:
+    machine = run("p0: map a 4 r private anon", PREFAULT)
+
+    assert page(machine, 0, BSS) == ExpectedPage(
+        Presence.OPTIONAL, None, True, bytes(4096), may_write=True, prefault=True
+    )
+    assert page(machine, 0, WINDOW_BY_NAME["a"].vpn).presence is Presence.FORBIDDEN
+
+
+def test_a_prefaulted_page_has_a_frame_of_its_own_and_counts_until_it_is_touched() -> None:
+    machine = run("observe", PREFAULT)
+
+    frame = adopt_prefault(machine, 0, BSS)
+
+    assert page(machine, 0, BSS).frame is frame
+    assert page(machine, 0, BSS).prefault
+    more(machine, "p0: store bss[0] 1")
+    assert page(machine, 0, BSS).frame is frame
+    assert not page(machine, 0, BSS).prefault
+    assert machine.last_faults_range == (0, 1)
+    assert broken(machine) == []
+
+
+def test_a_page_prefaulted_before_a_fork_is_shared_by_the_child() -> None:
+    machine = forked("observe", PREFAULT)
+
+    frame = adopt_prefault(machine, 0, BSS)
+    adopt_prefault(machine, 1, BSS, sharing=frame)
+
+    assert references(machine, frame) == 2
+    assert broken(machine) == []
+    more(machine, "p1: store bss[0] 1")
+    assert page(machine, 1, BSS).frame is not frame
+
+
+def test_a_prefaulted_page_may_not_share_what_it_has_nothing_to_do_with() -> None:
+    machine = run("p0: store bss[1] 1", PREFAULT)
+    frame = page(machine, 0, BSS + 1).frame
+
+    with pytest.raises(ValueError, match="may not share"):
+        adopt_prefault(machine, 0, BSS, sharing=frame)
+
+
+def test_fault_around_maps_the_cached_frame() -> None:
+    machine = run("observe", replace(LINUX_6_1, file_pages_may_appear=True))
+
+    assert page(machine, 0, DATA).presence is Presence.OPTIONAL
+    adopt_presence(machine, 0, DATA, True)
+
+    assert page(machine, 0, DATA).frame is machine.cache.frames["data", 0]
+    assert page(machine, 0, BSS).presence is Presence.FORBIDDEN
+    assert broken(machine) == []

@@ -1,0 +1,332 @@
+"""The invariants hold after every step of many programs, and each of them can fail."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from harness.model.adopt import Presence, adopt_prefault, adopt_presence, adopt_zero, expected_pages
+from harness.model.frame import JUNK, FrameKind
+from harness.model.invariants import INVARIANTS, broken
+from harness.model.machine import Machine
+from harness.model.page_table import PTE, Directory
+from harness.model.process import State
+from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, SoleOwner
+from harness.model.step import step
+from harness.model.vma import Vma
+from harness.program.ops import (
+    OPS,
+    Access,
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Map,
+    Observe,
+    Op,
+    Print,
+    Protect,
+    Store,
+    Unmap,
+    Wait,
+)
+from harness.program.program import MAX_PROCESSES, Family, Program
+from harness.program.text import parse_program
+from harness.program.units import WINDOW_BY_NAME, WINDOWS, Address, PageRange, Prot
+
+BSS = WINDOW_BY_NAME["bss"].vpn
+DATA = WINDOW_BY_NAME["data"].vpn
+EVERYTHING_OPEN = Semantics(
+    "everything-open",
+    zero_page_on_read=Choice.EITHER,
+    sole_owner_write=SoleOwner.EITHER,
+    fork_copies_clean_ptes=Choice.EITHER,
+    protect_grants_write=Choice.EITHER,
+    prefault_budget=8,
+    file_pages_may_appear=True,
+)
+KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS)]
+
+# ------------------------------------------------------------------------------ many programs
+
+
+def random_program(seed: int, length: int) -> Program:
+    """Make a well-formed program of `length` steps; few pages, so that they are met again and again."""
+    rng = random.Random(seed)
+    family = Family()
+    steps: list[Op] = []
+    while len(steps) < length:
+        op = _random_op(rng, family)
+        if op is not None:
+            family.apply(op)
+            steps.append(op)
+    return Program(tuple(steps))
+
+
+def _random_op(rng: random.Random, family: Family) -> Op | None:
+    process = rng.choice(sorted(family.live))
+    window = rng.choice([*WINDOWS[:3], *WINDOWS[-3:]])
+    page = Address(window.name, rng.randrange(min(window.npages, 4)))
+    at = replace(page, offset=rng.choice([0, 1, 4095]))
+    pages = PageRange(window.name, page.index, rng.randint(1, min(window.npages, 4) - page.index))
+    prot = rng.choice([Prot.NONE, Prot.R, Prot.W, Prot.R | Prot.W, Prot.R | Prot.W, Prot.R | Prot.X])
+    value = rng.randrange(256)
+    child = len(family.parent)
+    ended = family.waitable(process)
+    kind = rng.choices(OPS, [10, 3, 6, 15, 25, 5, 3, 8, 2, 2, 1, 5, 1])[0]
+    made: dict[type[Op], Op | None] = {
+        Map: Map(process, pages, prot),
+        Unmap: Unmap(process, pages),
+        Protect: Protect(process, pages, prot),
+        Load: Load(process, at),
+        Store: Store(process, at, value),
+        Fill: Fill(process, page, value),
+        Print: Print(process, page, 1 + value % 64),
+        Fork: Fork(process, child) if child < MAX_PROCESSES else None,
+        Exec: Exec(process),
+        Exit: Exit(process, value) if len(family.live) > 1 else None,
+        Crash: Crash(process, rng.choice(list(Access)), at) if len(family.live) > 1 else None,
+        Wait: Wait(process, rng.choice(ended)) if ended else None,
+        Observe: Observe(0),
+    }
+    return made[kind]
+
+
+def adopt_at_random(machine: Machine, rng: random.Random) -> None:
+    """Do what the comparison does with a guest that tosses a coin at each choice."""
+    for process in machine.live:
+        for vpn, page in expected_pages(machine, process.number).items():
+            if page.presence is not Presence.OPTIONAL:
+                continue
+            if page.frame is not None:
+                adopt_presence(machine, process.number, vpn, rng.random() < 0.5)
+            elif rng.random() < 0.1:
+                adopt_prefault(machine, process.number, vpn)
+    for frame in sorted(machine.pool.in_use, key=lambda each: each.serial):
+        if frame.kind is FrameKind.UNDETERMINED and frame.content == bytes(4096):
+            adopt_zero(frame, rng.random() < 0.5)
+
+
+@pytest.mark.parametrize("semantics", KERNELS, ids=lambda each: each.name)
+def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
+    for seed in range(12):
+        rng = random.Random(seed)
+        machine = Machine(semantics)
+        for op in random_program(seed, 50).steps:
+            allowed = step(machine, op)
+            if isinstance(op, Observe) or rng.random() < 0.1:
+                adopt_at_random(machine, rng)
+
+            assert broken(machine) == [], f"seed {seed}, {op}"
+            assert len(allowed.outcomes) == (not isinstance(op, Observe))
+            assert 0 <= machine.last_faults_least <= machine.last_faults <= 1
+
+
+def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None:
+    for seed in range(20):
+        program = random_program(seed, 50)
+        seen = {
+            tuple(step(machine, op).outcomes for op in program.steps)
+            for machine in map(Machine, KERNELS)
+        }
+
+        assert len(seen) == 1
+
+
+def test_the_random_programs_reach_every_event() -> None:
+    reached: set[str] = set()
+    for seed in range(40):
+        machine = Machine(LINUX_6_1)
+        for op in random_program(seed, 50).steps:
+            step(machine, op)
+        reached |= set(machine.reach)
+
+    assert reached >= {
+        "map", "map.over", "unmap", "protect", "protect.enomem", "print", "print.efault", "fault.zero",
+        "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr", "cow.copy", "cow.reuse",
+        "fork", "exec", "exit", "crash.sigkill", "crash.sigsegv", "wait",
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ planted breaks
+
+START = """
+p0: map a 4 rw private anon
+p0: store a[0] 1
+p0: store bss[0] 1
+p0: load bss[1]
+p0: load data[0]
+p0: fork p1
+p1: store bss[0] 2
+p0: fork p2
+p2: exit 0
+"""
+
+
+def entry(machine: Machine, process: int, vpn: int) -> PTE:
+    pte = machine.process(process).memory.page_table.lookup(vpn)
+    assert pte is not None
+    return pte
+
+
+def _vmas(machine: Machine) -> list[Vma]:
+    return machine.process(0).memory.vmas.items
+
+
+def _shared_frame_is_writable(machine: Machine) -> None:
+    entry(machine, 0, WINDOW_BY_NAME["a"].vpn).writable = True
+
+
+def _shared_frame_may_be_writable(machine: Machine) -> None:
+    entry(machine, 0, WINDOW_BY_NAME["a"].vpn).write_pending = True
+
+
+def _zero_page_is_writable(machine: Machine) -> None:
+    entry(machine, 0, BSS + 1).writable = True
+
+
+def _written_entry_is_optional(machine: Machine) -> None:
+    entry(machine, 1, BSS).optional = True
+
+
+def _empty_vma(machine: Machine) -> None:
+    _vmas(machine).insert(0, Vma(0, 0, Prot.R))
+
+
+def _vmas_overlap(machine: Machine) -> None:
+    _vmas(machine)[-1] = replace(_vmas(machine)[-1], start=BSS)
+
+
+def _offset_is_lost(machine: Machine) -> None:
+    _vmas(machine)[1] = replace(_vmas(machine)[1], pgoff=1)
+
+
+def _vma_is_forgotten(machine: Machine) -> None:
+    del _vmas(machine)[2]
+
+
+def _write_right_outlives_the_vma(machine: Machine) -> None:
+    vmas = machine.process(1).memory.vmas.items
+    vmas[2] = replace(vmas[2], prot=Prot.R)
+
+
+def _entry_stays_unreadable(machine: Machine) -> None:
+    entry(machine, 0, DATA).readable = False
+
+
+def _table_is_shared(machine: Machine) -> None:
+    theirs, ours = (machine.process(n).memory.page_table for n in (0, 1))
+    ours.root.entries = theirs.root.entries
+
+
+def _table_is_mapped(machine: Machine) -> None:
+    space = machine.process(0).memory
+    entry(machine, 0, BSS).frame = space.page_table.root.frame
+
+
+def _table_outlives_its_vmas(machine: Machine) -> None:
+    root = machine.process(0).memory.page_table.root
+    root.entries[300] = Directory(machine.pool.fresh(FrameKind.TABLE), 3)
+
+
+def _zero_page_is_written(machine: Machine) -> None:
+    machine.zero.write(5, b"\1")
+
+
+def _cached_page_is_written(machine: Machine) -> None:
+    machine.cache.frames["data", 0].write(5, b"\1")
+
+
+def _private_page_enters_the_cache(machine: Machine) -> None:
+    frame = entry(machine, 0, BSS).frame
+    frame.content = machine.cache.frames["data", 0].content
+    machine.cache.frames["data", 0] = frame
+
+
+def _live_frame_is_freed(machine: Machine) -> None:
+    machine.pool.give_back(entry(machine, 0, BSS).frame)
+
+
+def _frame_is_lost(machine: Machine) -> None:
+    machine.pool.fresh(FrameKind.ANON)
+
+
+def _frame_moves(machine: Machine) -> None:
+    machine.process(1).memory.page_table.map(BSS + 3, PTE(entry(machine, 0, BSS).frame, True, False))
+
+
+def _zombie_keeps_its_memory(machine: Machine) -> None:
+    machine.processes[1].state = State.REAPED
+
+
+def _dead_without_status(machine: Machine) -> None:
+    machine.processes[2].status = None
+
+
+def _zombie_of_nobody(machine: Machine) -> None:
+    machine.processes[2].parent = None
+
+
+BREAKS: dict[str, tuple[Callable[[Machine], None], ...]] = {
+    "writable_frames_have_one_holder": (_shared_frame_is_writable, _shared_frame_may_be_writable),
+    "only_own_frames_are_writable": (_zero_page_is_writable,),
+    "optional_entries_can_be_filled_again": (_written_entry_is_optional,),
+    "vmas_are_not_empty": (_empty_vma,),
+    "vmas_are_sorted_and_disjoint": (_vmas_overlap,),
+    "file_vmas_stay_in_their_file": (_offset_is_lost,),
+    "present_pages_lie_in_a_vma": (_vma_is_forgotten,),
+    "entries_are_not_writable_where_the_vma_is_not": (_write_right_outlives_the_vma,),
+    "entries_are_readable_where_the_vma_is": (_entry_stays_unreadable,),
+    "table_pages_are_referenced_once": (_table_is_shared,),
+    "table_pages_are_tables_only": (_table_is_mapped,),
+    "table_pages_cover_a_vma": (_table_outlives_its_vmas,),
+    "the_zero_page_is_zero": (_zero_page_is_written,),
+    "cached_pages_have_the_file_bytes": (_cached_page_is_written,),
+    "cached_pages_are_cache_only": (_private_page_enters_the_cache,),
+    "held_frames_are_in_use": (_live_frame_is_freed,),
+    "frames_in_use_are_held": (_frame_is_lost,),
+    "own_frames_stay_at_their_page": (_frame_moves,),
+    "only_the_living_have_memory": (_zombie_keeps_its_memory,),
+    "the_ended_have_a_status": (_dead_without_status,),
+    "zombies_have_a_living_parent": (_zombie_of_nobody,),
+}
+
+
+def planted() -> Iterator[tuple[str, Callable[[Machine], None]]]:
+    for name, breaks in BREAKS.items():
+        for each in breaks:
+            yield name, each
+
+
+def test_each_invariant_has_a_planted_break() -> None:
+    assert set(BREAKS) == {invariant.__name__ for invariant in INVARIANTS}
+
+
+@pytest.mark.parametrize(
+    ("name", "break_it"), list(planted()), ids=lambda each: getattr(each, "__name__", "")
+)
+def test_a_planted_break_is_named(name: str, break_it: Callable[[Machine], None]) -> None:
+    machine = Machine(PRESETS["model"])
+    for op in parse_program(START).steps:
+        step(machine, op)
+    assert broken(machine) == []
+
+    break_it(machine)
+
+    assert name in broken(machine)
+
+
+def test_a_freed_frame_holds_junk() -> None:
+    machine = Machine(LINUX_6_1)
+    frame = machine.pool.fresh(FrameKind.ANON)
+
+    machine.pool.give_back(frame)
+
+    assert frame.content == JUNK
+    with pytest.raises(KeyError):
+        machine.pool.give_back(frame)

@@ -1,0 +1,136 @@
+"""`replay`: run a program file on a guest again, and explain what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from harness.commands.cli import CONFORMS, DIVERGES
+from harness.compare.catalogue import CONTRACTS
+from harness.compare.verdict import Verdict
+from harness.errors import DefinitionError, GuestTrouble, RigError
+from harness.guests import open_runner
+from harness.program.levels import Level
+from harness.report.failure import failure_text
+from harness.report.store import Failure, read_failure
+from harness.runner import Runner
+from harness.subject import How
+
+DEFAULT_GUEST = "linux"
+
+EXAMPLES = """\b
+Examples:
+    python -m harness replay failures/cow.break-copies-all-1a2b3c4d.prog
+    python -m harness replay my.prog --guest model --fault cow-shares
+    python -m harness replay my.prog --kernel build/bzImage --times 20
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--guest", metavar="NAME|FILE.toml", help="The kernel to run on; see the command guests.")
+@click.option(
+    "--kernel",
+    metavar="IMAGE",
+    type=click.Path(path_type=Path),
+    help="A kernel image for the guest.",
+)
+@click.option("--fault", "faults", metavar="NAME", multiple=True, help="Plant a fault; may be repeated.")
+@click.option(
+    "--times", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Run so often, each time from a pristine guest.",
+)  # fmt: skip
+def replay(
+    file: Path, guest: str | None, kernel: Path | None, faults: tuple[str, ...], times: int
+) -> int:
+    """Run the program in FILE on a guest and hold it to the contracts.
+
+    FILE is a failure file, or any program (.prog). Guest, kernel and faults are those that the head of
+    the file names, or linux; with --guest what the file names does not count.
+
+    Exit status: 0 it conforms, 1 it diverges, 2 the file or the rig is in trouble.
+    """
+    failure = _chosen(read_failure(file), guest, kernel, faults)
+    if failure.kernel is not None and not failure.kernel.is_file():
+        raise DefinitionError(f"there is no kernel image {failure.kernel}")
+    runner = open_runner(failure.guest, kernel=failure.kernel, faults=failure.faults)
+    with closing(runner):
+        return _replay(runner, failure, file, times)
+
+
+def _chosen(
+    failure: Failure, guest: str | None, kernel: Path | None, faults: tuple[str, ...]
+) -> Failure:
+    """Let the command line go before the file's head."""
+    if guest is not None:
+        return dataclasses.replace(failure, guest=guest, kernel=kernel, faults=faults)
+    return dataclasses.replace(
+        failure,
+        guest=failure.guest or DEFAULT_GUEST,
+        kernel=kernel or failure.kernel,
+        faults=faults or failure.faults,
+    )
+
+
+def _replay(runner: Runner, failure: Failure, file: Path, times: int) -> int:
+    verdicts = [_run(runner, failure) for _ in range(times)]
+    found = [verdict for verdict in verdicts if not verdict.conforms]
+    if times > 1:
+        click.echo(f"{len(found)} of {times} runs diverged.\n")
+    if not found:
+        click.echo(_conforms(runner, failure, file))
+        return CONFORMS
+    click.echo(_report(runner, failure, found[0]), nl=False)
+    return DIVERGES
+
+
+def _run(runner: Runner, failure: Failure) -> Verdict:
+    """Run the file's programs: first as they were run then, and if that conforms, with all eyes open.
+
+    A look changes what it looks at (it flushes TLBs, and takes time), so the second run is no substitute
+    for the first. Gives the first verdict that diverges, or the last.
+    """
+    first = failure.how if failure.contract else How(count_faults=True)
+    verdict = runner.run_sequence(failure.programs, first)
+    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, How(dense=True))
+
+
+def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
+    contract = failure.contract or None
+    head = ""
+    if contract is not None and not verdict.breaks(contract):
+        head = f"The file was saved for {contract}; this run breaks another contract.\n\n"
+        contract = None
+    explained = _explain(runner, verdict)
+    return head + failure_text(verdict, contract=contract, explained=explained, guest=failure.guest)
+
+
+def _explain(runner: Runner, verdict: Verdict) -> Verdict | None:
+    """Run what led to the verdict again with a look after every step; None where that fails."""
+    try:
+        explained = runner.run_sequence([*verdict.after, verdict.program], How(dense=True))
+    except (RigError, GuestTrouble):
+        return None  # the finding stands; only its dense view is missing
+    return explained if explained.program == verdict.program else None
+
+
+def _conforms(runner: Runner, failure: Failure, file: Path) -> str:
+    """Say what was compared: a guest that shows little conforms easily."""
+    program, levels = failure.program, runner.subject.levels
+    size = f"{len(program)} steps, {program.processes} process{'es' if program.processes > 1 else ''}"
+    planted = f" with {', '.join(failure.faults)}" if failure.faults else ""
+    seen = ", ".join(str(level) for level in Level if level in levels)
+    lines = [
+        f"{file}: conforms on guest {failure.guest}{planted} ({size})",
+        f"looked at: {seen}",
+        "looked when: at the end, and in another run after every step",
+    ]
+    known = CONTRACTS.get(failure.contract)
+    if known and known.level not in levels:
+        lines.append(
+            f"{known.id}, which the file is about, needs {known.level}: nothing is known about it"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,287 @@
+"""Which contracts a difference breaks.
+
+One piece of evidence can break several sentences: a refcount that stays too high after an exit breaks the general rule,
+the rule about exit, and the rule that nothing inflates. The most specific comes first. These functions only look at what
+the model and the program say happened; they never decide *whether* something is a divergence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.compare.state import Difference, Topic
+from harness.compare.timeline import Timeline
+from harness.model.frame import Frame
+from harness.program.image import FILE_BACKED
+from harness.program.ops import (
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Map,
+    Observe,
+    Op,
+    Print,
+    Protect,
+    Store,
+    Unmap,
+    Wait,
+)
+from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed
+from harness.program.units import address_of
+
+Ids = tuple[str, ...]
+
+
+def _unique(*groups: Ids) -> Ids:
+    return tuple(dict.fromkeys(id for group in groups for id in group))
+
+
+# ---------------------------------------------------------------------------------- bytes
+
+
+def wrong_byte(
+    timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None
+) -> Ids:
+    """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
+    return _unique(
+        _foreign_store(timeline, process, vpn, offset=offset, value=value),
+        _file_byte(timeline, process, vpn),
+        _fresh_byte(timeline, process, vpn),
+        ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
+        _stale_byte(timeline, process, vpn),
+        _early_free(timeline, process, vpn),
+        ("store.load",),
+    )
+
+
+def _foreign_store(
+    timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None
+) -> Ids:
+    """Find a store by another process that would explain the byte."""
+    mine = {stored.step for stored in timeline.inherited(process, vpn)}
+    suspects = [
+        stored
+        for stored in timeline.stores(vpn)
+        if stored.step not in mine and stored.value == value and stored.offset in (None, offset)
+    ]
+    if not suspects:
+        return ()
+    return isolation(timeline, writer=suspects[-1].process, victim=process)
+
+
+def isolation(timeline: Timeline, *, writer: int, victim: int) -> Ids:
+    """Name the isolation that a store of `writer` broke by showing up in `victim`."""
+    if writer == victim:
+        return ()
+    downwards = writer in timeline.ancestors(victim)
+    far = timeline.distance(writer, victim) >= 2
+    ids: Ids = ("fork.parent-store-private",) if downwards else ("fork.child-store-private",)
+    return (*ids, "fork.generations") if far else ids
+
+
+def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+    place = address_of(vpn)
+    if place is None or place.window not in FILE_BACKED:
+        return ()
+    since = timeline.last_exec(process)
+    if any(stored.step > since for stored in timeline.inherited(process, vpn)):
+        return ()
+    ids: Ids = ("exec.image-intact", "file.private-offset", "cache.outlives-mappers")
+    if timeline.stores(vpn):
+        return ("cache.private-write-stays-out", "fork.file-private", *ids)
+    change = timeline.last_change(process, vpn)
+    return ids if change is None or isinstance(change[1], Exec) else _unique(("file.private-offset",), ids)
+
+
+def _fresh_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+    place = address_of(vpn)
+    if place is None or place.window in FILE_BACKED:
+        return ()
+    change = timeline.last_change(process, vpn)
+    since = change[0] if change and isinstance(change[1], Map | Exec) else -1
+    if any(stored.step > since for stored in timeline.inherited(process, vpn)):
+        return ()
+    return ("zero.fresh-memory", "zero.page-stays-zero", "batch.distinct-zeroed")
+
+
+def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """After an exec, or a map over old memory, what was there before must not show."""
+    change = timeline.last_change(process, vpn)
+    if change is None:
+        return ()
+    if isinstance(change[1], Exec):
+        return ("exec.drops-all",)
+    if isinstance(change[1], Map) and any(s.step < change[0] for s in timeline.stores(vpn)):
+        return ("mmap.fixed-replaces", "tlb.no-stale")
+    return ()
+
+
+def _early_free(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """A frame that somebody else let go of may have been freed under those who still hold it."""
+    frame = timeline.frames[-1].get((process, vpn)) if timeline.frames else None
+    if frame is None:
+        return ()
+    ids = _by_departures(timeline, frame)
+    return (*ids, "count.many-sharers", "alloc.never-twice") if ids else ("alloc.never-twice",)
+
+
+def _by_departures(timeline: Timeline, frame: Frame) -> Ids:
+    """Name the contracts of those operations by which pages let go of `frame`."""
+    ids: Ids = ()
+    for left in timeline.left(frame):
+        ids = _unique(ids, _DEPARTURES.get(type(left.op), ()))
+    return ids
+
+
+_DEPARTURES: dict[type[Op], Ids] = {
+    Exit: ("exit.drops-all", "count.no-inflation"),
+    Crash: ("exit.drops-all", "count.no-inflation"),
+    Exec: ("exec.drops-all", "count.no-inflation"),
+    Store: ("cow.old-frame-released",),
+    Fill: ("cow.old-frame-released",),
+    Unmap: ("munmap.exact",),
+    Map: ("mmap.fixed-replaces",),
+}
+
+
+# ---------------------------------------------------------------------------------- outcomes
+
+
+def wrong_outcome(
+    timeline: Timeline, step: int, op: Op, *, expected: Outcome, observed: Outcome
+) -> Ids:
+    """Blame what the caller of step number `step` saw."""
+    match op:
+        case Wait():
+            return ("wait.status", "conserve.process")
+        case Load(process, at) if isinstance(expected, Loaded) and isinstance(observed, Loaded):
+            return wrong_byte(timeline, process, at.vpn, offset=at.offset, value=observed.value)
+        case Load() | Store() | Fill():
+            return _wrong_access(timeline, op, expected, observed)
+        case Print():
+            return _unique(_wrong_access(timeline, op, expected, observed), ("kernel-read.sees-memory",))
+        case _:
+            return ("errno.table",)
+
+
+def _wrong_access(
+    timeline: Timeline, op: Load | Store | Fill | Print, expected: Outcome, observed: Outcome
+) -> Ids:
+    change = timeline.last_change(op.process, op.at.vpn)
+    by: Callable[[type[Op]], bool] = lambda kind: change is not None and isinstance(change[1], kind)  # noqa: E731
+    was_allowed = isinstance(observed, Done | Loaded | Printed)
+    is_allowed = isinstance(expected, Done | Loaded | Printed)
+    if was_allowed == is_allowed:
+        return ("fault.signal",)
+    ids: Ids = ()
+    if by(Unmap):
+        ids = ("munmap.exact",)
+    elif by(Protect):
+        ids = ("mprotect.last-one-counts",)
+        if isinstance(op, Store | Fill) and was_allowed:
+            ids = ("mprotect.last-one-counts", "mprotect.never-breaks-isolation")
+    elif by(Exec):
+        ids = ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
+    if was_allowed:
+        return _unique(ids, ("tlb.no-stale", "fault.signal"))
+    inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
+    return _unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
+
+
+# ---------------------------------------------------------------------------------- state
+
+
+def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
+    """Blame a difference between an observation and the model's state."""
+    return _BY_TOPIC[difference.topic](timeline, difference)
+
+
+def _bytes(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    return wrong_byte(timeline, it.process, it.vpn, offset=it.offset, value=it.value)
+
+
+def _vmas(timeline: Timeline, it: Difference) -> Ids:
+    changes = [
+        op
+        for _, op in timeline.steps()
+        if op.process == it.process and isinstance(op, Map | Unmap | Protect | Exec)
+    ]
+    if not changes:
+        return ("fork.inherits-vmas", "mmap.geometry") if it.process in timeline.parent else ("mmap.geometry",)
+    words: dict[type[Op], Ids] = {
+        Map: ("mmap.fixed-replaces",),
+        Unmap: ("munmap.exact",),
+        Protect: ("mprotect.last-one-counts",),
+        Exec: ("exec.drops-all",),
+    }
+    return _unique(words[type(changes[-1])], ("mmap.geometry",))
+
+
+def _present(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    if it.expected == "not mapped":
+        change = timeline.last_change(it.process, it.vpn)
+        ids: Ids = ("munmap.exact",) if change and isinstance(change[1], Unmap) else ()
+        return _unique(ids, ("page.present",))
+    return ("prefault.budget", "page.present")
+
+
+def _shared(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    if it.partner is None or it.partner[1] != it.vpn:
+        return ("alloc.never-twice", "batch.distinct-zeroed")
+    writers = [stored.process for stored in timeline.stores(it.vpn)]
+    pair = {it.process, it.partner[0]}
+    ids: Ids = ()
+    for writer in writers:
+        if writer in pair:
+            ids = _unique(ids, isolation(timeline, writer=writer, victim=(pair - {writer} or pair).pop()))
+    return _unique(ids, ("alloc.never-twice",))
+
+
+def _moved(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    assert it.frame is not None
+    touched = [s for s in timeline.stores(it.vpn) if s.process == it.process]
+    if touched and timeline.left(it.frame):
+        return ("cow.sole-owner-reuses", "frame.stays")
+    return ("frame.stays", "cow.sole-owner-reuses") if touched else ("frame.stays",)
+
+
+def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
+    def blame(timeline: Timeline, it: Difference) -> Ids:
+        assert it.frame is not None
+        return _unique((general,), _by_departures(timeline, it.frame))
+
+    return blame
+
+
+def _fixed(*ids: str) -> Callable[[Timeline, Difference], Ids]:
+    return lambda timeline, it: ids
+
+
+_BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
+    Topic.PROCESSES: _fixed("conserve.process"),
+    Topic.VMAS: _vmas,
+    Topic.ABSENT: _fixed("page.present"),
+    Topic.PRESENT: _present,
+    Topic.NOT_SHARED: _fixed("fork.shares-frames", "frame.stays"),
+    Topic.SHARED: _shared,
+    Topic.MOVED: _moved,
+    Topic.ZERO: _fixed("zero.page-stays-zero"),
+    Topic.MAPCOUNT: _count("count.mapcount"),
+    Topic.REFCOUNT: _count("count.equals-references"),
+    Topic.BYTES: _bytes,
+}
+
+
+def leftover(step_kinds: set[type[Op]]) -> Ids:
+    """Blame frames that were not given back when everybody was gone."""
+    ids: Ids = ("conserve.frames", "exit.drops-all")
+    return (*ids, "exec.drops-all") if Exec in step_kinds else ids
+
+

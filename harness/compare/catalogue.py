@@ -1,0 +1,131 @@
+"""The contracts: stable id, the level that it takes to see a violation, and the sentence.
+
+The sentence is what a report prints, and what the docstring of the contract's test says (a self-test holds the two
+together). Ids are used in reports, failure files and known-divergence files, and never change their meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.program.levels import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One sentence about memory."""
+
+    id: str
+    level: Level
+    sentence: str
+
+
+def _table(*rows: tuple[str, Level, str]) -> dict[str, Contract]:
+    return {row[0]: Contract(*row) for row in rows}
+
+
+CONTRACTS = _table(
+    # ------------------------------------------------------------ isolation and sharing
+    ("fork.parent-store-private", Level.OUTCOMES,
+     "A private page that the parent writes after fork does not change in any child."),
+    ("fork.child-store-private", Level.OUTCOMES,
+     "A private page that a child writes does not change in its parent, its siblings or its own later children."),
+    ("fork.generations", Level.OUTCOMES,
+     "Private pages stay private over three and more generations, also those copied before the next fork."),
+    ("fork.file-private", Level.OUTCOMES,
+     "A private file page is copied on write for each process; neither the file nor any other mapping sees it."),
+    ("fork.failed-is-no-op", Level.OUTCOMES,
+     "A fork that fails leaves the parent, every count and free memory as they were."),
+    ("fork.shares-frames", Level.FRAMES,
+     "After fork, parent and child share each private frame until one of them writes it."),
+    ("fork.inherits-vmas", Level.MAPPINGS,
+     "The child has exactly the parent's VMAs: ranges, protections, offsets and flags, also those never touched."),
+    ("zero.page-stays-zero", Level.OUTCOMES,
+     "The zero page reads zero for everybody, for ever; a write gets a frame of its own."),
+    ("zero.fresh-memory", Level.OUTCOMES,
+     "Every byte of newly mapped or bss memory reads zero."),
+    ("store.load", Level.OUTCOMES,
+     "A load returns the last byte that the process, or the ancestor it was forked from, stored there."),
+    # ------------------------------------------------------------ copy-on-write and refcounts
+    ("count.equals-references", Level.REFCOUNTS,
+     "The refcount of every frame equals its references: the page-table entries that map it, plus the page cache."),
+    ("count.mapcount", Level.MAPCOUNTS,
+     "The kernel's mapcount of a frame equals the number of page-table entries that map it."),
+    ("count.many-sharers", Level.OUTCOMES,
+     "However many processes share a frame, its count neither wraps, nor sticks, nor frees it early."),
+    ("count.no-inflation", Level.REFCOUNTS,
+     "Rounds of fork+exec and fork+exit leave each count where one round left it."),
+    ("cow.break-copies-all", Level.OUTCOMES,
+     "Breaking copy-on-write copies every byte of the page."),
+    ("cow.sole-owner-reuses", Level.FRAMES,
+     "Once every other holder is gone, a store keeps the frame and copies nothing."),
+    ("cow.old-frame-released", Level.REFCOUNTS,
+     "After a copy the old frame has lost exactly one reference."),
+    ("cow.no-writable-shared", Level.OUTCOMES,
+     "No private frame with two holders is writable anywhere."),
+    ("cow.one-fault-per-first-write", Level.ACCOUNTING,
+     "A first touch takes one fault, and a touch of memory that is there takes none."),
+    ("frame.stays", Level.FRAMES,
+     "A page keeps its frame until it is written while shared, unmapped, or replaced by exec."),
+    # ------------------------------------------------------------ end of an address space
+    ("exit.drops-all", Level.REFCOUNTS,
+     "Exit drops each reference that the address space held, frees each frame that nobody holds, once."),
+    ("exec.drops-all", Level.REFCOUNTS,
+     "Exec drops the old address space whole, and nothing of it is visible to the new image."),
+    ("exec.image-intact", Level.OUTCOMES,
+     "The exec'd image has the file's bytes, whatever was exec'd, exited or written before."),
+    ("cache.outlives-mappers", Level.OUTCOMES,
+     "A page-cache page stays valid though its last mapper is gone; a later mapper sees the same bytes."),
+    ("cache.private-write-stays-out", Level.OUTCOMES,
+     "A write to a private mapping of a file never enters the page cache."),
+    ("tables.no-double-free", Level.ALIVE,
+     "A page-table page is freed once, and a dead root is never used again."),
+    ("tables.conserved", Level.PAGE_TABLES,
+     "After the last process of a program is reaped, its page-table pages are free."),
+    ("conserve.frames", Level.REFCOUNTS,
+     "After the last process of a program is reaped, every frame it had is free or in the page cache."),
+    ("conserve.process", Level.OUTCOMES,
+     "Every process can exit and be waited for, and orphans are reaped by init."),
+    ("wait.status", Level.OUTCOMES,
+     "The wait status tells the exit code or the killing signal, exactly."),
+    # ------------------------------------------------------------ geometry and protection
+    ("mmap.geometry", Level.MAPPINGS,
+     "VMAs are page-aligned, sorted, non-empty and disjoint, and are exactly those that were asked for."),
+    ("mmap.fixed-replaces", Level.OUTCOMES,
+     "MAP_FIXED replaces exactly its range, and drops the references of what it replaced."),
+    ("munmap.exact", Level.OUTCOMES,
+     "munmap removes exactly its range, splitting VMAs with the right offsets, and drops its references."),
+    ("mprotect.last-one-counts", Level.OUTCOMES,
+     "Access depends on the last protection only, not on history, sharing, fork or residency."),
+    ("mprotect.never-breaks-isolation", Level.OUTCOMES,
+     "mprotect never makes a shared frame writable, and takes away a pending right to write."),
+    ("fault.signal", Level.OUTCOMES,
+     "A forbidden access gives one SIGSEGV with the right si_code and si_addr; an allowed one completes."),
+    ("file.private-offset", Level.OUTCOMES,
+     "Every byte of an untouched private file page equals the file's at that offset, after splits and merges."),
+    ("page.present", Level.MAPPINGS,
+     "A page is present once it was touched, and until it is unmapped."),
+    ("errno.table", Level.OUTCOMES,
+     "A system call fails with the documented errno, or does what it is documented to do."),
+    ("tlb.no-stale", Level.OUTCOMES,
+     "After munmap, mprotect, fork or a copy returns, no CPU uses the old translation."),
+    ("kernel-read.sees-memory", Level.OUTCOMES,
+     "What the kernel reads for a process is what the process itself would read."),
+    # ------------------------------------------------------------ prefault and batches
+    ("prefault.budget", Level.MAPPINGS,
+     "No more untouched pages are present than the kernel's declared prefault budget."),
+    ("batch.distinct-zeroed", Level.FRAMES,
+     "Frames handed out in a batch are distinct, zeroed, and counted once each."),
+    ("alloc.never-twice", Level.FRAMES,
+     "One frame is never two things: mapped private twice, page table and data, free and mapped."),
+    # ------------------------------------------------------------ all of them
+    ("any.program", Level.OUTCOMES,
+     "Whatever a program does, the kernel keeps every contract that the guest can show."),
+    # ------------------------------------------------------------ life of the kernel
+    ("live.no-panic", Level.ALIVE,
+     "No program makes the kernel panic, oops, warn, reboot, or stop answering."),
+    ("live.bounded", Level.ALIVE,
+     "Every step ends, within a bounded number of faults."),
+    ("live.process-survives", Level.OUTCOMES,
+     "A process dies of what its program says, and of nothing else."),
+)  # fmt: skip

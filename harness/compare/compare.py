@@ -1,0 +1,226 @@
+"""The comparison: the model follows the program step by step, and the trace is held against it.
+
+The first point at which they part ends it, since nothing after it means anything. Everything that is different *at* that
+point is reported. Then, and only then, the comparison runs a second time with a `Timeline`, to say which contracts were
+broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.compare import blame
+from harness.compare.binding import Binding
+from harness.compare.state import Difference, StateCheck
+from harness.compare.table import state_rows
+from harness.compare.timeline import Timeline
+from harness.compare.verdict import Divergence, Row, Verdict
+from harness.model.machine import Machine
+from harness.model.semantics import Semantics
+from harness.model.step import step as model_step
+from harness.program.ops import Fill, Load, Observe, Op, Print, Store
+from harness.program.outcome import Lost, Outcome
+from harness.program.program import Program
+from harness.program.text import format_outcome
+from harness.program.trace import Ending, FrameFlag, FrameSeen, Observation, Trace
+from harness.program.units import address_of
+
+
+def compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
+    """Hold `trace` against what the contracts allow for `program` on a kernel with these semantics."""
+    first = _Comparison(program, trace, semantics)
+    first.run()
+    if not first.found:
+        return Verdict(program, trace, reach=dict(first.machine.reach))
+    second = _Comparison(program, trace, semantics, timeline=Timeline(program))
+    second.run()
+    divergences = tuple(build(second.timeline) for build in second.found if second.timeline)
+    return Verdict(program, trace, divergences, second.rows, reach=dict(first.machine.reach))
+
+
+Build = Callable[[Timeline], Divergence]
+"""Makes a divergence once it is known what happened."""
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """One pass over a trace. With a timeline it also records what happened."""
+
+    program: Program
+    trace: Trace
+    semantics: Semantics
+    timeline: Timeline | None = None
+    machine: Machine = field(init=False)
+    binding: Binding = field(default_factory=Binding)
+    found: list[Build] = field(default_factory=list)
+    rows: tuple[Row, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.machine = Machine(self.semantics)
+
+    def run(self) -> None:
+        """Follow the steps up to the first point of difference."""
+        observations = iter(self.trace.observations)
+        waiting = next(observations, None)
+        for number, op in enumerate(self.program.steps):
+            if number >= len(self.trace.outcomes):
+                self._note_ending(number)
+                return
+            self._do_step(number, op, self.trace.outcomes[number])
+            while not self.found and waiting is not None and waiting.after == number + 1:
+                self._check_state(waiting)
+                waiting = next(observations, None)
+            if self.found:
+                return
+        while not self.found and waiting is not None:
+            self._check_state(waiting)
+            waiting = next(observations, None)
+        if not self.found:
+            self._check_end()
+
+    # ------------------------------------------------------------------ steps
+
+    def _do_step(self, number: int, op: Op, observed: Outcome | None) -> None:
+        allowed = model_step(self.machine, op)
+        if self.timeline is not None:
+            self.timeline.record(self.machine, op, observed)
+        if isinstance(op, Observe):
+            return
+        if isinstance(observed, Lost) or observed is None:
+            self._note_ending(number)
+        elif not allowed.permits(observed):
+            self._note_outcome(number, op, allowed.outcomes[0], observed)
+        else:
+            self._check_faults(number, op)
+
+    def _note_outcome(self, number: int, op: Op, expected: Outcome, observed: Outcome) -> None:
+        def build(timeline: Timeline) -> Divergence:
+            ids = blame.wrong_outcome(timeline, number, op, expected=expected, observed=observed)
+            return Divergence(
+                ids, number, f"p{op.process}", format_outcome(expected), format_outcome(observed)
+            )
+
+        self.found.append(build)
+
+    def _check_faults(self, number: int, op: Op) -> None:
+        """Faults are compared for the operations that touch memory and nothing else."""
+        counted = self.trace.faults[number] if self.trace.faults else None
+        if counted is None or not isinstance(op, Load | Store | Fill | Print):
+            return
+        low, high = self.machine.last_faults_range
+        if not low <= counted <= high:
+            expected = f"{low} minor faults" if low == high else f"{low} to {high} minor faults"
+            ids = ("cow.one-fault-per-first-write",)
+            self._note(ids, number, f"p{op.process} {op.at}", expected, f"{counted} minor faults")
+
+    def _note(self, ids: tuple[str, ...], step: int, where: str, expected: str, observed: str) -> None:
+        self.found.append(lambda _: Divergence(ids, step, where, expected, observed))
+
+    def _note_ending(self, number: int) -> None:
+        ids, expected, observed = _ENDINGS[self.trace.ending]
+        op = self.program.steps[min(number, len(self.program) - 1)] if len(self.program) else None
+        where = f"p{op.process}" if op else "the guest"
+        evidence = self.trace.evidence.splitlines()
+        shown = f"{observed}: {evidence[0]}" if evidence else observed
+        self._note(ids, number, where, expected, shown)
+
+    # ------------------------------------------------------------------ state
+
+    def _check_state(self, seen: Observation) -> None:
+        check = StateCheck(self.machine, seen, self.binding)
+        for difference in check.run():
+            self.found.append(self._builder(difference, seen.after))
+        if self.found and self.timeline is not None:
+            self.rows = tuple(state_rows(check))
+
+    def _builder(self, difference: Difference, after: int) -> Build:
+        def build(timeline: Timeline) -> Divergence:
+            place = address_of(difference.vpn) if difference.vpn is not None else None
+            where = f"p{difference.process}" + (f" {place}" if place else "")
+            ids = blame.wrong_state(timeline, difference)
+            step = max(after - 1, 0)
+            return Divergence(ids, step, where, difference.expected, difference.observed)
+
+        return build
+
+    # ------------------------------------------------------------------ the end
+
+    def _check_end(self) -> None:
+        if self.trace.ending is not Ending.COMPLETE:
+            self._note_ending(len(self.program))
+            return
+        self._check_outputs()
+        self._check_leftover()
+        self._check_accounts()
+        if self.trace.unreaped:
+            self._note(
+                ("conserve.process",), len(self.program), "init",
+                "every process is reaped", f"{self.trace.unreaped} processes could not be",
+            )  # fmt: skip
+
+    def _check_outputs(self) -> None:
+        for process in self.machine.processes.values():
+            want, got = process.output, self.trace.outputs.get(process.number, b"")
+            if want != got:
+                where = f"the output of p{process.number}"
+                ids = ("kernel-read.sees-memory", "store.load")
+                self._note(ids, len(self.program), where, repr(want), repr(got))
+
+    def _check_leftover(self) -> None:
+        lost = {
+            frame: seen for frame, seen in (self.trace.leftover or {}).items() if is_lost(seen)
+        }
+        if not lost:
+            return
+        names = [self._name(frame) for frame in lost]
+        counts = ", ".join(
+            f"{name} (refcount {seen.refcount})" for name, seen in zip(names, lost.values(), strict=True)
+        )
+        kinds = {type(op) for op in self.program.steps}
+        ids = blame.leftover(kinds)
+        self._note(ids, len(self.program), "after the last exit", "every frame is free", f"{counts} not")
+
+    def _name(self, frame: int) -> str:
+        model = self.binding.model_of.get(frame)
+        return f"frame {model.serial}" if model else f"frame 0x{frame:x} of the guest"
+
+    def _check_accounts(self) -> None:
+        before, after = self.trace.before, self.trace.after
+        if before is None or after is None:
+            return
+        for name, ids in (
+            ("page_tables", ("tables.conserved", "conserve.frames", "exit.drops-all")),
+            ("anonymous", ("conserve.frames", "exit.drops-all")),
+        ):
+            was, now = getattr(before, name), getattr(after, name)
+            if was is not None and now is not None and now > was:
+                what = name.replace("_", "-")
+                self._note(
+                    ids, len(self.program), "after the last exit",
+                    f"{was} {what} frames, as before the program", f"{now}",
+                )  # fmt: skip
+
+
+def is_lost(seen: FrameSeen) -> bool:
+    """Tell whether a frame that is in use after the last exit was lost by the program.
+
+    It is, when it still looks like anonymous memory and nobody maps it: a frame that was freed and handed out again is
+    mapped, or is no anonymous memory; a page of the page cache is none either. Source: PAGE_MAPPING_ANON stays set
+    until a page is freed (free_pages_prepare clears `mapping`).
+    """
+    if not seen.refcount or seen.flags is None:
+        return False
+    return bool(seen.flags & FrameFlag.ANON) and not seen.mapcount
+
+
+_ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {
+    Ending.LOST: (("live.process-survives",), "the process survives the step", "it died"),
+    Ending.STUCK: (("live.bounded",), "the step ends", "it does not end"),
+    Ending.FORK_FAILED: (("errno.table",), "the fork succeeds", "it failed"),
+    Ending.PANICKED: (("live.no-panic",), "the kernel survives", "the kernel panicked, oopsed or warned"),
+    Ending.HUNG: (("live.no-panic", "live.bounded"), "the guest answers", "it does not answer"),
+    Ending.DIED: (("live.no-panic",), "the machine runs on", "it stopped or rebooted"),
+    Ending.COMPLETE: (("live.process-survives",), "every step is done", "the trace ends early"),
+}
+

@@ -1,0 +1,348 @@
+"""One observation held against the model's state at the same point.
+
+The order matters. First the guest's choices are adopted (which clean pages it kept, whether a read got the zero page),
+then frames are matched one to one, then their counts are compared with the references that a walk of the model finds, and
+last come the bytes. Every difference is reported as a `Difference`: what it is about, expected and observed; which
+contracts it breaks is for `blame` to say.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.compare.binding import Binding
+from harness.model.adopt import (
+    ExpectedPage,
+    Presence,
+    adopt_move,
+    adopt_prefault,
+    adopt_presence,
+    adopt_zero,
+    expected_pages,
+)
+from harness.model.frame import Frame as ModelFrame
+from harness.model.frame import FrameKind
+from harness.model.machine import Machine
+from harness.model.counts import Holders, reference_index
+from harness.program.trace import (
+    Frame,
+    FrameFlag,
+    FrameSeen,
+    Observation,
+    PageSeen,
+    Runs,
+)
+from harness.program.units import PAGE_SIZE, address_of
+
+
+class Topic(enum.Enum):
+    """What a difference is about."""
+
+    PROCESSES = "which processes live"
+    VMAS = "the VMAs of a process"
+    ABSENT = "a page is absent that was touched"
+    PRESENT = "a page is present that nobody touched"
+    NOT_SHARED = "two pages should share a frame and do not"
+    SHARED = "two pages share a frame and should not"
+    MOVED = "a page changed its frame"
+    ZERO = "a page should, or should not, be the zero page"
+    MAPCOUNT = "a frame's mapcount"
+    REFCOUNT = "a frame's refcount"
+    BYTES = "what a page holds"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference at one observation. `vpn` and `frame` are None where they have no meaning."""
+
+    topic: Topic
+    process: int
+    vpn: int | None
+    expected: str
+    observed: str
+    frame: ModelFrame | None = None
+    offset: int | None = None
+    """The first byte that differs, in bytes into the page."""
+    value: int | None = None
+    """The byte that was observed there."""
+    partner: tuple[int, int] | None = None
+    """The other (process, vpn) of a pair of pages."""
+    excess: int = 0
+    """How much higher than expected a count is (negative: lower)."""
+
+
+@dataclass(slots=True)
+class StateCheck:
+    """Compares one observation; `binding` lives on from one observation of a program to the next."""
+
+    machine: Machine
+    seen: Observation
+    binding: Binding
+    differences: list[Difference] = field(default_factory=list)
+    expected: dict[int, dict[int, ExpectedPage]] = field(default_factory=dict)
+
+    def run(self) -> list[Difference]:
+        """Adopt, match, count, read. Gives the differences, empty where all is as it should be."""
+        live = {process.number for process in self.machine.live}
+        if live != set(self.seen.processes):
+            self._note_processes(live)
+            return self.differences
+        self.binding.keep_only(self.machine.pool.in_use)
+        for number in sorted(live):
+            self._adopt_presence(number)
+        for number in sorted(live):
+            self._adopt_zero_pages(number)
+        for number in sorted(live):
+            self.expected[number] = expected_pages(self.machine, number)
+            self._match_presence(number)
+        for number in sorted(live):
+            self._match_frames(number)
+        if not self.differences:  # counts of frames that are not the right ones mean nothing
+            self._compare_counts()
+        for number in sorted(live):
+            self._compare_bytes(number)
+        return self.differences
+
+    # ------------------------------------------------------------------ pages
+
+    def _pages(self, number: int) -> Iterator[tuple[int, PageSeen]]:
+        for vpn, page in self.seen.processes[number].pages.items():
+            if page.present is not None:
+                yield vpn, page
+
+    def _adopt_presence(self, number: int) -> None:
+        """Take over which of the pages that may or may not be there the guest has."""
+        expected = expected_pages(self.machine, number)
+        for vpn, page in self._pages(number):
+            want = expected.get(vpn)
+            if want is None or want.presence is not Presence.OPTIONAL:
+                continue
+            if want.frame is not None:
+                adopt_presence(self.machine, number, vpn, bool(page.present))
+            elif page.present:
+                adopt_prefault(self.machine, number, vpn, self._known_frame(page, want))
+
+    def _known_frame(self, page: PageSeen, want: ExpectedPage) -> ModelFrame | None:
+        """Find the model's frame behind a prefaulted page, where the guest's frame is known already."""
+        if page.frame is None:
+            return None
+        if self._is_zero(page.frame):
+            return self.machine.zero
+        known = self.binding.model_of.get(page.frame)
+        return known if known and known.content == want.content else None
+
+    def _adopt_zero_pages(self, number: int) -> None:
+        """Take over whether a page of zeroes is the shared one or the process's own."""
+        memory = self.machine.process(number).memory
+        for vpn, page in self._pages(number):
+            pte = memory.page_table.lookup(vpn) if page.present and page.frame else None
+            if pte and page.frame and pte.frame.kind is FrameKind.UNDETERMINED:
+                adopt_zero(pte.frame, self._is_zero(page.frame))
+
+    def _is_zero(self, frame: Frame) -> bool:
+        flags = self.seen.frames.get(frame, FrameSeen()).flags
+        return bool(flags and flags & FrameFlag.ZERO_PAGE)
+
+    def _note_processes(self, live: set[int]) -> None:
+        self.differences.append(
+            Difference(
+                Topic.PROCESSES,
+                min(live ^ set(self.seen.processes)),
+                None,
+                "alive: " + (", ".join(f"p{n}" for n in sorted(live)) or "nobody"),
+                "alive: " + (", ".join(f"p{n}" for n in sorted(self.seen.processes)) or "nobody"),
+            )
+        )
+
+    def _match_presence(self, number: int) -> None:
+        for vpn, page in self._pages(number):
+            want = self.expected[number].get(vpn)
+            if page.present and (want is None or want.presence is Presence.FORBIDDEN):
+                what = "absent" if want else "not mapped"
+                self._note(Topic.PRESENT, number, vpn, what, "present")
+            elif not page.present and want and want.presence is Presence.REQUIRED:
+                self._note(Topic.ABSENT, number, vpn, "present", "absent", frame=want.frame)
+
+    def _match_frames(self, number: int) -> None:
+        for vpn, page in self._pages(number):
+            want = self.expected[number].get(vpn)
+            if not page.present or page.frame is None or want is None or want.frame is None:
+                continue
+            self._match_frame(number, vpn, want.frame, page.frame)
+
+    def _match_frame(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
+        if (want.kind is FrameKind.ZERO) != self._is_zero(got):
+            words = {True: "the zero page", False: "a frame of its own"}
+            is_zero = want.kind is FrameKind.ZERO
+            self._note(Topic.ZERO, number, vpn, words[is_zero], words[not is_zero], frame=want)
+            return
+        if want.kind is FrameKind.ZERO:
+            return
+        if want.may_move:
+            if self.binding.guest_of.get(want) != got and got not in self.binding.model_of:
+                self.binding.release(want)
+            adopt_move(want)
+        self._match_partners(number, vpn, want, got)
+
+    def _match_partners(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
+        bound_guest = self.binding.guest_of.get(want)
+        bound_model = self.binding.model_of.get(got)
+        if bound_guest == got:
+            return
+        if bound_guest is None and bound_model is None:
+            self.binding.bind(want, got)
+            return
+        if bound_model is not None:
+            partner = self._holder_of(bound_model, but=(number, vpn))
+            self._note(
+                Topic.SHARED, number, vpn, "a frame of its own", f"the frame of {_place(partner)}",
+                frame=want, partner=partner,
+            )  # fmt: skip
+            return
+        partner = self._holder_of(want, but=(number, vpn), frame=bound_guest)
+        if partner:
+            self._note(
+                Topic.NOT_SHARED, number, vpn, f"the frame of {_place(partner)}", "another frame",
+                frame=want, partner=partner,
+            )  # fmt: skip
+        else:
+            self._note(
+                Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want
+            )
+
+    def _holder_of(
+        self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None
+    ) -> tuple[int, int] | None:
+        """Find another page that the model maps to `model` (and the guest, where given, to `frame`)."""
+        for number, pages in self.expected.items():
+            for vpn, page in pages.items():
+                seen = self.seen.processes[number].pages.get(vpn)
+                if page.frame is model and (number, vpn) != but and seen and seen.present:
+                    if frame is None or seen.frame == frame:
+                        return number, vpn
+        return None
+
+    # ------------------------------------------------------------------ counts
+
+    def _compare_counts(self) -> None:
+        index = reference_index(self.machine)
+        for frame, seen in self.seen.frames.items():
+            model = self.binding.model_of.get(frame)
+            if model is None or model not in index:
+                continue
+            self._compare_count(model, seen, index[model])
+
+    def _compare_count(self, model: ModelFrame, seen: FrameSeen, holders: Holders) -> None:
+        number, vpn = holders.ptes[0] if holders.ptes else (0, None)
+        mappers = holders.mapcount
+        if seen.mapcount is not None and seen.mapcount != mappers:
+            self._note(
+                Topic.MAPCOUNT, number, vpn,
+                f"mapcount {mappers}: {holders_text(holders, cache=False)}", f"mapcount {seen.mapcount}",
+                frame=model, excess=seen.mapcount - mappers,
+            )  # fmt: skip
+        references = holders.references
+        transient = transient_references(seen)
+        if seen.refcount is not None and seen.refcount != references + transient:
+            note = f" + {transient} (LRU batch)" if transient else ""
+            self._note(
+                Topic.REFCOUNT, number, vpn,
+                f"refcount {references}{note}: {holders_text(holders)}", f"refcount {seen.refcount}",
+                frame=model, excess=seen.refcount - references - transient,
+            )  # fmt: skip
+
+    # ------------------------------------------------------------------ bytes
+
+    def _compare_bytes(self, number: int) -> None:
+        for vpn, page in self.seen.processes[number].pages.items():
+            if page.content is None:
+                continue
+            want = self.expected[number].get(vpn)
+            if want is None or want.content is None or not want.readable:
+                what = "not mapped" if want is None else "not readable"
+                self._note(Topic.BYTES, number, vpn, what, describe_runs(page.content))
+                continue
+            if not runs_match(page.content, want.content):
+                self._note_bytes(number, vpn, want, page.content)
+
+    def _note_bytes(self, number: int, vpn: int, want: ExpectedPage, got: Runs) -> None:
+        assert want.content is not None
+        content = expand(got)
+        pairs = zip(want.content, content, strict=False)
+        offset = next((i for i, (a, b) in enumerate(pairs) if a != b), len(content))
+        value = content[offset] if offset < len(content) else None
+        self._note(
+            Topic.BYTES, number, vpn,
+            f"byte {offset} is 0x{want.content[min(offset, PAGE_SIZE - 1)]:02x}",
+            "more runs than the agent reports" if value is None else f"byte {offset} is 0x{value:02x}",
+            frame=want.frame, offset=offset, value=value,
+        )  # fmt: skip
+
+    def _note(
+        self,
+        topic: Topic,
+        number: int,
+        vpn: int | None,
+        expected: str,
+        observed: str,
+        *,
+        frame: ModelFrame | None = None,
+        offset: int | None = None,
+        value: int | None = None,
+        partner: tuple[int, int] | None = None,
+        excess: int = 0,
+    ) -> None:
+        self.differences.append(
+            Difference(
+                topic, number, vpn, expected, observed, frame, offset, value, partner, excess
+            )
+        )
+
+
+def transient_references(seen: FrameSeen) -> int:
+    """Count the references that the kernel holds for a moment, as the frame's own flags tell.
+
+    A page that was just faulted in sits in this CPU's LRU batch, which holds one reference until it is drained; the
+    LRU flag is set then, and not before. So a clear flag means exactly one more. Source: folio_add_lru, lru_add_fn.
+    """
+    if seen.flags is None or seen.flags & FrameFlag.ZERO_PAGE:
+        return 0
+    return 0 if seen.flags & FrameFlag.LRU else 1
+
+
+def holders_text(holders: Holders, *, cache: bool = True) -> str:
+    """Name the holders of a frame: "p0 a[0], p1 a[0], the page cache"."""
+    names = [_place(place) for place in sorted(holders.ptes)]
+    if cache and holders.cached:
+        names.append("the page cache")
+    return ", ".join(names) or "nobody"
+
+
+def _place(place: tuple[int, int] | None) -> str:
+    if place is None:
+        return "nobody"
+    number, vpn = place
+    return f"p{number} {address_of(vpn) or hex(vpn * PAGE_SIZE)}"
+
+
+def expand(runs: Runs) -> bytes:
+    """Undo the run-length encoding. Runs that claim more than a page are cut."""
+    return b"".join(bytes([value]) * min(length, PAGE_SIZE) for value, length in runs)[:PAGE_SIZE]
+
+
+def runs_match(runs: Runs, content: bytes) -> bool:
+    """Tell whether run-length encoded bytes are exactly `content`."""
+    at = 0
+    for value, length in runs:
+        if content.count(value, at, at + length) != length:
+            return False
+        at += length
+    return at == len(content)
+
+
+def describe_runs(runs: Runs, *, most: int = 4) -> str:
+    """Say what a page holds in a few words: "11 ×1, 00 ×4095"."""
+    shown = [f"{value:02x} ×{length}" for value, length in runs[:most]]
+    return ", ".join(shown) + (", …" if len(runs) > most else "")

@@ -1,0 +1,165 @@
+"""What happened to each page and frame, step by step: recorded only when a difference has to be explained.
+
+The recording is made by running the comparison a second time, so that it holds the same choices of the guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.model.frame import Frame
+from harness.model.machine import Machine
+from harness.model.counts import reference_index
+from harness.program.image import FILE_BACKED
+from harness.program.ops import Exec, Fill, Fork, Map, Op, Protect, Store, Unmap
+from harness.program.outcome import Done
+from harness.program.program import Program
+from harness.program.units import address_of
+
+Page = tuple[int, int]
+"""A page of a process: (process number, virtual page number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A store that was done: which step, by whom, and what it wrote (`offset` None: the whole page)."""
+
+    step: int
+    process: int
+    offset: int | None
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A page that stopped holding a frame, at a step that did `op`."""
+
+    page: Page
+    step: int
+    op: Op
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The steps that were done, and after each of them which frame every page had."""
+
+    program: Program
+    frames: list[dict[Page, Frame]] = field(default_factory=list)
+    outcomes: list[object] = field(default_factory=list)
+    parent: dict[int, int] = field(default_factory=dict)
+    forked_at: dict[int, int] = field(default_factory=dict)
+
+    def record(self, machine: Machine, op: Op, outcome: object) -> None:
+        """Note the state after a step."""
+        step = len(self.frames)
+        held = {
+            page: frame for frame, holders in reference_index(machine).items() for page in holders.ptes
+        }
+        self.frames.append(held)
+        self.outcomes.append(outcome)
+        if isinstance(op, Fork):
+            self.parent[op.child] = op.process
+            self.forked_at[op.child] = step
+
+    # ------------------------------------------------------------------ kinship
+
+    def ancestors(self, process: int) -> list[int]:
+        """List parent, grandparent and so on."""
+        found = []
+        while (parent := self.parent.get(process)) is not None:
+            found.append(parent)
+            process = parent
+        return found
+
+    def distance(self, one: int, other: int) -> int:
+        """Count the generations between two processes of one line, or of two lines from a common ancestor."""
+        lines = [[process, *self.ancestors(process)] for process in (one, other)]
+        common = next(process for process in lines[0] if process in lines[1])
+        return max(line.index(common) for line in lines)
+
+    # ------------------------------------------------------------------ steps
+
+    def steps(self) -> Iterator[tuple[int, Op]]:
+        """Give the steps that were done, numbered."""
+        return enumerate(self.program.steps[: len(self.frames)])
+
+    def stores(self, vpn: int) -> list[Stored]:
+        """List the stores that were done to page `vpn`, by anybody."""
+        return [
+            Stored(step, op.process, op.at.offset if isinstance(op, Store) else None, op.value)
+            for step, op in self.steps()
+            if isinstance(op, Store | Fill) and op.at.vpn == vpn and self.outcomes[step] == Done()
+        ]
+
+    def last_exec(self, process: int) -> int:
+        """Give the step of the last exec of `process` or of the ancestor that it came from; -1: none."""
+        last = -1
+        line = [process, *self.ancestors(process)]
+        for step, op in self.steps():
+            if isinstance(op, Exec) and op.process in line and self._counts_for(process, op.process, step):
+                last = step
+        return last
+
+    def _counts_for(self, process: int, other: int, step: int) -> bool:
+        """Tell whether what `other` (of the line of `process`) did at `step` came down to `process`."""
+        while process != other:
+            if self.forked_at[process] < step:
+                return False
+            process = self.parent[process]
+        return True
+
+    def inherited(self, process: int, vpn: int) -> list[Stored]:
+        """List the stores to `vpn` that `process` should see the effect of."""
+        line = {process, *self.ancestors(process)}
+        return [
+            stored
+            for stored in self.stores(vpn)
+            if stored.process in line and self._counts_for(process, stored.process, stored.step)
+        ]
+
+    def last_change(self, process: int, vpn: int) -> tuple[int, Op] | None:
+        """Give the last map, unmap, protect or exec that shaped page `vpn` of `process`, with its step."""
+        line = {process, *self.ancestors(process)}
+        last = None
+        for step, op in self.steps():
+            if op.process not in line or not self._counts_for(process, op.process, step):
+                continue
+            if isinstance(op, Exec) or (isinstance(op, Map | Unmap | Protect) and vpn in op.pages.vpns):
+                last = (step, op)
+        return last
+
+    # ------------------------------------------------------------------ frames
+
+    def left(self, frame: Frame) -> list[Left]:
+        """List the pages that held `frame` once and no longer do."""
+        found: list[Left] = []
+        before: set[Page] = set()
+        for step, op in self.steps():
+            now = {page for page, held in self.frames[step].items() if held is frame}
+            found += [Left(page, step, op) for page in before - now]
+            before = now
+        return found
+
+    def changed(self, page: Page) -> tuple[int, Op] | None:
+        """Give the last step at which `page` got its present frame, and what was done there."""
+        last = None
+        before: Frame | None = None
+        for step, op in self.steps():
+            now = self.frames[step].get(page)
+            if now is not before and now is not None:
+                last = (step, op)
+            before = now
+        return last
+
+    def broke_cow(self, page: Page) -> bool:
+        """Tell whether the present frame of `page` was made by copying another.
+
+        The first store to a private file page copies the page cache's frame, mapped before or not.
+        """
+        changed = self.changed(page)
+        if changed is None or not isinstance(changed[1], Store | Fill) or changed[0] == 0:
+            return False
+        place = address_of(page[1])
+        is_file = place is not None and place.window in FILE_BACKED
+        return changed[1].process == page[0] and (is_file or page in self.frames[changed[0] - 1])

@@ -1,0 +1,114 @@
+"""The agent, compiled from fixtures/agent when its sources or the compiler changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.errors import ImageError, ToolMissing
+from harness.guest.cache import cache_folder, locked, storage
+from harness.guest.kernel_check import check_program
+
+AGENT_SOURCES = Path(__file__).resolve().parents[2] / "fixtures" / "agent"
+BUILD_TIMEOUT_S = 300
+_ZIG_TARGET = "-target {arch}-freestanding-none"
+_CANDIDATES = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
+
+
+def build_agent(arch: str, out_dir: Path | None = None, *, sources: Path = AGENT_SOURCES) -> Path:
+    """Return the agent's ELF file for `arch`, compiled if need be, in `out_dir` (else in the cache).
+
+    Raises ToolMissing without a compiler or make, ImageError where the agent does not compile.
+    """
+    compiler = find_compiler(arch)
+    folder = (out_dir or cache_folder("agents")) / f"{arch}-{_fingerprint(sources, compiler)}"
+    agent = folder / f"agent-{arch}"
+    if agent.is_file():
+        return agent
+    with storage(f"the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(agent):
+        if not agent.is_file():
+            _make(sources, folder, arch, compiler)
+            check_program(agent, arch)
+    return agent
+
+
+def find_compiler(arch: str) -> str:
+    """Return the command of a C compiler that makes programs for `arch`."""
+    chosen = os.environ.get("CC")
+    if chosen:
+        if shutil.which(shlex.split(chosen)[0]) is None:
+            raise ToolMissing(f"the compiler that CC names, {chosen}, is not there")
+        return chosen
+    for candidate in (name.format(arch=arch) for name in _CANDIDATES):
+        if shutil.which(candidate) and _says(candidate, "-dumpmachine").startswith(arch):
+            return candidate
+    if importlib.util.find_spec("ziglang") is not None:
+        return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(arch=arch)}"
+    raise ToolMissing(
+        "no C compiler for the agent; get one with: apt-get install gcc make, or: pip install ziglang"
+    )
+
+
+def _says(compiler: str, option: str) -> str:
+    try:
+        done = subprocess.run(
+            [*shlex.split(compiler), option], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
+
+def _fingerprint(sources: Path, compiler: str) -> str:
+    """Return a hash of all that decides what the agent becomes."""
+    digest = hashlib.sha256(f"{compiler}\n{_says(compiler, '--version')}".encode())
+    try:
+        files = sorted(path for path in sources.rglob("*") if path.is_file())
+        if not files:
+            raise ImageError(f"the agent's sources are not in {sources}")
+        for path in files:
+            digest.update(f"\n{path.relative_to(sources)}\n".encode() + path.read_bytes())
+    except OSError as error:
+        raise ImageError(f"the agent's sources in {sources} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def _make(sources: Path, folder: Path, arch: str, compiler: str) -> None:
+    if shutil.which("make") is None:
+        raise ToolMissing(
+            "make is not installed, and builds the agent; get it with: apt-get install make"
+        )
+    # Under `make test` our caller's flags are in the environment, and would change this make.
+    outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CFLAGS", "LDFLAGS")
+    environment = {key: value for key, value in os.environ.items() if key not in outer}
+    command = ["make", "-C", str(sources), f"OUT={folder}", f"ARCH={arch}", f"CC={compiler}"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ImageError(f"compiling the agent took longer than {BUILD_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        raise ImageError(f"the agent does not compile with {compiler}: {_first_error(done.stderr)}")
+
+
+def _first_error(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return next(
+        (line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given"
+    )

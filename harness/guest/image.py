@@ -1,0 +1,128 @@
+"""The kernel image that a definition names: found, fetched if need be, and checked.
+
+A Debian kernel is fetched once into the cache, with its SHA-256 beside it, and the file is checked
+against that before each use. It is not renewed by itself: delete the folder to get the newest.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import ImageError, ToolMissing
+from harness.guest.apt import Apt, Package
+from harness.guest.cache import cache_folder, locked, sha256_of, storage, write_atomically
+from harness.guest.definition import GuestDefinition, KernelSource
+from harness.guest.kernel_check import check_kernel_image
+
+BOOT = Path("/boot")
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64"}
+_META_DEPTH = 3  # linux-image-cloud-amd64 -> linux-image-VERSION -> (from 7.x on) linux-binary-VERSION
+_IMAGES = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")
+_PASS_ONE = "pass the path of a kernel image with --kernel IMAGE"
+
+
+@dataclass(frozen=True)
+class KernelImage:
+    """A kernel image that passed the checks; `note` says what a reader of a report should know."""
+
+    path: Path
+    sha256: str
+    version: str | None
+    note: str = ""
+
+
+def obtain_kernel(definition: GuestDefinition) -> KernelImage:
+    """Return the definition's kernel, fetching it if need be.
+
+    Raises ImageError where there is none or it is no kernel, StorageError where the cache cannot hold
+    it.
+    """
+    source = definition.kernel
+    if source.source == "file":
+        assert source.path is not None
+        return _described(source.path, definition.arch)
+    if shutil.which("apt-get") is None:
+        return _host_kernel(definition.arch)
+    folder = cache_folder("kernels", source.suite, source.package)
+    with locked(folder / "kernel"):
+        return _cached(folder, definition.arch) or _fetch(folder, source, definition.arch)
+
+
+def _described(path: Path, arch: str, note: str = "") -> KernelImage:
+    version = check_kernel_image(path, arch)
+    return KernelImage(path, sha256_of(path), version, note)
+
+
+def _cached(folder: Path, arch: str) -> KernelImage | None:
+    """Return the image of an earlier fetch, where it is still what was fetched."""
+    try:
+        record = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
+        image = _described(folder / Path(record["image"]).name, arch)
+    except (OSError, ValueError, TypeError, KeyError, ImageError):
+        return None
+    return image if image.sha256 == record["sha256"] else None
+
+
+def _fetch(folder: Path, source: KernelSource, arch: str) -> KernelImage:
+    try:
+        return _fetch_from_apt(folder, source, arch)
+    except (ImageError, ToolMissing) as error:
+        raise ImageError(f"no kernel for the guest: {error}; {_PASS_ONE}") from error
+
+
+def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImage:
+    with (
+        storage(f"the cache folder {folder}"),
+        tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as work,
+    ):
+        apt = Apt(Path(work), source.suite, architecture=_DEBIAN_ARCHITECTURES[arch])
+        apt.update()
+        package, unpacked = _find_image(apt, source.package)
+        place = folder / f"vmlinuz-{package.version.replace(':', '_')}"
+        checked = _described(unpacked, arch)
+        unpacked.replace(place)
+    record = {"image": place.name, "sha256": checked.sha256, "package": asdict(package)}
+    write_atomically(folder / "kernel.json", json.dumps(record, indent=1).encode())
+    return KernelImage(place, checked.sha256, checked.version)
+
+
+def _find_image(apt: Apt, name: str) -> tuple[Package, Path]:
+    """Unpack `name`, or what it depends on where it is a meta package, until an image turns up."""
+    for _ in range(_META_DEPTH):
+        package = apt.show(name)
+        unpacked = apt.unpack(package)
+        images = [path for pattern in _IMAGES for path in unpacked.glob(pattern) if path.is_file()]
+        if images:
+            return package, images[0]
+        wanted = re.search(r"\b(linux-(?:image|binary)-(?:unsigned-)?\d[a-z0-9.+~-]*)", package.depends)
+        if wanted is None:
+            break
+        name = wanted[1]
+    raise ImageError(f"the package {name} holds no kernel image")
+
+
+def _host_kernel(arch: str) -> KernelImage:
+    """Return the kernel that this machine itself boots, for machines without apt."""
+    newest_first = sorted(BOOT.glob("vmlinuz-*"), key=_age)
+    complaint = f"there is none in {BOOT}"
+    for path in [BOOT / f"vmlinuz-{platform.release()}", *newest_first]:
+        try:
+            return _described(
+                path, arch, note=f"apt-get is not here, so this machine's own {path} is used"
+            )
+        except ImageError as error:
+            complaint = str(error) if path.exists() else complaint
+    raise ImageError(f"no kernel for the guest: apt-get is not here, and {complaint}; {_PASS_ONE}")
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except OSError:
+        return 0.0

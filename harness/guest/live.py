@@ -1,0 +1,130 @@
+"""A guest that is up: its machine, its console and its agent; made by booting, or from a snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import BootFailure, GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
+from harness.guest.channel import Channel
+from harness.guest.console import Console, SocketStream
+from harness.guest.machine import Machine, MachineSpec
+from harness.guest.monitor import MonitorError
+
+PING = b"\x00"  # the request that the agent answers with itself and its hello
+_EXIT_S = 2.0
+
+
+class LiveGuest(Protocol):
+    """What a session needs of a guest that is up."""
+
+    channel: Channel
+    hello: bytes
+
+    @property
+    def pid(self) -> int:
+        """The process number of the machine."""
+
+    def resident_bytes(self) -> int:
+        """Host memory that the machine holds."""
+
+    def close(self) -> None:
+        """End the machine at once."""
+
+
+@dataclass
+class QemuGuest:
+    """A guest in QEMU."""
+
+    machine: Machine
+    console: Console
+    channel: Channel
+    hello: bytes = b""
+
+    @property
+    def pid(self) -> int:
+        """The process number of QEMU."""
+        return self.machine.pid
+
+    def resident_bytes(self) -> int:
+        """Host memory that QEMU holds."""
+        return self.machine.resident_bytes()
+
+    def close(self) -> None:
+        """Kill QEMU."""
+        self.console.close()
+        self.machine.close()
+
+
+def boot(spec: MachineSpec, panic_patterns: tuple[str, ...], timeout_s: float) -> QemuGuest:
+    """Start a machine and wait for the agent's hello.
+
+    Raises BootFailure with the console's tail where the kernel does not get there, LaunchFailure where
+    QEMU gives up, ProtocolError where the hello cannot be read.
+    """
+    guest = _started(spec, None, panic_patterns)
+    guest.console.booting = True
+    try:
+        guest.hello = guest.channel.hello(guest.console.clock() + timeout_s)
+        guest.console.booting = False
+    except GuestTrouble as trouble:
+        failure = _boot_failure(guest, trouble, timeout_s)
+        guest.close()
+        raise failure from trouble
+    except BaseException:
+        guest.close()
+        raise
+    return guest
+
+
+def resume(
+    spec: MachineSpec, snapshot: Path, panic_patterns: tuple[str, ...], timeout_s: float
+) -> QemuGuest:
+    """Start a machine from `snapshot` and hear from the agent that it lives.
+
+    Raises GuestTrouble, LaunchFailure or ProtocolError where the snapshot is no good.
+    """
+    guest = _started(spec, snapshot, panic_patterns)
+    try:
+        guest.machine.wait_running(timeout_s)
+        answer = guest.channel.request(PING, timeout_s=timeout_s)
+        guest.hello = _hello_in(answer)
+    except (GuestDied, MonitorError) as died:
+        guest.machine.wait_exit(_EXIT_S)
+        failure = guest.machine.launch_failure("QEMU did not take the snapshot")
+        guest.close()
+        raise failure from died
+    except BaseException:
+        guest.close()
+        raise
+    return guest
+
+
+def _hello_in(answer: bytes) -> bytes:
+    if not answer.startswith(PING):
+        raise ProtocolError("the agent's answer to a ping is something else", evidence=answer)
+    return answer.removeprefix(PING)
+
+
+def _started(spec: MachineSpec, snapshot: Path | None, panic_patterns: tuple[str, ...]) -> QemuGuest:
+    machine = Machine(spec, incoming=snapshot)
+    console = Console(SocketStream(machine.console), panic_patterns)
+    return QemuGuest(machine, console, Channel(console))
+
+
+def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> Exception:
+    words = guest.console.last_words()
+    last = f"its last words were: {words}" if words else "it printed nothing"
+    if isinstance(trouble, GuestPanicked):
+        return BootFailure(
+            f"the kernel broke while it booted: {trouble.reason}", console=trouble.console
+        )
+    if isinstance(trouble, GuestHung):
+        message = f"the guest was not ready after {timeout_s:g} s; {last}"
+        return BootFailure(message, console=trouble.console)
+    if guest.machine.wait_exit(_EXIT_S) != 0 and not trouble.console:
+        return guest.machine.launch_failure("QEMU gave up")
+    return BootFailure(
+        f"the guest stopped or rebooted before it was ready; {last}", console=trouble.console
+    )

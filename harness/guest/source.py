@@ -1,0 +1,157 @@
+"""Where pristine guests come from: a snapshot that all workers share, or else a boot."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import GuestTrouble, ProtocolError, StorageError
+from harness.guest.accelerator import Accelerator, choose_accelerator
+from harness.guest.agent_build import build_agent
+from harness.guest.cache import cache_folder, locked, prune, sha256_of
+from harness.guest.definition import GuestDefinition
+from harness.guest.image import KernelImage, obtain_kernel
+from harness.guest.initramfs import build_initramfs
+from harness.guest.kernel_check import check_program
+from harness.guest.live import LiveGuest, QemuGuest, boot, resume
+from harness.guest.machine import LaunchFailure, MachineSpec, find_emulator
+from harness.guest.snapshot import Snapshot
+
+SETTLE_S = 0.2  # after the hello the kernel still frees its init memory and drains its queues
+PING_S = 15.0
+_KEEP_INITRAMFS = 8
+
+
+@dataclass
+class SourceFacts:
+    """What is known of a source once it has been used; `notes` are for the reader of a report."""
+
+    accelerator: Accelerator = field(default_factory=lambda: Accelerator("", ""))
+    kernel: Path | None = None
+    kernel_version: str | None = None
+    boot_seconds: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class GuestSource(Protocol):
+    """Gives pristine guests, each as good as any other."""
+
+    facts: SourceFacts
+
+    def fresh(self) -> LiveGuest:
+        """Return a guest that has answered, and has run nothing yet."""
+
+
+class QemuSource:
+    """Guests of one definition in QEMU."""
+
+    def __init__(self, definition: GuestDefinition, *, agent: Path | None = None) -> None:
+        self.facts = SourceFacts()
+        self._definition = definition
+        self._agent = agent
+        self._prepared: tuple[MachineSpec, KernelImage] | None = None
+        self._snapshots = True  # until the disk refuses them
+
+    def fresh(self) -> QemuGuest:
+        """Return a guest from the snapshot, which is made where there is none; else a booted one.
+
+        Raises RigError where a part is missing, BootFailure where the kernel does not come up.
+        """
+        spec, kernel = self._prepare()
+        if not self._snapshots:
+            return self._boot(spec)
+        try:
+            return self._from_snapshot(spec, Snapshot.of(spec, kernel.sha256))
+        except StorageError as error:
+            self._snapshots = False
+            self.facts.notes.append(f"no snapshot, so each restore is a boot: {error}")
+            return self._boot(spec)
+
+    def _from_snapshot(self, spec: MachineSpec, snapshot: Snapshot) -> QemuGuest:
+        for _ in range(2):
+            if not snapshot.usable():
+                with locked(snapshot.path):
+                    if not snapshot.usable():  # another worker may have made it meanwhile
+                        self._make(spec, snapshot)
+            try:
+                return resume(spec, snapshot.path, self._definition.panic_patterns, PING_S)
+            except FileNotFoundError:
+                continue  # another worker pruned it just now
+            except (GuestTrouble, LaunchFailure, ProtocolError) as error:
+                self.facts.notes.append(f"a damaged snapshot was thrown away: {error}")
+                snapshot.discard()
+        raise StorageError("no snapshot of this guest can be loaded")
+
+    def _make(self, spec: MachineSpec, snapshot: Snapshot) -> None:
+        guest = self._boot(spec)
+        try:
+            guest.console.drain(SETTLE_S)
+            snapshot.save(guest.machine)
+        finally:
+            guest.close()
+
+    def _boot(self, spec: MachineSpec) -> QemuGuest:
+        began = time.monotonic()
+        guest = boot(spec, self._definition.panic_patterns, self._definition.boot_timeout_s)
+        self.facts.boot_seconds = time.monotonic() - began
+        notes = (f"the kernel warned while it booted: {warning}" for warning in guest.console.warnings)
+        self.facts.notes += [note for note in notes if note not in self.facts.notes]
+        return guest
+
+    def _prepare(self) -> tuple[MachineSpec, KernelImage]:
+        if self._prepared is None:
+            kernel = obtain_kernel(self._definition)
+            spec = self._accelerated(self._spec(kernel), kernel)
+            self._prepared = (spec, kernel)
+            self.facts.kernel = kernel.path
+            self.facts.kernel_version = kernel.version
+            self.facts.notes += filter(None, [kernel.note])
+        return self._prepared
+
+    def _spec(self, kernel: KernelImage) -> MachineSpec:
+        definition = self._definition
+        return MachineSpec(
+            emulator=find_emulator(definition.arch),
+            kernel=kernel.path,
+            initramfs=self._initramfs(),
+            append=definition.command_line,
+            memory_mb=definition.memory_mb,
+            cpus=definition.cpus,
+            machine=definition.machine,
+            cpu=definition.cpu,
+            accelerator="tcg",
+            icount=definition.icount,
+        )
+
+    def _initramfs(self) -> Path:
+        agent = self._agent or build_agent(self._definition.arch)
+        check_program(agent, self._definition.arch)
+        folder = cache_folder("initramfs")
+        path = folder / f"{sha256_of(agent)[:32]}.cpio"
+        build_initramfs(agent, path)
+        prune(folder, "*.cpio", keep=_KEEP_INITRAMFS)
+        return path
+
+    def _accelerated(self, spec: MachineSpec, kernel: KernelImage) -> MachineSpec:
+        def trial(deadline_s: float) -> None:
+            boot(replace(spec, accelerator="kvm"), self._definition.panic_patterns, deadline_s).close()
+
+        definition = self._definition
+        what = [
+            kernel.sha256,
+            spec.emulator.version,
+            spec.machine,
+            spec.cpu,
+            str(spec.cpus),
+            spec.append,
+        ]
+        self.facts.accelerator = choose_accelerator(
+            definition.accel,
+            icount=definition.icount is not None,
+            identity=hashlib.sha256("\n".join(what).encode()).hexdigest(),
+            trial=trial,
+        )
+        return replace(spec, accelerator=self.facts.accelerator.name)

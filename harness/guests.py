@@ -1,0 +1,121 @@
+"""Opens a guest by its name: the only place that knows every kind of subject there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.agent.client import AgentClient
+from harness.errors import DefinitionError
+from harness.guest.definition import GuestDefinition, load_definition
+from harness.guest.session import Session
+from harness.model.semantics import PRESETS, Semantics
+from harness.model_guest import ModelGuest
+from harness.program.levels import Level
+from harness.program.program import Program
+from harness.program.trace import Trace
+from harness.runner import Runner
+from harness.subject import How, Subject
+
+
+class MachineSubject:
+    """A kernel in QEMU with the agent inside."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.client = AgentClient(session)
+        session.start()
+        self.client.prepare()
+
+    @property
+    def name(self) -> str:
+        """The name of the definition."""
+        return self.session.definition.name
+
+    @property
+    def semantics(self) -> str:
+        """The preset that the definition names."""
+        return self.session.definition.semantics
+
+    @property
+    def levels(self) -> frozenset[Level]:
+        """What the probe found at boot."""
+        assert self.client.probe is not None
+        return self.client.probe.levels
+
+    @property
+    def missing(self) -> dict[Level, str]:
+        """Why each level that is not there is not there."""
+        assert self.client.probe is not None
+        return self.client.probe.missing
+
+    def execute(self, program: Program, how: How) -> Trace:
+        """Run `program`; see `Subject.execute`."""
+        return self.client.execute(program, how)
+
+    def restore(self) -> None:
+        """Go back to the snapshot, and configure the agent again."""
+        self.session.restore()
+        self.client.reconfigure()
+
+    def close(self) -> None:
+        """End the machine."""
+        self.session.close()
+
+    def header(self) -> list[str]:
+        """Name kernel, architecture, accelerator and levels."""
+        assert self.client.probe is not None
+        session = self.session
+        shown = ", ".join(str(level) for level in Level if level in self.levels)
+        boot = "from a snapshot" if session.boot_seconds is None else f"booted in {session.boot_seconds:.1f} s"
+        lines = [
+            f"guest: {self.name} ({session.definition.title}), {session.definition.arch}, {boot}",
+            f"kernel: {self.client.probe.banner.split(' (')[0] or session.kernel_version or session.kernel}",
+            f"accelerator: {session.accelerator} ({session.accelerator_reason})",
+            f"levels: {shown}",
+        ]
+        lines += [f"without {level}: {why}" for level, why in self.missing.items()]
+        return lines + [f"note: {note}" for note in session.notes]
+
+
+def open_subject(
+    guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()
+) -> Subject:
+    """Open the guest called `guest`, or defined in the file `guest` (a path that ends in .toml).
+
+    Raises DefinitionError for an unknown guest, fault or combination, other RigErrors and BootFailure where it does
+    not come up.
+    """
+    definition = load_definition(guest)
+    if definition.kind == "model":
+        if kernel is not None:
+            raise DefinitionError("--kernel goes with a guest in QEMU; the guest 'model' has no kernel image")
+        return ModelGuest(faults=faults)
+    check_faults(definition, faults)
+    return MachineSubject(Session(definition, kernel=kernel))
+
+
+def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
+    """Raise DefinitionError unless the guest knows every one of these faults."""
+    if definition.kind == "model":
+        ModelGuest(faults=faults)
+    elif faults:
+        raise DefinitionError(
+            f"the guest {definition.name!r} has no switchable faults; use --guest model with --fault"
+        )
+
+
+def semantics_of(subject: Subject) -> Semantics:
+    """Find the model's preset for a subject. Raises DefinitionError where there is none of that name."""
+    if subject.semantics not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise DefinitionError(f"there are no semantics {subject.semantics!r}; known are: {known}")
+    return PRESETS[subject.semantics]
+
+
+def open_runner(
+    guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()
+) -> Runner:
+    """Open a guest and a runner on it; see `open_subject`."""
+    subject = open_subject(guest, kernel=kernel, faults=faults)
+    return Runner(subject, semantics_of(subject))
+

@@ -1,0 +1,191 @@
+"""What a guest may show of a process's memory, and how the model follows the choices that it made.
+
+The comparison asks for `expected_pages`, holds them against what it saw, and where a page is OPTIONAL,
+its frame UNDETERMINED, or `may_move`, tells the model what the guest did. From then on the model is as
+sure as the guest is. Adopt presence first, for all processes, then zero pages, then moves; then compare
+counts, which are right only when no entry is OPTIONAL any more.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from harness.model.counts import Holders, free_unheld, reference_index
+from harness.model.fault import WRITE, may_be_prefaulted, may_read, untouched_content
+from harness.model.frame import OWN, Frame, FrameKind
+from harness.model.machine import Machine
+from harness.model.page_table import PTE
+from harness.model.process import Process
+from harness.model.vma import Vma, normalised
+
+
+class Presence(enum.Enum):
+    """Whether a page has an entry in the page table."""
+
+    REQUIRED = "present"
+    FORBIDDEN = "not present"
+    OPTIONAL = "present or not: the kernel's choice"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedPage:
+    """What the model expects of one page of one VMA.
+
+    `frame`     the model's frame behind it; None where the page is not there, or would be prefaulted.
+    `readable`  whether the process may read it.
+    `content`   the 4,096 bytes that it would read, present or not; None where it may not read.
+    `may_write` whether the hardware entry may have the writable bit (if present).
+    `prefault`  the page was not touched by the process: it counts against the prefault budget.
+    """
+
+    presence: Presence
+    frame: Frame | None
+    readable: bool
+    content: bytes | None
+    may_write: bool = False
+    prefault: bool = False
+
+
+def expected_vmas(machine: Machine, number: int) -> list[Vma]:
+    """List the VMAs of a live process, normalised: all that could be one VMA is one."""
+    return normalised(machine.process(number).memory.vmas)
+
+
+def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
+    """Tell, for each page of each VMA of live process `number`, what an observation must show.
+
+    Pages outside the VMAs are not in the result: they must not be present.
+    """
+    space = machine.process(number).memory
+    ptes = dict(space.page_table.walk())
+    index = reference_index(machine)
+    expected: dict[int, ExpectedPage] = {}
+    for vma in space.vmas:
+        readable = may_read(machine.semantics, vma.prot)
+        for vpn in vma.vpns:
+            pte = ptes.get(vpn)
+            if pte is None:
+                expected[vpn] = _absent(machine, vma, vpn, readable=readable)
+            else:
+                expected[vpn] = _present(vma, pte, index[pte.frame], readable=readable)
+    return expected
+
+
+def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> ExpectedPage:
+    content = untouched_content(machine, vma, vpn) if readable else None
+    if not may_be_prefaulted(machine.semantics, vma):
+        return ExpectedPage(Presence.FORBIDDEN, None, readable, content)
+    frame = None
+    if vma.file is not None and machine.semantics.prefault_budget == 0:
+        frame = machine.cache.frame(vma.file, vma.file_page(vpn))
+    may_write = frame is None and bool(vma.prot & WRITE)
+    return ExpectedPage(Presence.OPTIONAL, frame, readable, content, may_write, prefault=True)
+
+
+def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
+    sole = pte.frame.kind in OWN and holders.references == 1
+    return ExpectedPage(
+        Presence.OPTIONAL if pte.optional else Presence.REQUIRED,
+        pte.frame,
+        readable,
+        pte.frame.content if readable else None,
+        may_write=sole and bool(vma.prot & WRITE),
+        prefault=pte.prefaulted,
+    )
+
+
+# ------------------------------------------------------------------------------ adopting
+
+
+def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> None:
+    """Follow the guest at an OPTIONAL page whose frame is known: it is there, or it is not.
+
+    Raises ValueError where the page is not OPTIONAL in this way.
+    """
+    process = machine.process(number)
+    pte = process.memory.page_table.lookup(vpn)
+    if pte is None:
+        _adopt_file_page(machine, process, vpn, present=present)
+    elif not pte.optional:
+        raise ValueError(f"page {vpn:#x} of p{number} is not optional")
+    elif present:
+        pte.optional = False
+    else:
+        process.memory.page_table.unmap(vpn)
+        free_unheld(machine, [pte.frame])
+
+
+def _adopt_file_page(machine: Machine, process: Process, vpn: int, *, present: bool) -> None:
+    if not present:
+        return
+    vma = _prefaultable(machine, process, vpn)
+    if vma.file is None:
+        raise ValueError(f"page {vpn:#x} is anonymous: use adopt_prefault")
+    _map_prefaulted(machine, process, vma, vpn, machine.cache.frame(vma.file, vma.file_page(vpn)))
+
+
+def adopt_prefault(machine: Machine, number: int, vpn: int, sharing: Frame | None = None) -> Frame:
+    """Follow the guest where it mapped a page that the process never touched, to a frame that the model
+    cannot know.
+
+    `sharing` is the model's frame if the guest's frame is known already from elsewhere: the page cache's
+    frame of that file page, or one that a relative has at the same page since before a fork.
+    Gives the frame that the page has now. Raises ValueError where the kernel may not do this.
+    """
+    process = machine.process(number)
+    vma = _prefaultable(machine, process, vpn)
+    if sharing is not None and not _may_share(machine, vma, vpn, sharing):
+        raise ValueError(f"page {vpn:#x} of p{number} may not share {sharing!r}")
+    if sharing is None:
+        kind = FrameKind.ANON if vma.file is None else FrameKind.UNDETERMINED
+        sharing = machine.pool.fresh(kind, untouched_content(machine, vma, vpn))
+    _map_prefaulted(machine, process, vma, vpn, sharing)
+    return sharing
+
+
+def _prefaultable(machine: Machine, process: Process, vpn: int) -> Vma:
+    vma = process.memory.vmas.find(vpn)
+    untouched = process.memory.page_table.lookup(vpn) is None
+    if vma is None or not untouched or not may_be_prefaulted(machine.semantics, vma):
+        raise ValueError(f"page {vpn:#x} of p{process.number} may not be prefaulted")
+    return vma
+
+
+def _may_share(machine: Machine, vma: Vma, vpn: int, frame: Frame) -> bool:
+    if vma.file is not None and frame is machine.cache.frame(vma.file, vma.file_page(vpn)):
+        return True
+    if vma.file is None and frame is machine.zero:
+        return True
+    return frame.kind in OWN and any(pte.prefaulted for pte in _entries_of(machine, vpn, frame))
+
+
+def _entries_of(machine: Machine, vpn: int, frame: Frame) -> list[PTE]:
+    """List the entries of all processes that map `frame` at page `vpn`."""
+    found = [space.page_table.lookup(vpn) for _, space in machine.spaces()]
+    return [pte for pte in found if pte is not None and pte.frame is frame]
+
+
+def _map_prefaulted(machine: Machine, process: Process, vma: Vma, vpn: int, frame: Frame) -> None:
+    sharers = _entries_of(machine, vpn, frame)
+    for pte in sharers:
+        pte.write_pending = pte.writable = False
+    pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, prefaulted=True)
+    pte.write_pending = not sharers and frame.kind in OWN and bool(vma.prot & WRITE)
+    process.memory.page_table.map(vpn, pte)
+
+
+def adopt_zero(frame: Frame, is_zero_page: bool) -> None:
+    """Follow the guest at an UNDETERMINED frame: it is the zero page, or a frame of the process's own.
+
+    As the zero page it stays an object of its own here, of kind ZERO: another name for the same frame.
+    Raises ValueError where the frame is not UNDETERMINED.
+    """
+    if frame.kind is not FrameKind.UNDETERMINED:
+        raise ValueError(f"{frame!r} is not undetermined")
+    frame.kind = FrameKind.ZERO if is_zero_page else FrameKind.ANON
+
+
+def adopt_move(frame: Frame) -> None:
+    """Note that it is known now whether `frame` moved; from here on it must stay."""
+    frame.may_move = False

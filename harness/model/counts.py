@@ -1,0 +1,95 @@
+"""Who holds a frame: found by walking every page table and the page cache, every time.
+
+*mapcount* is the number of leaf entries that map a frame, *references* that number and the page cache's
+hold on it. No number is kept anywhere, so none can go wrong: what a kernel counts is held against this.
+
+The zero page is the exception that kernels make too: Linux counts neither its mappings (kpagecount is 0)
+nor references to it. Here they are as they are; who compares leaves frames of kind ZERO out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.model.frame import Frame, FrameKind
+from harness.model.machine import Machine
+
+
+@dataclass(slots=True)
+class Holders:
+    """The holders of one frame: leaf entries as (process number, virtual page number), and the file page
+    (image window, page index) for which the page cache holds it.
+    """
+
+    ptes: list[tuple[int, int]] = field(default_factory=list)
+    cached: tuple[str, int] | None = None
+
+    @property
+    def mapcount(self) -> int:
+        """The number of leaf entries."""
+        return len(self.ptes)
+
+    @property
+    def in_cache(self) -> bool:
+        """Tell whether the page cache is one of the holders."""
+        return self.cached is not None
+
+    @property
+    def references(self) -> int:
+        """The number of all holders."""
+        return self.mapcount + self.in_cache
+
+
+def reference_index(machine: Machine) -> dict[Frame, Holders]:
+    """Find all holders of all frames but table pages, each of which has one (see `invariants`)."""
+    index: dict[Frame, Holders] = {}
+    for process, space in machine.spaces():
+        for vpn, pte in space.page_table.walk():
+            index.setdefault(pte.frame, Holders()).ptes.append((process.number, vpn))
+    for key, frame in machine.cache.frames.items():
+        index.setdefault(frame, Holders()).cached = key
+    return index
+
+
+def mapcount(machine: Machine, frame: Frame) -> int:
+    """Count the leaf entries, of all processes, that map `frame`."""
+    return sum(
+        pte.frame is frame
+        for process in machine.processes.values()
+        if process.space is not None
+        for _, leaf in process.space.page_table.leaves()
+        for pte in leaf.entries.values()
+    )
+
+
+def references(machine: Machine, frame: Frame) -> int:
+    """Count all holders of `frame`: leaf entries, and the page cache."""
+    return mapcount(machine, frame) + machine.cache.holds(frame)
+
+
+def page_tables(machine: Machine, number: int) -> int:
+    """Count the table pages of live process `number`, the root included.
+
+    A kernel may have more: tables for what lies outside the windows (stack, the agent's own pages), and,
+    after fork, tables that its parent had and that held nothing worth copying.
+    """
+    return len(machine.process(number).memory.page_table.tables())
+
+
+def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
+    """Give back those of `frames` that nobody holds any more.
+
+    Called after entries went away. It looks at everybody else's entries, where a kernel drops a count
+    and looks whether that was the last (Linux: page_remove_rmap, put_page).
+    """
+    dropped = {
+        frame for frame in frames if frame is not machine.zero and frame.kind is not FrameKind.CACHE
+    }
+    if not dropped:
+        return
+    for process in machine.processes.values():
+        if process.space is not None:
+            dropped.difference_update([pte.frame for pte in process.space.page_table.ptes()])
+    for frame in dropped:
+        machine.pool.give_back(frame)

@@ -1,0 +1,196 @@
+"""What happens when a process touches memory: access check, demand fault, copy-on-write break.
+
+::
+
+    touch ── entry lets it through ─────────────────────────────▶ done, without the kernel
+      └───── fault ─┬ no entry ─┬─ load ───▶ zero page, or file page      (read-only, shared)
+                    │           └─ store ──▶ fresh frame, its own         (zeroes, or the file's bytes)
+                    └ read-only entry, store: break copy-on-write
+                                ├─ sole holder ──▶ reuse                  (same frame, now writable)
+                                └─ others too ───▶ copy                   (they keep the old frame)
+
+Whether an access is allowed is a question to the VMA alone (`refusal`): not to the entry, nor to what
+happened before. An entry is only ever stricter, and a fault makes good for it.
+"""
+
+from __future__ import annotations
+
+from harness.model.counts import free_unheld, references
+from harness.model.frame import OWN, Frame, FrameKind
+from harness.model.machine import Machine
+from harness.model.page_table import PTE
+from harness.model.process import Process
+from harness.model.semantics import Choice, Semantics, SoleOwner
+from harness.model.vma import Vma
+from harness.program.ops import Access
+from harness.program.outcome import Code, Faulted, Signal
+from harness.program.units import Address, Prot
+
+WRITE = int(Prot.W)
+
+# ------------------------------------------------------------------------------ may it?
+
+
+def may_read(semantics: Semantics, prot: Prot) -> bool:
+    """Tell whether a page of this protection can be read.
+
+    Source: access_error and vma_is_accessible (x86-64: any of read, write and exec makes it readable).
+    """
+    bits = int(prot)
+    return bool(
+        bits & Prot.R
+        or (bits & Prot.W and semantics.write_implies_read)
+        or (bits & Prot.X and semantics.exec_implies_read)
+    )
+
+
+def refusal(machine: Machine, process: Process, at: Address, access: Access) -> Faulted | None:
+    """Give the signal that touching `at` raises, or None where it is allowed.
+
+    MAPERR where no VMA is, ACCERR where the VMA forbids it; the address is that of the byte touched.
+    Source: do_user_addr_fault (bad_area, bad_area_access_error), sigaction(2) on si_code.
+    """
+    vma = process.memory.vmas.find(at.vpn)
+    if vma is None:
+        return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
+    allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)
+    return None if allowed else Faulted(Signal.SIGSEGV, Code.ACCERR, at)
+
+
+def note_refusal(machine: Machine, refused: Faulted) -> None:
+    """Count a refused access for coverage."""
+    machine.reach["fault.segv.maperr" if refused.code is Code.MAPERR else "fault.segv.accerr"] += 1
+
+
+# ------------------------------------------------------------------------------ touch
+
+
+def touch(machine: Machine, process: Process, vpn: int, access: Access) -> Frame:
+    """Do an *allowed* access to page `vpn`, with the fault that it may take; give the frame behind it.
+
+    After a store's touch the frame is the process's own, and its bytes may be changed in place.
+    """
+    pte = process.memory.page_table.lookup(vpn)
+    if access is Access.LOAD:
+        return _touch_to_load(machine, process, vpn, pte)
+    return _touch_to_store(machine, process, vpn, pte)
+
+
+def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None) -> Frame:
+    if pte is None:
+        return demand_fault(machine, process, vpn, Access.LOAD).frame
+    if pte.optional:
+        machine.count_faults(least=0)
+    pte.optional = pte.prefaulted = False
+    return pte.frame
+
+
+def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | None) -> Frame:
+    if pte is None:
+        return demand_fault(machine, process, vpn, Access.STORE).frame
+    pte.prefaulted = False
+    if not pte.writable:
+        pte = break_cow(machine, process, vpn, pte)
+    return pte.frame
+
+
+# ------------------------------------------------------------------------------ demand fault
+
+
+def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -> PTE:
+    """Map a page that has no entry, for the first touch of it.
+
+    Source: do_anonymous_page; do_fault: do_read_fault and do_cow_fault.
+    """
+    vma = _vma(process, vpn)
+    machine.count_faults(least=0 if may_be_prefaulted(machine.semantics, vma) else 1)
+    machine.reach["fault.anon" if vma.file is None else "fault.file"] += 1
+    if access is Access.STORE:
+        content = untouched_content(machine, vma, vpn)
+        pte = PTE(machine.pool.fresh(FrameKind.ANON, content), readable=True, writable=True)
+        machine.history.note_break(machine.steps, process.number, vpn, "fresh")
+        if vma.file is not None:
+            machine.reach["cow.copy"] += 1
+    elif vma.file is not None:
+        pte = PTE(machine.cache.frame(vma.file, vma.file_page(vpn)), readable=True, writable=False)
+    else:
+        pte = _anonymous_read(machine, vma)
+    process.memory.page_table.map(vpn, pte)
+    return pte
+
+
+def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
+    """Make the entry for a load of an untouched anonymous page: zeroes, but whose?"""
+    choice = machine.semantics.zero_page_on_read
+    may_write = bool(vma.prot & WRITE)
+    if choice is Choice.ALWAYS:
+        machine.reach["fault.zero"] += 1
+        return PTE(machine.zero, readable=True, writable=False)
+    if choice is Choice.NEVER:
+        return PTE(machine.pool.fresh(FrameKind.ANON), readable=True, writable=may_write)
+    frame = machine.pool.fresh(FrameKind.UNDETERMINED)
+    return PTE(frame, readable=True, writable=False, write_pending=may_write)
+
+
+def untouched_content(machine: Machine, vma: Vma, vpn: int) -> bytes:
+    """Give the 4,096 bytes of page `vpn` of `vma` as long as nobody wrote to it."""
+    if vma.file is None:
+        return machine.zero.content
+    return machine.cache.frame(vma.file, vma.file_page(vpn)).content
+
+
+def may_be_prefaulted(semantics: Semantics, vma: Vma) -> bool:
+    """Tell whether the kernel may map an untouched page of `vma` of its own accord."""
+    if vma.file is not None and semantics.file_pages_may_appear:
+        return True
+    return semantics.prefault_budget > 0 and (vma.file is not None or bool(vma.prot & WRITE))
+
+
+# ------------------------------------------------------------------------------ copy-on-write
+
+
+def break_cow(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
+    """Handle a store that the VMA allows and the entry does not: the heart of copy-on-write.
+
+    The entry is read-only because somebody else may hold the frame too: another process since a fork,
+    the page cache, everybody who reads zeroes. If that is so still, the writer gets a copy, and they
+    keep the frame as it is. If it is so no longer, the frame is the writer's alone, and a copy would
+    be waste: the entry becomes writable. Either way one fault, and the next store takes none.
+
+    Source: do_wp_page; wp_page_reuse, wp_page_copy.
+    """
+    machine.count_faults(least=0 if pte.write_pending else 1)
+    if pte.frame.kind in OWN and references(machine, pte.frame) == 1:
+        return reuse(machine, process, vpn, pte)
+    return copy(machine, process, vpn, pte)
+
+
+def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
+    """Make the sole holder's entry writable; the frame `may_move` where the kernel may copy it."""
+    undetermined = pte.frame.kind is FrameKind.UNDETERMINED
+    if undetermined or machine.semantics.sole_owner_write is not SoleOwner.REUSE:
+        pte.frame.may_move = True
+    pte.frame.kind = FrameKind.ANON
+    pte.writable = True
+    pte.optional = pte.write_pending = False
+    machine.reach["cow.reuse"] += 1
+    machine.history.note_break(machine.steps, process.number, vpn, "reused")
+    return pte
+
+
+def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
+    """Give the writer a fresh frame with all 4,096 bytes of the old one, which loses one reference."""
+    old = pte.frame
+    frame = machine.pool.fresh(FrameKind.ANON, old.content)
+    fresh = PTE(frame, readable=True, writable=True)
+    process.memory.page_table.map(vpn, fresh)
+    free_unheld(machine, [old])
+    machine.reach["cow.copy"] += 1
+    machine.history.note_break(machine.steps, process.number, vpn, "copied")
+    return fresh
+
+
+def _vma(process: Process, vpn: int) -> Vma:
+    vma = process.memory.vmas.find(vpn)
+    assert vma is not None, "the access was checked"
+    return vma

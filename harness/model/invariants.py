@@ -1,0 +1,211 @@
+"""What is true of every machine after every step: named predicates, a sentence and a line or two each.
+
+`broken` names those that do not hold. The tests ask after each step of many programs; so may anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from harness.model.counts import reference_index
+from harness.model.fault import may_read
+from harness.model.frame import JUNK, OWN, ZEROES, Frame, FrameKind
+from harness.model.machine import Machine
+from harness.model.page_table import BITS, PTE, ROOT_LEVEL
+from harness.model.process import State
+from harness.model.vma import Vma
+from harness.program.image import IMAGE_PAGES
+from harness.program.units import Prot
+
+# ------------------------------------------------------------------------------ sharing
+
+
+def writable_frames_have_one_holder(machine: Machine) -> bool:
+    """No private frame with two holders is mapped writable, nor may it be."""
+    index = reference_index(machine)
+    return all(index[pte.frame].references == 1 for pte, _ in _entries(machine) if _may_write(pte))
+
+
+def only_own_frames_are_writable(machine: Machine) -> bool:
+    """Neither the zero page nor a page-cache page is mapped writable."""
+    return all(pte.frame.kind is FrameKind.ANON for pte, _ in _entries(machine) if pte.writable)
+
+
+def optional_entries_can_be_filled_again(machine: Machine) -> bool:
+    """An entry that may be absent maps what a fault would map again, and nobody wrote it."""
+    return all(not pte.writable for pte, _ in _entries(machine) if pte.optional)
+
+
+# ------------------------------------------------------------------------------ geometry
+
+
+def vmas_are_not_empty(machine: Machine) -> bool:
+    """Each VMA has a page."""
+    return all(vma.start < vma.end for vma in _vmas(machine))
+
+
+def vmas_are_sorted_and_disjoint(machine: Machine) -> bool:
+    """Each VMA ends before the next begins."""
+    lists = [space.vmas.items for _, space in machine.spaces()]
+    return all(a.end <= b.start for vmas in lists for a, b in pairwise(vmas))
+
+
+def file_vmas_stay_in_their_file(machine: Machine) -> bool:
+    """Each page of a file VMA is a page of its file."""
+    files = [(vma, vma.file) for vma in _vmas(machine) if vma.file is not None]
+    return all((file, vma.file_page(vpn)) in IMAGE_PAGES for vma, file in files for vpn in vma.vpns)
+
+
+def present_pages_lie_in_a_vma(machine: Machine) -> bool:
+    """Each present page lies in a VMA."""
+    return all(vma is not None for _, vma in _entries(machine))
+
+
+def entries_are_not_writable_where_the_vma_is_not(machine: Machine) -> bool:
+    """An entry is writable only in a VMA that is."""
+    return all(not _may_write(pte) or vma.prot & Prot.W for pte, vma in _entries(machine) if vma)
+
+
+def entries_are_readable_where_the_vma_is(machine: Machine) -> bool:
+    """A present page is readable exactly if its VMA is: no fault would ever change that."""
+    readable = [(pte.readable, vma.prot) for pte, vma in _entries(machine) if vma]
+    return all(can == may_read(machine.semantics, prot) for can, prot in readable)
+
+
+# ------------------------------------------------------------------------------ frames
+
+
+def table_pages_are_referenced_once(machine: Machine) -> bool:
+    """The table pages of all processes form trees: no frame is a table twice."""
+    frames = [frame for _, _, frame in _tables(machine)]
+    return len(frames) == len(set(frames))
+
+
+def table_pages_are_tables_only(machine: Machine) -> bool:
+    """A frame that is a table page is nothing else, and no table is mapped as memory."""
+    kinds = {frame.kind for _, _, frame in _tables(machine)}
+    return kinds <= {FrameKind.TABLE} and all(
+        pte.frame.kind is not FrameKind.TABLE for pte, _ in _entries(machine)
+    )
+
+
+def table_pages_cover_a_vma(machine: Machine) -> bool:
+    """Below the root, no table page is kept for pages that have no VMA."""
+    return all(
+        space.vmas.any_in(base, base + (1 << BITS * level))
+        for _, space in machine.spaces()
+        for level, base, _ in space.page_table.tables()
+        if level < ROOT_LEVEL
+    )
+
+
+def the_zero_page_is_zero(machine: Machine) -> bool:
+    """The zero page reads zero for everybody, for ever, under each of its names."""
+    names = [
+        machine.zero,
+        *(pte.frame for pte, _ in _entries(machine) if pte.frame.kind is FrameKind.ZERO),
+    ]
+    return all(frame.kind is FrameKind.ZERO and frame.content == ZEROES for frame in names)
+
+
+def cached_pages_have_the_file_bytes(machine: Machine) -> bool:
+    """A page-cache page has the file's bytes, whatever was written through private mappings."""
+    return all(frame.content == IMAGE_PAGES[key] for key, frame in machine.cache.frames.items())
+
+
+def cached_pages_are_cache_only(machine: Machine) -> bool:
+    """A frame is in the page cache exactly if it is of that kind."""
+    cached = {frame for frame in reference_index(machine) if frame.kind is FrameKind.CACHE}
+    return cached == set(machine.cache.frames.values())
+
+
+def held_frames_are_in_use(machine: Machine) -> bool:
+    """No frame that somebody holds is free."""
+    held = reference_index(machine)
+    return all(frame in machine.pool.in_use and frame.content != JUNK for frame in held)
+
+
+def frames_in_use_are_held(machine: Machine) -> bool:
+    """No frame is lost: each frame in use is memory, page cache, a table page, or the zero page."""
+    tables = {frame for _, _, frame in _tables(machine)}
+    return machine.pool.in_use <= {machine.zero} | tables | reference_index(machine).keys()
+
+
+def own_frames_stay_at_their_page(machine: Machine) -> bool:
+    """Nothing moves: all holders of a process's own frame hold it at the same page."""
+    index = reference_index(machine)
+    return all(len({vpn for _, vpn in index[frame].ptes}) == 1 for frame in index if frame.kind in OWN)
+
+
+# ------------------------------------------------------------------------------ processes
+
+
+def only_the_living_have_memory(machine: Machine) -> bool:
+    """A process has an address space while it lives, and not a moment longer."""
+    return all((p.space is not None) == (p.state is State.LIVE) for p in machine.processes.values())
+
+
+def the_ended_have_a_status(machine: Machine) -> bool:
+    """A process has a status once it has ended, and not before."""
+    return all((p.status is None) == (p.state is State.LIVE) for p in machine.processes.values())
+
+
+def zombies_have_a_living_parent(machine: Machine) -> bool:
+    """A zombie waits for somebody who can still wait for it."""
+    parents = [p.parent for p in machine.processes.values() if p.state is State.ZOMBIE]
+    return all(n is not None and machine.processes[n].state is State.LIVE for n in parents)
+
+
+# ------------------------------------------------------------------------------ all of them
+
+INVARIANTS: tuple[Callable[[Machine], bool], ...] = (
+    writable_frames_have_one_holder,
+    only_own_frames_are_writable,
+    optional_entries_can_be_filled_again,
+    vmas_are_not_empty,
+    vmas_are_sorted_and_disjoint,
+    file_vmas_stay_in_their_file,
+    present_pages_lie_in_a_vma,
+    entries_are_not_writable_where_the_vma_is_not,
+    entries_are_readable_where_the_vma_is,
+    table_pages_are_referenced_once,
+    table_pages_are_tables_only,
+    table_pages_cover_a_vma,
+    the_zero_page_is_zero,
+    cached_pages_have_the_file_bytes,
+    cached_pages_are_cache_only,
+    held_frames_are_in_use,
+    frames_in_use_are_held,
+    own_frames_stay_at_their_page,
+    only_the_living_have_memory,
+    the_ended_have_a_status,
+    zombies_have_a_living_parent,
+)
+"""Every invariant."""
+
+
+def broken(machine: Machine) -> list[str]:
+    """Name the invariants that do not hold of `machine`; none is what one wants."""
+    return [invariant.__name__ for invariant in INVARIANTS if not invariant(machine)]
+
+
+def _entries(machine: Machine) -> Iterator[tuple[PTE, Vma | None]]:
+    """Give each leaf entry of each process, and the VMA in which its page lies."""
+    for _, space in machine.spaces():
+        for vpn, pte in space.page_table.walk():
+            yield pte, space.vmas.find(vpn)
+
+
+def _vmas(machine: Machine) -> Iterator[Vma]:
+    for _, space in machine.spaces():
+        yield from space.vmas
+
+
+def _tables(machine: Machine) -> Iterator[tuple[int, int, Frame]]:
+    for _, space in machine.spaces():
+        yield from space.page_table.tables()
+
+
+def _may_write(pte: PTE) -> bool:
+    return pte.writable or pte.write_pending

@@ -1,0 +1,34 @@
+"""How an address space ends (exec, exit, death by signal), and what happens to the family."""
+
+from __future__ import annotations
+
+from harness.model.counts import free_unheld
+from harness.model.machine import Machine
+from harness.model.process import Process, State
+from harness.program.outcome import Exited, Killed
+
+
+def drop_space(machine: Machine, process: Process) -> None:
+    """End the address space of `process`: each reference it held, each table, once.
+
+    Source: exec_mmap, exit_mm; mmput, exit_mmap.
+    """
+    space, process.space = process.memory, None
+    free_unheld(machine, space.tear_down())
+
+
+def end_process(machine: Machine, process: Process, status: Exited | Killed) -> None:
+    """Let `process` die: its memory goes, its status waits for the parent, its children go to init.
+
+    Source: do_exit: exit_mm, exit_notify (forget_original_parent).
+    """
+    drop_space(machine, process)
+    process.status = status
+    process.state = State.ZOMBIE if process.parent is not None else State.REAPED
+    for child in machine.processes.values():
+        if child.parent == process.number:
+            child.parent = None
+            if child.state is State.ZOMBIE:
+                child.state = State.REAPED
+    machine.history.ends[process.number] = machine.steps
+    machine.reach["exit"] += 1

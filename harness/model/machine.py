@@ -1,0 +1,70 @@
+"""The whole: processes, page cache, zero page, and the choices that the kernel may make."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from harness.model.address_space import AddressSpace, image_space
+from harness.model.frame import Frame, FrameKind, FramePool
+from harness.model.history import History
+from harness.model.page_cache import PageCache
+from harness.model.process import Process, State
+from harness.model.semantics import Semantics
+
+
+@dataclass(slots=True, eq=False)
+class Machine:
+    """The state, from the moment when p0 is there as exec leaves it, and no page of it was touched.
+
+    `step.step` changes it; everything may read it.
+
+    `steps`             steps done, or being done: the number of the present one, from 1 on.
+    `last_faults`       how many page faults the last step takes at most, `last_faults_least` at least:
+                        they differ where the kernel has a choice. A SIGSEGV is none, and not counted.
+    `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
+    """
+
+    semantics: Semantics
+    pool: FramePool = field(default_factory=FramePool)
+    zero: Frame = field(init=False)
+    cache: PageCache = field(init=False)
+    processes: dict[int, Process] = field(init=False)
+    history: History = field(default_factory=History)
+    reach: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
+    last_faults: int = 0
+    last_faults_least: int = 0
+
+    def __post_init__(self) -> None:
+        """Boot: the zero page, an empty page cache, and p0."""
+        self.zero = self.pool.fresh(FrameKind.ZERO)
+        self.cache = PageCache(self.pool)
+        self.processes = {0: Process(0, None, image_space(self.pool))}
+
+    @property
+    def live(self) -> list[Process]:
+        """The live processes, by number."""
+        return [process for _, process in sorted(self.processes.items()) if process.state is State.LIVE]
+
+    @property
+    def last_faults_range(self) -> tuple[int, int]:
+        """The page faults that the last step takes: at least, and at most."""
+        return self.last_faults_least, self.last_faults
+
+    def process(self, number: int) -> Process:
+        """Give a live process by its number. Raises ValueError where there is none."""
+        process = self.processes.get(number)
+        if process is None or process.state is not State.LIVE:
+            raise ValueError(f"p{number} does not live here")
+        return process
+
+    def spaces(self) -> list[tuple[Process, AddressSpace]]:
+        """List the processes that have an address space, with it, by number."""
+        found = sorted(self.processes.items())
+        return [(process, process.space) for _, process in found if process.space is not None]
+
+    def count_faults(self, *, least: int, most: int = 1) -> None:
+        """Add to the page faults that this step takes."""
+        self.last_faults_least += least
+        self.last_faults += most

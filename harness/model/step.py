@@ -1,0 +1,65 @@
+"""One step of a program: the state changes, and the allowed outcomes come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.model.allowed import Allowed
+from harness.model.machine import Machine
+from harness.model.syscalls.crash import crash
+from harness.model.syscalls.exec_ import exec_
+from harness.model.syscalls.exit import exit_
+from harness.model.syscalls.fill import fill
+from harness.model.syscalls.fork import fork
+from harness.model.syscalls.load import load
+from harness.model.syscalls.map_ import map_
+from harness.model.syscalls.observe import observe
+from harness.model.syscalls.print_ import print_
+from harness.model.syscalls.protect import protect
+from harness.model.syscalls.store import store
+from harness.model.syscalls.unmap import unmap
+from harness.model.syscalls.wait import wait
+from harness.program.ops import (
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Map,
+    Observe,
+    Op,
+    Print,
+    Protect,
+    Store,
+    Unmap,
+    Wait,
+)  # fmt: skip
+
+MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
+    Map: map_,
+    Unmap: unmap,
+    Protect: protect,
+    Load: load,
+    Store: store,
+    Fill: fill,
+    Print: print_,
+    Fork: fork,
+    Exec: exec_,
+    Exit: exit_,
+    Crash: crash,
+    Wait: wait,
+    Observe: observe,
+}
+"""What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
+
+
+def step(machine: Machine, op: Op) -> Allowed:
+    """Do one step of a well-formed program and give the outcomes that a guest may report for it.
+
+    Raises ValueError where the step is not well formed here (a dead process acts, a name is taken).
+    """
+    machine.steps += 1
+    machine.last_faults = machine.last_faults_least = 0
+    return MEANING[type(op)](machine, op)

@@ -1,0 +1,34 @@
+"""crash: the process dies by a signal, SIGSEGV where the access is forbidden, else SIGKILL."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.fault import note_refusal, refusal, touch
+from harness.model.lifecycle import end_process
+from harness.model.machine import Machine
+from harness.program.ops import Crash
+from harness.program.outcome import Gone, Killed, Signal
+
+_GONE = Allowed((Gone(),), "signal(7): the default action of SIGSEGV and of SIGKILL ends the process")
+
+
+def crash(machine: Machine, op: Crash) -> Allowed:
+    """Touch the page, and die: of the touch where it is forbidden, by SIGKILL right after it elsewhere.
+
+    Source: signal(7); force_sig_fault, get_signal, do_group_exit.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    refused = refusal(machine, process, op.at, op.access)
+
+    # EFFECT
+    if refused is None:
+        touch(machine, process, op.at.vpn, op.access)
+    else:
+        note_refusal(machine, refused)
+    machine.reach["crash.sigkill" if refused is None else "crash.sigsegv"] += 1
+    end_process(machine, process, Killed(Signal.SIGKILL if refused is None else Signal.SIGSEGV))
+
+    # OUTCOME
+    return _GONE

@@ -1,0 +1,34 @@
+"""exec: execve(2) of the image; all memory is new, the process is the old one."""
+
+from __future__ import annotations
+
+from harness.model.address_space import image_space
+from harness.model.allowed import Allowed
+from harness.model.lifecycle import drop_space
+from harness.model.machine import Machine
+from harness.program.ops import Exec
+from harness.program.outcome import Done
+
+_DONE = Allowed((Done(),), "execve(2): on success it does not return; the new image says that it runs")
+
+
+def exec_(machine: Machine, op: Exec) -> Allowed:
+    """Drop the old address space, as exit does, and map the image as in the file.
+
+    Name, parent, children and output stay.
+
+    Source: execve(2); begin_new_exec, exec_mmap, load_elf_binary.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    # none: the image is there and can be executed.
+
+    # EFFECT
+    drop_space(machine, process)
+    process.space = image_space(machine.pool)
+    machine.reach["exec"] += 1
+    machine.history.execs[op.process] = machine.steps
+
+    # OUTCOME
+    return _DONE

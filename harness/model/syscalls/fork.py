@@ -1,0 +1,58 @@
+"""fork: a child with the same memory, none of which is copied yet."""
+
+from __future__ import annotations
+
+from harness.model.address_space import AddressSpace
+from harness.model.allowed import Allowed
+from harness.model.frame import RECREATABLE, FrameKind
+from harness.model.machine import Machine
+from harness.model.page_table import PTE
+from harness.model.process import Process
+from harness.model.semantics import Choice
+from harness.program.ops import Fork
+from harness.program.outcome import Done
+
+_DONE = Allowed((Done(),), "fork(2): on success")
+
+
+def fork(machine: Machine, op: Fork) -> Allowed:
+    """Give the child all VMAs and, page by page, the same frames; take the write bit from both.
+
+    From now on the two share each frame until one of them stores to it (`fault.break_cow`).
+
+    Source: fork(2); dup_mmap, copy_page_range, copy_present_pte.
+    """
+    parent = machine.process(op.process)
+
+    # CHECKS
+    if op.child in machine.processes:
+        raise ValueError(f"the name p{op.child} is taken already")
+
+    # EFFECT
+    space = AddressSpace.empty(machine.pool)
+    space.vmas = parent.memory.vmas.copy()
+    for vpn, pte in parent.memory.page_table.walk():
+        copied = copy_present_pte(machine, pte)
+        if copied is not None:
+            space.page_table.map(vpn, copied)
+    machine.processes[op.child] = Process(op.child, op.process, space)
+    machine.reach["fork"] += 1
+    machine.history.note_fork(machine.steps, op.process, op.child)
+
+    # OUTCOME
+    return _DONE
+
+
+def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
+    """Write-protect the parent's entry and give the child's; None where a fault is to bring it.
+
+    Entries that a fault would fill again (zero page, clean file pages) need not be copied: the child's
+    is `optional` where that is not known. An inaccessible page (PROT_NONE) is copied like any other.
+    """
+    pte.writable = pte.write_pending = False
+    choice = machine.semantics.fork_copies_clean_ptes
+    clean = pte.frame.kind in RECREATABLE
+    if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:
+        return None
+    optional = pte.optional or (clean and choice is not Choice.ALWAYS)
+    return PTE(pte.frame, pte.readable, writable=False, optional=optional, prefaulted=pte.prefaulted)

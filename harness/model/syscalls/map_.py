@@ -1,0 +1,33 @@
+"""map: mmap(2) of private anonymous memory at a fixed place."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.counts import free_unheld
+from harness.model.machine import Machine
+from harness.model.vma import Vma
+from harness.program.ops import Map
+from harness.program.outcome import Done
+
+_DONE = Allowed((Done(),), "mmap(2): MAP_FIXED replaces the pages that overlap the range")
+
+
+def map_(machine: Machine, op: Map) -> Allowed:
+    """Replace whatever the range held by an anonymous VMA, none of whose pages is present.
+
+    Source: mmap(2), MAP_FIXED and MAP_PRIVATE | MAP_ANONYMOUS; mmap_region.
+    """
+    space = machine.process(op.process).memory
+    first, last = op.pages.vpn, op.pages.vpn + op.pages.npages
+
+    # CHECKS
+    # none: the range is aligned, inside a window, and any protection may be asked for.
+
+    # EFFECT
+    machine.reach["map.over" if space.vmas.any_in(first, last) else "map"] += 1
+    free_unheld(machine, space.remove(first, last))
+    space.add(Vma(first, last, op.prot))
+    machine.history.note_change(machine.steps, op.process, op.pages.vpns, "map")
+
+    # OUTCOME
+    return _DONE

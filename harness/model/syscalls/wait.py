@@ -1,0 +1,35 @@
+"""wait: wait4(2) for a child that has ended."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.machine import Machine
+from harness.model.process import State
+from harness.program.ops import Wait
+from harness.program.outcome import Failed
+
+_ECHILD = Allowed((Failed("ECHILD"),), "wait(2), ECHILD: no such child that was not waited for")
+
+
+def wait(machine: Machine, op: Wait) -> Allowed:
+    """Learn how the child ended, and let go of what is left of it.
+
+    Raises ValueError where the child lives still: the wait would block, and no program says so.
+
+    Source: wait(2); do_wait, wait_task_zombie, release_task.
+    """
+    machine.process(op.process)
+    child = machine.processes.get(op.child)
+
+    # CHECKS
+    if child is None or child.parent != op.process or child.state is State.REAPED:
+        return _ECHILD
+    if child.status is None:
+        raise ValueError(f"p{op.child} lives still")
+
+    # EFFECT
+    child.state = State.REAPED
+    machine.reach["wait"] += 1
+
+    # OUTCOME
+    return Allowed((child.status,), "wait(2): WIFEXITED and WEXITSTATUS, or WIFSIGNALED and WTERMSIG")

@@ -1,0 +1,147 @@
+"""The summary of a run: how much was done, what was reached, skipped, and found on the side."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.runner import Statistics
+
+EVENTS = (
+    "map", "map.over", "unmap", "protect", "protect.enomem",
+    "fault.zero", "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr",
+    "cow.copy", "cow.reuse", "print", "print.efault",
+    "fork", "exec", "exit", "crash.sigsegv", "crash.sigkill", "wait",
+)  # fmt: skip
+"""Every event that the model counts. One that a long run never reached is a hole in the strategies."""
+
+
+@dataclass(slots=True)
+class RunNumbers:
+    """The numbers of a run, or of one worker of it; workers' numbers are merged."""
+
+    programs: int = 0
+    steps: int = 0
+    processes: int = 0
+    findings: int = 0
+    restores: int = 0
+    seconds: float = 0.0
+    """Of the worker that took longest: workers run side by side."""
+    reach: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Contract, and why it was skipped."""
+    others: dict[str, str] = field(default_factory=dict)
+    """A contract that was broken while another was tested, and the file with the program."""
+
+    def add(self, statistics: Statistics, seconds: float) -> None:
+        """Add what one runner did in `seconds`."""
+        self.programs += statistics.programs
+        self.steps += statistics.steps
+        self.processes += statistics.processes
+        self.findings += statistics.findings
+        self.restores += statistics.restores
+        self.seconds = max(self.seconds, seconds)
+        self.reach.update(statistics.reach)
+
+    def merge(self, numbers: Mapping[str, Any]) -> None:
+        """Add what another process counted, in the form that `to_json` gave."""
+        for name in ("programs", "steps", "processes", "findings", "restores"):
+            setattr(self, name, getattr(self, name) + numbers[name])
+        self.seconds = max(self.seconds, numbers["seconds"])
+        self.reach.update(numbers["reach"])
+        self.skipped.update(numbers["skipped"])
+        for contract, file in numbers["others"].items():
+            self.others.setdefault(contract, file)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the numbers as plain data, which survives the way between two processes."""
+        return {
+            "programs": self.programs,
+            "steps": self.steps,
+            "processes": self.processes,
+            "findings": self.findings,
+            "restores": self.restores,
+            "seconds": self.seconds,
+            "reach": dict(self.reach),
+            "skipped": dict(self.skipped),
+            "others": dict(self.others),
+        }
+
+
+def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
+    """Write the summary; empty where nothing ran, was skipped or found."""
+    return [
+        *run_lines(numbers),
+        *reach_lines(numbers.reach, width=width),
+        *skip_lines(numbers.skipped, width=width),
+        *other_lines(numbers.others),
+    ]
+
+
+def run_lines(numbers: RunNumbers) -> list[str]:
+    """Say how many programs ran, how fast, and of what size."""
+    if not numbers.programs:
+        return []
+    ran, seconds = numbers.programs, numbers.seconds
+    rate = f" in {seconds:.1f} s ({ran / seconds:,.0f}/s)" if seconds else ""
+    steps, processes = numbers.steps / ran, numbers.processes / ran
+    findings, restores = _many(numbers.findings, "finding"), _many(numbers.restores, "restore")
+    return [
+        f"{_many(ran, 'program')}{rate}, {steps:.1f} steps and {processes:.1f} processes on average",
+        f"{findings}, {restores} of the guest",
+    ]
+
+
+def reach_lines(
+    reach: Mapping[str, int], *, known: Iterable[str] = EVENTS, width: int = 100
+) -> list[str]:
+    """Write how often each event was reached, in columns, and name those that never were."""
+    if not reach:
+        return []
+    order = [*known, *sorted(set(reach) - set(known))]
+    cells = [f"{name} {reach[name]:,}" for name in order if reach.get(name)]
+    lines = ["reached, as the model counts it:", *_columns(cells, width)]
+    never = [name for name in order if not reach.get(name)]
+    if never:
+        lines += _wrapped(f"never reached: {', '.join(never)}", width)
+    return lines
+
+
+def skip_lines(skipped: Mapping[str, str], *, width: int = 100) -> list[str]:
+    """Name the contracts that were skipped, under each reason. A skip is never a pass."""
+    by_reason: dict[str, list[str]] = {}
+    for contract, reason in sorted(skipped.items()):
+        by_reason.setdefault(reason, []).append(contract)
+    lines = []
+    for reason, contracts in by_reason.items():
+        lines += _wrapped(f"skipped, not passed: {', '.join(contracts)}: {reason}", width)
+    return lines
+
+
+def other_lines(others: Mapping[str, str]) -> list[str]:
+    """Name the contracts that were broken while another was tested, each with the file that shows it."""
+    if not others:
+        return []
+    column = max(map(len, others))
+    head = "broken too, by programs that were drawn for other contracts:"
+    return [head, *(f"  {contract:<{column}}  {file}" for contract, file in sorted(others.items()))]
+
+
+def _columns(cells: list[str], width: int) -> list[str]:
+    """Lay short texts out in columns, downwards first."""
+    column = max(map(len, cells), default=0) + 3
+    count = max(1, (width - 2) // column)
+    rows = -(-len(cells) // count)
+    table = [cells[row::rows] for row in range(rows)]
+    return ["  " + "".join(f"{cell:<{column}}" for cell in row).rstrip() for row in table]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,140 @@
+"""Runs one program on one guest, compares, and returns the verdict.
+
+After a finding the guest is suspect: it goes back to its snapshot, and the program is tried once more on the restored
+guest. Mostly it diverges again, and then it stands alone. Where it does not, an earlier program has left something
+behind: the verdict then carries the programs that ran since the last restore (`after`), as few as still show it. Such a
+verdict is remembered, so that asking for the same program again gives the same answer. Nothing that was seen is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.compare import compare
+from harness.compare.verdict import Verdict
+from harness.model.semantics import Semantics
+from harness.program.program import Program
+from harness.subject import How, Subject
+
+MAX_HISTORY = 200
+"""How many programs since the last restore are kept; a restore happens when so many have passed."""
+
+TRIES_TO_SHORTEN = 12
+"""How many times the history of a finding is run again to make it shorter."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a runner did so far, for the summary of a run."""
+
+    programs: int = 0
+    steps: int = 0
+    processes: int = 0
+    findings: int = 0
+    restores: int = 0
+    reach: Counter[str] = field(default_factory=Counter)
+
+
+class Runner:
+    """Runs programs on one subject, and holds each to the model's `semantics`."""
+
+    def __init__(self, subject: Subject, semantics: Semantics) -> None:
+        self.subject = subject
+        self.semantics = semantics
+        self.statistics = Statistics()
+        self.listeners: list[Callable[[Verdict], None]] = []
+        self._history: list[Program] = []
+        self._remembered: dict[Program, Verdict] = {}
+
+    def run(
+        self, program: Program, *, count_faults: bool = False, accounting: bool = False
+    ) -> Verdict:
+        """Run `program` and compare. After a finding the guest has been restored.
+
+        Raises RigError where our own side fails.
+        """
+        if program in self._remembered:
+            return self._remembered[program]
+        how = How(count_faults=count_faults, accounting=accounting)
+        verdict = self._once(program, how)
+        self._count(program, verdict)
+        if verdict.conforms:
+            self._history.append(program)
+            if len(self._history) >= MAX_HISTORY:
+                self.restore()
+            return verdict
+        verdict = self._confirm(program, verdict, how)
+        for listener in self.listeners:
+            listener(verdict)
+        return verdict
+
+    def explain(self, program: Program) -> Verdict:
+        """Run `program` on a restored guest with an observation after every step, and compare."""
+        self.restore()
+        verdict = self._once(program, How(dense=True))
+        self.restore()
+        return verdict
+
+    def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
+        """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""
+        self.restore()
+        for number, program in enumerate(programs):
+            verdict = self._once(program, how or How())
+            if not verdict.conforms:
+                self.restore()
+                return replace(verdict, after=tuple(programs[:number]))
+            self._history.append(program)
+        return verdict
+
+    def restore(self) -> None:
+        """Bring the guest back to its pristine state."""
+        self.subject.restore()
+        self.statistics.restores += 1
+        self._history.clear()
+
+    def close(self) -> None:
+        """Let go of the guest."""
+        self.subject.close()
+
+    # -------------------------------------------------------------------------- inside
+
+    def _once(self, program: Program, how: How) -> Verdict:
+        trace = self.subject.execute(program, how)
+        return compare(program, trace, self.semantics)
+
+    def _count(self, program: Program, verdict: Verdict) -> None:
+        self.statistics.programs += 1
+        self.statistics.steps += len(program)
+        self.statistics.processes += program.processes
+        self.statistics.findings += not verdict.conforms
+        self.statistics.reach.update(verdict.reach)
+
+    def _confirm(self, program: Program, first: Verdict, how: How) -> Verdict:
+        """Find out whether a divergence stands alone or needs what ran before it."""
+        history = tuple(self._history)
+        self.restore()
+        if not history:
+            return first
+        again = self._once(program, how)
+        self.restore()
+        if not again.conforms:
+            return again
+        verdict = replace(first, after=self._shorten(history, program, how))
+        self._remembered[program] = verdict
+        return verdict
+
+    def _shorten(
+        self, history: tuple[Program, ...], program: Program, how: How
+    ) -> tuple[Program, ...]:
+        """Drop the older half of the history as long as the rest still shows the divergence."""
+        for _ in range(TRIES_TO_SHORTEN):
+            if len(history) <= 1:
+                break
+            newer = history[len(history) // 2 :]
+            if self.run_sequence([*newer, program], how).conforms:
+                break
+            history = newer
+        self.restore()
+        return history

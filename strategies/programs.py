@@ -1,0 +1,276 @@
+"""The strategy `programs`: raw operations are drawn, and `resolve` makes a program of any list of them.
+
+Generation never looks at a guest. Three things are drawn: where the program lives (origin), how much p0
+maps to begin with, and raw operations until one says "stop". Each raw operation is valid on its own, so
+the shrinker may delete any, and what is left is a program that differs by little else (see
+`strategies.scene`). The stop is the smallest kind of operation, drawn once in about `max_steps` times:
+programs are long (a plain `lists()` would average six), and yet shrink to a single step.
+
+An operation that must be contained and did not come about is drawn once more, for a drawn place in the
+list; where even that comes to nothing, the end of the program makes up for it. Nothing is ever rejected.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+
+from harness.program.ops import ENDING, Exit, Fork, Load, Map, Observe, Op, Wait
+from harness.program.program import MAX_PROCESSES, Program
+from harness.program.units import Address, Prot
+from strategies.ops import ACTOR, LONE, ROW_OF, ROWS, Raw, Row, map_pages, pick, simplest
+from strategies.scene import ALL_WINDOWS, Limits, Scene, Space
+
+ORIGINS = (
+    *(Address("a", 0),) * 3,
+    *(Address("a", 14),) * 2,  # two pages before b, with which mappings can merge
+    *(Address("b", 0),) * 1,
+    *(Address("c", 6),) * 3,  # two pages before the line between two page tables
+    *(Address("d", 0),) * 1,
+    *(Address("e", 0),) * 1,
+)
+"""Where the pages of a program are counted from."""
+
+PRELUDES = (0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 4, 4, 6, 8, 16)
+"""How many pages p0 maps as its first step; once in sixteen times it does not."""
+
+_ORIGIN = st.sampled_from(range(len(ORIGINS)))
+_PRELUDE = st.sampled_from(range(len(PRELUDES)))
+
+WANTED_WEIGHT = 9
+"""The least weight of an operation that programs must contain, so that most come about by themselves."""
+
+DECK = 99
+"""How many kinds can be drawn, the stop included. In larger ranges Hypothesis prefers some numbers, such
+as 100 and 127, to all others."""
+
+COST: Mapping[type[Op], int] = {Wait: 4, Observe: 2, **dict.fromkeys(ENDING, 2)}
+"""The steps that `complete` may need at most for an operation; one where nothing is said."""
+
+
+# -------------------------------------------------------------------------------------- resolving
+
+
+def resolve(raws: Sequence[Raw], limits: Limits, *, origin: int = 0, prelude: int = 0) -> Program:
+    """Make a well-formed program of any raw operations, within `limits` and with all that they ask for.
+
+    `origin` and `prelude` are numbers of `ORIGINS` and `PRELUDES`.
+    """
+    scene = play(raws, limits, origin=origin, prelude=prelude)
+    return Program(tuple(complete(scene).steps))
+
+
+def play(raws: Sequence[Raw], limits: Limits, *, origin: int = 0, prelude: int = 0) -> Scene:
+    """Do what the raw operations say, as far as the limits allow; what is then missing is left open."""
+    scene = Scene(limits, Space(limits.windows, pick(ORIGINS, origin)))
+    if npages := pick(PRELUDES, prelude):
+        _begin(scene, npages)
+    for raw in raws:
+        if not scene.family.live:
+            break
+        if _fits(scene, raw.row.op) and (op := raw.resolve(scene)):
+            scene.emit(op)
+    return scene
+
+
+def _begin(scene: Scene, npages: int) -> None:
+    if scene.space.arena_size and _fits(scene, Map):
+        scene.emit(map_pages(scene, 0, scene.space.rank(0), npages, Prot.R | Prot.W))
+
+
+def _fits(scene: Scene, op: type[Op]) -> bool:
+    """Whether one more step leaves room, and for a fork a name, for all that is still missing."""
+    still = [each for each in scene.missing if each is not op]
+    if op is Fork and len(scene.slot_of) + len({Wait, *ENDING} & set(still)) >= MAX_PROCESSES:
+        return False
+    return len(scene.steps) + 1 + reserve(still) <= scene.limits.max_steps
+
+
+def reserve(missing: Sequence[type[Op]]) -> int:
+    """Give the number of steps, at most, that completing a program takes."""
+    return sum(COST.get(each, 1) for each in missing)
+
+
+def complete(scene: Scene) -> Scene:
+    """Append what is missing: operations first, then loads up to the least length, endings last."""
+    for op in [each for each in scene.missing if each not in (*ENDING, Wait)]:
+        if op is Observe and scene.idle:
+            _append(scene, simplest(Load))
+        _append(scene, simplest(op))
+    if Wait in scene.missing:
+        _reap(scene)
+    while len(scene.steps) + len(scene.missing) < scene.limits.min_steps:
+        _append(scene, simplest(Load))
+    while scene.missing:
+        _end(scene, scene.missing[0])
+    return scene
+
+
+def _append(scene: Scene, raw: Raw) -> None:
+    step = raw.resolve(scene)
+    assert step is not None, f"{raw.row.op.verb} was not possible here"
+    scene.emit(step)
+
+
+_LAST = ACTOR.most
+"""As an actor: the live process of the highest slot."""
+
+
+def _reap(scene: Scene) -> None:
+    """Append a wait, and before it what it takes that there is somebody to wait for."""
+    if scene.reapable(0) is None:
+        family = scene.family
+        children = [each for each in family.live if family.parent[each] in family.live]
+        if not children and not scene.may_fork:
+            _append(scene, simplest(Exit, actor=_LAST))
+        if not children:
+            _append(scene, simplest(Fork))
+        child = children[-1] if children else len(scene.slot_of) - 1
+        _append(scene, simplest(Exit, actor=scene.slot_of[child]))
+    _append(scene, simplest(Wait))
+
+
+def _end(scene: Scene, op: type[Op]) -> None:
+    """Append an ending; the last process goes only where it is the last that is missing."""
+    if scene.alone and len(scene.missing) > 1:
+        _append(scene, simplest(Fork))
+    _append(scene, simplest(op, actor=_LAST, fate=LONE))
+
+
+# ---------------------------------------------------------------------------------------- drawing
+
+
+class Deck:
+    """The kinds of raw operations, each as often as its weight says, and the stop at number 0.
+
+    `raws[i]` is the strategy of the operation at position i of the list, or None for the stop.
+    """
+
+    def __init__(self, weights: Mapping[type[Op], int], limits: Limits) -> None:
+        self._rows = [row for row in ROWS if weights[row.op] > 0]
+        heights = accumulate((weights[row.op] for row in self._rows), initial=0)
+        stop = max(1, DECK // (5 + limits.max_steps))
+        # One number for each row, and the others by weight.
+        room = (DECK - stop - len(self._rows)) / sum(weights.values())
+        self._starts = [stop + at + int(height * room) for at, height in enumerate(heights)][:-1]
+        self.raws = [
+            _raws(self, self._kinds(position, least=stop if position < limits.min_steps - 1 else 0))
+            for position in range(limits.max_steps)
+        ]
+
+    def _kinds(self, position: int, *, least: int) -> st.SearchStrategy[int]:
+        """Give the strategy of kinds at one position.
+
+        The elements differ from those at any other position, so that Hypothesis does not take the
+        strategies for alike: a kind copied over another would make rubbish of what follows it. (It may
+        well copy the whole raw operation.)
+        """
+        base = position * DECK
+        return st.sampled_from(range(base + least, base + DECK))
+
+    def row(self, kind: int) -> Row | None:
+        """Look a kind up, of any position; None is the stop."""
+        at = bisect_right(self._starts, kind % DECK)
+        return self._rows[at - 1] if at else None
+
+
+@st.composite
+def _raws(draw: st.DrawFn, deck: Deck, kinds: st.SearchStrategy[int]) -> Raw | None:
+    """Draw one raw operation, or None for the stop."""
+    row = deck.row(draw(kinds))
+    return None if row is None else _draw_raw(draw, row)
+
+
+def _draw_raw(draw: st.DrawFn, row: Row) -> Raw:
+    return Raw(row, tuple([draw(each.drawn) for each in row.fields]))
+
+
+def _draw_list(draw: st.DrawFn, limits: Limits, deck: Deck) -> list[Raw]:
+    """Draw until a stop; not before `min_steps` operations, not more than `max_steps`."""
+    raws: list[Raw] = []
+    while len(raws) < limits.max_steps:
+        raw = draw(deck.raws[len(raws)])
+        if raw is None:
+            break
+        raws.append(raw)
+    return raws
+
+
+@st.composite
+def _programs(draw: st.DrawFn, limits: Limits, deck: Deck, begins: bool) -> Program:
+    raws = _draw_list(draw, limits, deck)
+    prelude = draw(_PRELUDE) if begins else 0
+    origin = draw(_ORIGIN)
+    scene = play(raws, limits, origin=origin, prelude=prelude)
+    if scene.missing:
+        for op in scene.missing:
+            raw = _draw_raw(draw, ROW_OF[op])
+            raws.insert(len(raws) - draw(st.integers(0, len(raws))), raw)
+        scene = play(raws, limits, origin=origin, prelude=prelude)
+    return Program(tuple(complete(scene).steps))
+
+
+def programs(
+    *,
+    min_steps: int = 1,
+    max_steps: int = 30,
+    max_processes: int = 6,
+    max_pages: int = 16,
+    containing: tuple[type[Op], ...] = (),
+    weights: Mapping[type[Op], int] | None = None,
+    windows: tuple[str, ...] | None = None,
+    observe: bool = True,
+) -> st.SearchStrategy[Program]:
+    """Give a strategy for well-formed programs.
+
+    `min_steps` and `max_steps` bound the length in steps. At most `max_processes` live at once, p0
+    included. All processes together map at most `max_pages` different pages of arena windows.
+    Each program holds at least one operation of each type in `containing`.
+    `weights` replaces the weights of the operations that it names (those of `strategies.ops.ROWS` sum up
+    to about a hundred); one of weight 0 comes only where `containing` asks for it.
+    `windows` names the windows that programs touch, all of them where it is None.
+    `observe=False` draws no observations between steps; there is always one at the end of a program.
+
+    Raises InvalidArgument where no program can be like that.
+    """
+    limits = Limits(
+        min_steps=min_steps,
+        max_steps=max_steps,
+        max_processes=max_processes,
+        max_pages=max_pages,
+        containing=tuple(dict.fromkeys(containing)),
+        windows=ALL_WINDOWS if windows is None else windows,
+    )
+    _check(limits)
+    mix = _mix(limits, dict(weights or {}), observe=observe)
+    return _programs(limits, Deck(mix, limits), mix[Map] > 0)
+
+
+def _mix(limits: Limits, given: Mapping[type[Op], int], *, observe: bool) -> dict[type[Op], int]:
+    mix = {row.op: row.weight for row in ROWS}
+    for op in limits.containing:
+        mix[op] = max(mix[op], WANTED_WEIGHT)
+    if not observe:
+        mix[Observe] = 0
+    mix |= given
+    if min(mix.values()) < 0 or not any(mix.values()):
+        raise InvalidArgument("weights are not negative, and not all zero")
+    return mix
+
+
+def _check(limits: Limits) -> None:
+    needed = max(limits.min_steps, reserve(limits.containing), 1)
+    if limits.max_steps < needed:
+        raise InvalidArgument(f"max_steps={limits.max_steps} is too short; these limits need {needed}")
+    most = MAX_PROCESSES
+    if not 1 <= limits.max_processes <= most:
+        raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
+    wanted = set(limits.containing)
+    if limits.max_processes == 1 and (wanted & {Fork, Wait} or wanted >= set(ENDING)):
+        raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
+    if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
+        raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

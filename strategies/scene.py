@@ -1,0 +1,207 @@
+"""What `resolve` knows at each point of the program that it builds: who lives, and what is mapped where.
+
+Pages and processes are looked up by *wish*. A raw operation carries an absolute number (page 3, slot 7),
+and the scene answers with the nearest one that is there: the greatest that is not above the wish, else
+the least. That is consistent hashing: when the shrinker deletes a fork or a map, only the operations
+that used just this process or these pages go elsewhere, to the neighbour below; all others stay as they
+are. (An index modulo the length of the list would move nearly all of them.)
+
+*Slots* stand for processes. A fork wishes for a slot, and slots are never used twice, so a process keeps
+its slot though an earlier fork is deleted and all later names move up.
+
+*Ranks* stand for pages. All arena pages are numbered upwards from the program's origin, round to the
+page before it, and the image's pages follow. Rank 0 is the hottest page.
+
+The map of each process is a guess for steering, by permissions of pages alone; it is not the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.program.ops import Observe, Op
+from harness.program.program import MAX_PROCESSES, Family
+from harness.program.units import ARENA, IMAGE, WINDOW_BY_NAME, Address, PageRange, Prot
+
+IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
+IMAGE_ORDER = ("data", "bss", "text")
+"""The order in which image pages are taken where a process has no arena page that would do."""
+
+ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE))
+
+Layout = dict[int, Prot]
+"""The pages that a process has, by rank, and what it may do with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one program. Lengths are in steps; `max_pages` counts pages of arena windows."""
+
+    min_steps: int = 1
+    max_steps: int = 30
+    max_processes: int = 6
+    max_pages: int = 16
+    containing: tuple[type[Op], ...] = ()
+    windows: tuple[str, ...] = ALL_WINDOWS
+
+
+def nearest(there: Iterable[int], wish: int) -> int | None:
+    """Give the greatest of `there` not above `wish`, else the least; None where there is none."""
+    best: int | None = None
+    for each in there:
+        if best is None or (best < each <= wish) or (each < best and best > wish):
+            best = each
+    return best
+
+
+class Space:
+    """The pages that a program may use, numbered from its origin (see the head of this module)."""
+
+    def __init__(self, windows: tuple[str, ...], origin: Address) -> None:
+        arena = [(w.name, i) for w in ARENA if w.name in windows for i in range(w.npages)]
+        start = arena.index((origin.window, origin.index)) if origin.window in windows else 0
+        image = [
+            (name, i)
+            for name in IMAGE_ORDER
+            if name in windows
+            for i in range(WINDOW_BY_NAME[name].npages)
+        ]
+        self.pages = arena[start:] + arena[:start] + image
+        self.rank_of = {page: rank for rank, page in enumerate(self.pages)}
+        self.arena_size = len(arena)
+
+    def rank(self, wish: int) -> int:
+        """Turn any number into the rank of a page, an arena page where there are any."""
+        return wish % (self.arena_size or len(self.pages))
+
+    def ranks(self, pages: PageRange) -> list[int]:
+        """Give the ranks of the pages of `pages`, in address order."""
+        return [self.rank_of[pages.window, pages.first + i] for i in range(pages.npages)]
+
+    def image(self) -> Layout:
+        """Give the layout of a process right after exec."""
+        return {
+            rank: IMAGE_PROT[window]
+            for rank, (window, _) in enumerate(self.pages)
+            if rank >= self.arena_size
+        }
+
+
+@dataclass(slots=True)
+class Scene:
+    """The program so far, and the state that it leads to."""
+
+    limits: Limits
+    space: Space
+    steps: list[Op] = field(default_factory=list)
+    family: Family = field(default_factory=Family)
+    missing: list[type[Op]] = field(default_factory=list)
+    """Those operations of `limits.containing` that have not been done yet."""
+    slot_of: dict[int, int] = field(default_factory=lambda: {0: 0})
+    layouts: dict[int, Layout] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+    """The ranks of the arena pages that any process has mapped so far."""
+
+    def __post_init__(self) -> None:
+        """Start with p0, whose memory is the image."""
+        self.layouts[0] = self.space.image()
+        self.missing.extend(self.limits.containing)
+
+    def emit(self, op: Op) -> None:
+        """Append a step. It must be well formed here."""
+        self.family.apply(op)
+        self.steps.append(op)
+        if type(op) in self.missing:
+            self.missing.remove(type(op))
+
+    # ------------------------------------------------------------------------------ processes
+
+    @property
+    def alone(self) -> bool:
+        """Whether at most one process lives."""
+        return len(self.family.live) <= 1
+
+    def actor(self, wish: int) -> int:
+        """Give the live process whose slot is nearest to `wish`. Somebody must live."""
+        return self._by_slot(self.family.live, wish)
+
+    def reapable(self, wish: int) -> int | None:
+        """Give the ended child, not yet waited for, whose parent lives and whose slot is nearest."""
+        live, parent = self.family.live, self.family.parent
+        ended = [child for child in self.family.zombies if parent[child] in live]
+        return self._by_slot(ended, wish) if ended else None
+
+    def _by_slot(self, processes: Iterable[int], wish: int) -> int:
+        by_slot = {self.slot_of[process]: process for process in processes}
+        slot = nearest(by_slot, wish)
+        assert slot is not None
+        return by_slot[slot]
+
+    @property
+    def may_fork(self) -> bool:
+        """Whether one more process may live, and has a name and a slot."""
+        return len(self.family.live) < self.limits.max_processes and len(self.slot_of) < MAX_PROCESSES
+
+    def add_child(self, parent: int, wish: int) -> int:
+        """Name a child of `parent`; its slot is the first free one from `wish` on. Needs `may_fork`."""
+        child = len(self.slot_of)
+        taken = set(self.slot_of.values())
+        self.slot_of[child] = next(
+            slot for i in range(MAX_PROCESSES) if (slot := (wish + i) % MAX_PROCESSES) not in taken
+        )
+        self.layouts[child] = dict(self.layouts[parent])
+        return child
+
+    # ---------------------------------------------------------------------------------- pages
+
+    def find(self, process: int, wish: int, need: Prot) -> int:
+        """Give the page of `process` nearest to `wish` that allows `need`; the wish where none does.
+
+        A page of the arena is better than one of the image.
+
+        `Prot.R` asks for any access at all, since on most machines a page that may be written or
+        executed may be read too; `Prot.NONE` asks for a mapped page only.
+        """
+        fit = [
+            rank
+            for rank, prot in self.layouts[process].items()
+            if (prot if need is Prot.R else need in prot)
+        ]
+        arena = self.space.arena_size
+        found = nearest((rank for rank in fit if rank < arena), wish)
+        if found is None:
+            found = nearest(fit, arena + wish)
+        return wish if found is None else found
+
+    def address(self, rank: int, offset: int = 0) -> Address:
+        """Give the place `offset` bytes into the page of a rank."""
+        window, index = self.space.pages[rank]
+        return Address(window, index, offset)
+
+    def pages_from(self, rank: int, npages: int) -> PageRange:
+        """Give the range of at most `npages` pages from a rank on, clipped to its window."""
+        window, first = self.space.pages[rank]
+        return PageRange(window, first, min(npages, WINDOW_BY_NAME[window].npages - first))
+
+    def room_for(self, rank: int, npages: int) -> PageRange:
+        """Like `pages_from`, for a new mapping: it keeps `max_pages`, and or goes to used pages."""
+        room = self.limits.max_pages - len(self.used)
+        if not room and rank < self.space.arena_size and rank not in self.used:
+            rank = nearest(self.used, rank) or 0
+        pages = self.pages_from(rank, npages)
+        for count, each in enumerate(self.space.ranks(pages)):
+            room -= each < self.space.arena_size and each not in self.used
+            if room < 0:
+                return PageRange(pages.window, pages.first, count)
+        return pages
+
+    def arena_elsewhere(self, process: int) -> bool:
+        """Whether a live process other than this one has arena pages."""
+        others = (self.layouts[each] for each in self.family.live if each != process)
+        return any(rank < self.space.arena_size for layout in others for rank in layout)
+
+    @property
+    def idle(self) -> bool:
+        """Whether an observation here would show nothing that the one before did not."""
+        return not self.steps or isinstance(self.steps[-1], Observe)
