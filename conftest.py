@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --program run that program alone; without it leave its test out."""
+    """With --program run that program alone, and leave its test out otherwise; obey --catches."""
     wants_file = config.getoption("--program") is not None
+    faults = config.getoption("--catches")
     keep = [item for item in items if (item.get_closest_marker("program_file") is not None) == wants_file]
+    keep = [item for item in keep if not faults or options.must_catch(item, faults)]
     drop = [item for item in items if item not in keep and item.path.is_relative_to(CONTRACTS)]
     items[:] = [item for item in items if item not in drop]
     config.hook.pytest_deselected(items=drop)
 
 
 @pytest.fixture(scope="session")
-def guest(pytestconfig: pytest.Config) -> Iterator[Guest]:
+def guest(pytestconfig: pytest.Config) -> Guest:
     """The guest of this run; see --guest. It is the same for all contracts of a worker."""
-    yield pytestconfig.stash[_PLUGIN].guest()
+    return pytestconfig.stash[_PLUGIN].guest()

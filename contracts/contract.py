@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from harness.compare.catalogue import CONTRACTS, Contract
 from harness.compare.verdict import Verdict
 from harness.program.program import Program
+from strategies.around import around
 from strategies.programs import programs
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -38,8 +39,7 @@ class ContractViolation(AssertionError):
         self.contract = contract
         first = verdict.first(contract if verdict.breaks(contract) else None)
         super().__init__(
-            f"{contract}: step {first.step + 1}, {first.where}: "
-            f"expected {first.expected}, observed {first.observed}"
+            f"{contract}: step {first.step + 1}, {first.where}: expected {first.expected}, observed {first.observed}"
         )
 
 
@@ -86,6 +86,14 @@ class Drawing:
     max_steps = 30
 
 
-def drawn(**wishes: Any) -> st.SearchStrategy[Program]:
-    """Draw programs as `strategies.programs.programs` does, at most as long as `--steps` says."""
-    return programs(max_steps=Drawing.max_steps, **wishes)
+def drawn(*stories: str, **wishes: Any) -> st.SearchStrategy[Program]:
+    """Draw programs as `strategies.programs.programs` does, at most as long as `--steps` says.
+
+    With stories (program texts, see `strategies.around`) half of the programs tell one of them, with anything else going on
+    between its steps.
+    """
+    anything = programs(max_steps=Drawing.max_steps, **wishes)
+    if not stories:
+        return anything
+    bounds = {name: wishes[name] for name in ("max_processes", "max_pages") if name in wishes}
+    return st.one_of(around(*stories, max_steps=Drawing.max_steps, **bounds), anything)

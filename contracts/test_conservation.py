@@ -11,7 +11,21 @@ from harness.program.program import Program
 
 
 @contract("conserve.frames", catches=("dec-only-teardown", "no-vm-drop"))
-@given(program=drawn(containing=(Store,)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        """,
+        containing=(Store,),
+    )
+)
 def test_every_frame_comes_back(guest: Guest, program: Program) -> None:
     """After the last process of a program is reaped, every frame it had is free or in the page cache."""
     verdict = guest.run(program)

@@ -11,7 +11,18 @@ from harness.program.program import Program
 
 
 @contract("cow.break-copies-all", catches=("cow-copies-part", "cow-copies-part-tail"))
-@given(program=drawn(containing=(Fill, Fork, Store)))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p1: load a[0]+4095
+        """,
+        containing=(Fill, Fork, Store),
+    )
+)
 def test_a_copy_holds_every_byte(guest: Guest, program: Program) -> None:
     """Breaking copy-on-write copies every byte of the page."""
     verdict = guest.run(program)
@@ -20,7 +31,35 @@ def test_a_copy_holds_every_byte(guest: Guest, program: Program) -> None:
 
 
 @contract("cow.sole-owner-reuses", catches=("sole-owner-always-copies",))
-@given(program=drawn(containing=(Fork, Exit, Store, Observe)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        observe
+        p0: store a[0] 0x22
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        observe
+        p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exec
+        observe
+        p0: store a[0] 0x22
+        """,
+        containing=(Fork, Exit, Store, Observe),
+    )
+)
 def test_a_sole_owner_writes_without_a_copy(guest: Guest, program: Program) -> None:
     """Once every other holder is gone, a store keeps the frame and copies nothing."""
     verdict = guest.run(program)
@@ -37,8 +76,26 @@ def test_a_copy_releases_the_old_frame(guest: Guest, program: Program) -> None:
     assert_conforms(verdict, to="cow.old-frame-released")
 
 
-@contract("cow.no-writable-shared", catches=("fork-keeps-writable", "cow-shares"))
-@given(program=drawn(containing=(Fork, Store, Load)))
+@contract("cow.no-writable-shared", catches=("fork-keeps-writable", "cow-shares", "mprotect-grants-shared-write"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: store a[0] 0x22
+        p1: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        containing=(Fork, Store, Load),
+    )
+)
 def test_a_shared_frame_is_writable_for_nobody(guest: Guest, program: Program) -> None:
     """No private frame with two holders is writable anywhere."""
     verdict = guest.run(program)

@@ -11,7 +11,19 @@ from harness.program.program import Program
 
 
 @contract("exec.drops-all", catches=("no-vm-drop",))
-@given(program=drawn(containing=(Store, Fork, Exec)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p1: exec
+        p1: load a[0]
+        """,
+        containing=(Store, Fork, Exec),
+    )
+)
 def test_exec_drops_the_old_address_space(guest: Guest, program: Program) -> None:
     """Exec drops the old address space whole, and nothing of it is visible to the new image."""
     verdict = guest.run(program)
@@ -20,7 +32,23 @@ def test_exec_drops_the_old_address_space(guest: Guest, program: Program) -> Non
 
 
 @contract("exec.image-intact", catches=("free-cached-pages",))
-@given(program=drawn(containing=(Exec, Load)))
+@given(
+    program=drawn(
+        """
+        p0: fork p1
+        p1: load data[0]
+        p1: exit 0
+        p0: exec
+        p0: load data[0]
+        """,
+        """
+        p0: load text[0]
+        p0: exec
+        p0: load text[0]
+        """,
+        containing=(Exec, Load),
+    )
+)
 def test_the_image_has_the_bytes_of_the_file(guest: Guest, program: Program) -> None:
     """The exec'd image has the file's bytes, whatever was exec'd, exited or written before."""
     verdict = guest.run(program)
@@ -29,7 +57,21 @@ def test_the_image_has_the_bytes_of_the_file(guest: Guest, program: Program) -> 
 
 
 @contract("cache.private-write-stays-out", catches=("file-private-not-cow", "cache-poisoned"))
-@given(program=drawn(containing=(Exec, Store, Load)))
+@given(
+    program=drawn(
+        """
+        p0: fork p1
+        p1: store data[0] 0x11
+        p0: load data[0]
+        """,
+        """
+        p0: store data[0] 0x11
+        p0: exec
+        p0: load data[0]
+        """,
+        containing=(Exec, Store, Load),
+    )
+)
 def test_a_private_write_stays_out_of_the_page_cache(guest: Guest, program: Program) -> None:
     """A write to a private mapping of a file never enters the page cache."""
     verdict = guest.run(program)
@@ -38,7 +80,19 @@ def test_a_private_write_stays_out_of_the_page_cache(guest: Guest, program: Prog
 
 
 @contract("cache.outlives-mappers", catches=("free-cached-pages",))
-@given(program=drawn(containing=(Exec, Load, Exit)))
+@given(
+    program=drawn(
+        """
+        p0: load data[0]
+        p0: fork p1
+        p1: load data[0]
+        p1: exit 0
+        p0: exec
+        p0: load data[0]
+        """,
+        containing=(Exec, Load, Exit),
+    )
+)
 def test_a_cached_page_outlives_its_mappers(guest: Guest, program: Program) -> None:
     """A page-cache page stays valid though its last mapper is gone; a later mapper sees the same bytes."""
     verdict = guest.run(program)

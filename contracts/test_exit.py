@@ -11,7 +11,18 @@ from harness.program.program import Program
 
 
 @contract("exit.drops-all", catches=("no-vm-drop", "dec-only-teardown"))
-@given(program=drawn(containing=(Store, Fork, Exit)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p1: exit 0
+        """,
+        containing=(Store, Fork, Exit),
+    )
+)
 def test_exit_drops_every_reference(guest: Guest, program: Program) -> None:
     """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
     verdict = guest.run(program)

@@ -11,7 +11,31 @@ from harness.program.program import Program
 
 
 @contract("zero.fresh-memory", catches=("batch-not-zeroed",))
-@given(program=drawn(containing=(Map, Load)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fill a[0] 0x11
+        p0: unmap a[0]
+        p0: map a 2 rw private anon
+        p0: load a[0]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p1: fill a[0] 0x22
+        p1: exit 0
+        p0: map a[1..3] rw private anon
+        p0: store a[1] 0x01
+        p0: load a[1]+1
+        p0: store a[2] 0x01
+        p0: load a[2]+1
+        """,
+        containing=(Map, Load),
+    )
+)
 def test_fresh_memory_reads_zero(guest: Guest, program: Program) -> None:
     """Every byte of newly mapped or bss memory reads zero."""
     verdict = guest.run(program)
@@ -20,7 +44,25 @@ def test_fresh_memory_reads_zero(guest: Guest, program: Program) -> None:
 
 
 @contract("zero.page-stays-zero")
-@given(program=drawn(containing=(Load, Store)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: load a[0]
+        p0: store a[0] 0x11
+        p0: load a[1]
+        """,
+        """
+        p0: map a 1 r private anon
+        p0: load a[0]
+        p0: fork p1
+        p1: protect a[0] rw
+        p1: store a[0] 0x11
+        p0: load a[0]
+        """,
+        containing=(Load, Store),
+    )
+)
 def test_the_zero_page_stays_zero(guest: Guest, program: Program) -> None:
     """The zero page reads zero for everybody, for ever; a write gets a frame of its own."""
     verdict = guest.run(program)

@@ -11,7 +11,18 @@ from harness.program.program import Program
 
 
 @contract("fork.parent-store-private", catches=("ghost-fork", "fork-keeps-writable", "fork-keeps-tlb", "cow-shares"))
-@given(program=drawn(containing=(Fork, Store, Load)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: store a[0] 0x22
+        p1: load a[0]
+        """,
+        containing=(Fork, Store, Load),
+    )
+)
 def test_a_store_of_the_parent_stays_out_of_its_children(guest: Guest, program: Program) -> None:
     """A private page that the parent writes after fork does not change in any child."""
     verdict = guest.run(program)
@@ -20,7 +31,18 @@ def test_a_store_of_the_parent_stays_out_of_its_children(guest: Guest, program: 
 
 
 @contract("fork.child-store-private", catches=("ghost-fork", "fork-keeps-writable-child"))
-@given(program=drawn(containing=(Fork, Store, Load)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        containing=(Fork, Store, Load),
+    )
+)
 def test_a_store_of_a_child_stays_out_of_its_family(guest: Guest, program: Program) -> None:
     """A private page that a child writes does not change in its parent, its siblings or its own later children."""
     verdict = guest.run(program)
@@ -29,7 +51,37 @@ def test_a_store_of_a_child_stays_out_of_its_family(guest: Guest, program: Progr
 
 
 @contract("fork.generations", catches=("refork-readonly",))
-@given(program=drawn(containing=(Fork, Fork, Store)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: fork p2
+        p2: store a[0] 0x33
+        p1: load a[0]
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p1: fork p2
+        p2: store a[0] 0x33
+        p1: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: fork p2
+        p0: store a[0] 0x44
+        p2: load a[0]
+        """,
+        containing=(Fork, Fork, Store),
+    )
+)
 def test_pages_stay_private_over_generations(guest: Guest, program: Program) -> None:
     """Private pages stay private over three and more generations, also those copied before the next fork."""
     verdict = guest.run(program)
@@ -38,7 +90,18 @@ def test_pages_stay_private_over_generations(guest: Guest, program: Program) -> 
 
 
 @contract("fork.shares-frames")
-@given(program=drawn(containing=(Fork, Observe)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        observe
+        p1: load a[0]
+        """,
+        containing=(Fork, Observe),
+    )
+)
 def test_parent_and_child_share_what_neither_wrote(guest: Guest, program: Program) -> None:
     """After fork, parent and child share each private frame until one of them writes it."""
     verdict = guest.run(program)

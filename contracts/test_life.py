@@ -20,7 +20,29 @@ def test_no_program_breaks_the_kernel(guest: Guest, program: Program) -> None:
 
 
 @contract("live.bounded", catches=("sole-owner-stays-readonly", "mprotect-loops"))
-@given(program=drawn(containing=(Store, Fork)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        p0: store a[0] 0x22
+        """,
+        """
+        p0: map a 1 r private anon
+        p0: load a[0]
+        p0: store a[0] 0x22
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] r
+        p0: store a[0] 0x22
+        """,
+        containing=(Store, Fork),
+    )
+)
 def test_every_step_ends(guest: Guest, program: Program) -> None:
     """Every step ends, within a bounded number of faults."""
     verdict = guest.run(program)

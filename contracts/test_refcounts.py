@@ -11,7 +11,19 @@ from harness.program.program import Program
 
 
 @contract("count.equals-references", catches=("fork-forgets-ref", "fork-skips-prot-none"))
-@given(program=drawn(containing=(Fork, Store)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] none
+        p0: fork p1
+        observe
+        p1: exit 0
+        """,
+        containing=(Fork, Store),
+    )
+)
 def test_refcounts_equal_references(guest: Guest, program: Program) -> None:
     """The refcount of every frame equals its references: the page-table entries that map it, plus the page cache."""
     verdict = guest.run(program)
@@ -29,9 +41,62 @@ def test_mapcounts_equal_the_entries_that_map(guest: Guest, program: Program) ->
 
 
 @contract("count.no-inflation", catches=("no-vm-drop",))
-@given(program=drawn(containing=(Store, Fork, Exit)))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        p0: wait p1
+        p0: fork p2
+        p2: exec
+        p2: exit 0
+        p0: store a[0] 0x22
+        """,
+        containing=(Store, Fork, Exit),
+    )
+)
 def test_rounds_of_fork_and_exit_or_exec_inflate_nothing(guest: Guest, program: Program) -> None:
     """Rounds of fork+exec and fork+exit leave each count where one round left it."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="count.no-inflation")
+
+
+@contract("count.many-sharers", catches=("count-u8",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: fork p2
+        p0: fork p3
+        p0: fork p4
+        p0: fork p5
+        p0: fork p6
+        p0: fork p7
+        p0: fork p8
+        p0: fork p9
+        p2: exit 0
+        p3: exit 0
+        p4: exit 0
+        p5: exit 0
+        p6: exit 0
+        p7: exit 0
+        p8: exit 0
+        p9: exit 0
+        p0: map a[1] rw private anon
+        p0: fill a[1] 0x22
+        p1: load a[0]
+        """,
+        containing=(Fork, Store),
+        max_processes=12,
+    )
+)
+def test_many_sharers_do_not_wrap_the_count(guest: Guest, program: Program) -> None:
+    """However many processes share a frame, its count neither wraps, nor sticks, nor frees it early."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="count.many-sharers")

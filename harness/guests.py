@@ -23,8 +23,12 @@ class MachineSubject:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.client = AgentClient(session)
-        session.start()
-        self.client.prepare()
+        try:
+            session.start()
+            self.client.prepare()
+        except BaseException:
+            session.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -77,9 +81,7 @@ class MachineSubject:
         return lines + [f"note: {note}" for note in session.notes]
 
 
-def open_subject(
-    guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()
-) -> Subject:
+def open_subject(guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()) -> Subject:
     """Open the guest called `guest`, or defined in the file `guest` (a path that ends in .toml).
 
     Raises DefinitionError for an unknown guest, fault or combination, other RigErrors and BootFailure where it does
@@ -99,9 +101,7 @@ def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
     if definition.kind == "model":
         ModelGuest(faults=faults)
     elif faults:
-        raise DefinitionError(
-            f"the guest {definition.name!r} has no switchable faults; use --guest model with --fault"
-        )
+        raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest model with --fault")
 
 
 def semantics_of(subject: Subject) -> Semantics:
@@ -112,10 +112,7 @@ def semantics_of(subject: Subject) -> Semantics:
     return PRESETS[subject.semantics]
 
 
-def open_runner(
-    guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()
-) -> Runner:
+def open_runner(guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()) -> Runner:
     """Open a guest and a runner on it; see `open_subject`."""
     subject = open_subject(guest, kernel=kernel, faults=faults)
     return Runner(subject, semantics_of(subject))
-

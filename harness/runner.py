@@ -1,9 +1,10 @@
 """Runs one program on one guest, compares, and returns the verdict.
 
 After a finding the guest is suspect: it goes back to its snapshot, and the program is tried once more on the restored
-guest. Mostly it diverges again, and then it stands alone. Where it does not, an earlier program has left something
-behind: the verdict then carries the programs that ran since the last restore (`after`), as few as still show it. Such a
-verdict is remembered, so that asking for the same program again gives the same answer. Nothing that was seen is dropped.
+guest. Mostly it diverges again, and then it stands alone. Where it does not, an earlier program may have left something
+behind: what ran since the last restore is run again, and the verdict carries as little of it as still shows the divergence
+(`after`). What is never seen again is reported all the same, as not reproduced. Both kinds are remembered, so that asking
+for the same program again gives the same answer. Nothing that was seen is dropped.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from harness.subject import How, Subject
 
 MAX_HISTORY = 200
 """How many programs since the last restore are kept; a restore happens when so many have passed."""
-
-TRIES_TO_SHORTEN = 12
-"""How many times the history of a finding is run again to make it shorter."""
 
 
 @dataclass(slots=True)
@@ -48,9 +46,7 @@ class Runner:
         self._history: list[Program] = []
         self._remembered: dict[Program, Verdict] = {}
 
-    def run(
-        self, program: Program, *, count_faults: bool = False, accounting: bool = False
-    ) -> Verdict:
+    def run(self, program: Program, *, count_faults: bool = False, accounting: bool = False) -> Verdict:
         """Run `program` and compare. After a finding the guest has been restored.
 
         Raises RigError where our own side fails.
@@ -70,12 +66,11 @@ class Runner:
             listener(verdict)
         return verdict
 
-    def explain(self, program: Program) -> Verdict:
-        """Run `program` on a restored guest with an observation after every step, and compare."""
+    def explain(self, verdict: Verdict) -> Verdict:
+        """Run a finding's program, and what has to run before it, again with an observation after every step."""
+        again = self.run_sequence([*verdict.after, verdict.program], How(dense=True))
         self.restore()
-        verdict = self._once(program, How(dense=True))
-        self.restore()
-        return verdict
+        return again
 
     def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
         """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""
@@ -112,7 +107,7 @@ class Runner:
         self.statistics.reach.update(verdict.reach)
 
     def _confirm(self, program: Program, first: Verdict, how: How) -> Verdict:
-        """Find out whether a divergence stands alone or needs what ran before it."""
+        """Find out whether a divergence stands alone, or needs what ran before it."""
         history = tuple(self._history)
         self.restore()
         if not history:
@@ -121,20 +116,20 @@ class Runner:
         self.restore()
         if not again.conforms:
             return again
-        verdict = replace(first, after=self._shorten(history, program, how))
-        self._remembered[program] = verdict
-        return verdict
+        self._remembered[program] = self._with_history(history, program, first, how)
+        return self._remembered[program]
 
-    def _shorten(
-        self, history: tuple[Program, ...], program: Program, how: How
-    ) -> tuple[Program, ...]:
-        """Drop the older half of the history as long as the rest still shows the divergence."""
-        for _ in range(TRIES_TO_SHORTEN):
-            if len(history) <= 1:
-                break
-            newer = history[len(history) // 2 :]
-            if self.run_sequence([*newer, program], how).conforms:
-                break
-            history = newer
+    def _with_history(self, history: tuple[Program, ...], program: Program, first: Verdict, how: How) -> Verdict:
+        """Run the whole history again, then as little of its end as still shows the divergence."""
+        found = self.run_sequence([*history, program], how)
+        if found.conforms:
+            self.restore()
+            return replace(first, reproduced=False)
+        length = 1
+        while length < len(found.after):
+            shorter = self.run_sequence([*found.after[-length:], found.program], how)
+            if not shorter.conforms:
+                return shorter
+            length *= 2
         self.restore()
-        return history
+        return found

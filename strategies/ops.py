@@ -79,50 +79,42 @@ SPANS = _spread((4, 1), (3, 2), (2, 3), (3, 4), (1, 6), (2, 8), (1, 16))
 """Lengths of ranges, in pages."""
 
 MAP_PROTS = _spread((12, _R | _W), (2, _R), (1, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W))
-PROTECT_PROTS = _spread(
-    (5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X)
-)
+PROTECT_PROTS = _spread((5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X))
 STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
 LONE = 7 * len(STATUSES)
 """A fate from here on up (one in eight) ends even the last live process, and with it the program; and
 lets even the last process that has mappings lose them to exec."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """One integer of a raw operation, `least` to `most`. The least is the simplest."""
+    """One integer of a raw operation, `least` to `most`. The least is the simplest.
+
+    Hypothesis makes most of its examples by copying one value over another that was drawn from a like
+    strategy. Two of `integers()` are always alike, two of `sampled_from()` only with equal elements: so it
+    is a page that is copied over a page, and never over the kind of an operation.
+    """
 
     least: int
     most: int
-
-    drawn: st.SearchStrategy[int] = field(init=False, compare=False)
+    drawn: st.SearchStrategy[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Make the strategy once.
-
-        Hypothesis makes most of its examples by copying one value over another that was drawn from a
-        like strategy. Two of `integers()` are always alike, two of `sampled_from()` only with equal
-        elements: so it is a page that is copied over a page, and never over the kind of an operation.
-        """
+        """Make the strategy once, for all draws."""
         object.__setattr__(self, "drawn", st.sampled_from(range(self.least, self.most + 1)))
 
-    @classmethod
-    def into(cls, table: tuple[Any, ...]) -> Field:
-        """Make a field that numbers the entries of a table."""
-        return cls(0, len(table) - 1)
 
-
-# Where one number holds two, the lower part has a power of two of values: the shrinker clears high bits as
-# one step. It is one number because a copy of half an operand mostly changes nothing.
+# Where one number holds two, the lower part has a power of two of values, since the shrinker clears high
+# bits as one step. It is one number because a copy of half an operand mostly changes nothing.
 ACTOR = Field(0, MAX_PROCESSES - 1)
 CHILD = Field(0, MAX_PROCESSES - 1)
-WHERE = Field.into(WISHES)
+WHERE = Field(0, len(WISHES) - 1)
 SPOT = Field(0, len(WISHES) * len(OFFSETS) - 1)  # WHERE in the low bits, and an offset above them
 VALUE = Field(1, 255)  # not 0: it could not be told from a fresh page
 LENGTH = Field(1, MAX_LENGTH)
 MAP_SHAPE = Field(0, len(SPANS) * len(MAP_PROTS) - 1)  # a span in the low bits, a protection above
 PROTECT_SHAPE = Field(0, len(SPANS) * len(PROTECT_PROTS) - 1)
-UNMAP_SHAPE = Field.into(SPANS)
+UNMAP_SHAPE = Field(0, len(SPANS) - 1)
 FATE = Field(0, LONE + len(STATUSES) - 1)
 
 
@@ -165,8 +157,7 @@ def _may_end(scene: Scene, op: type[Op], fate: int) -> bool:
 # -------------------------------------------------------------------------------- one per operation
 
 
-def _map(scene: Scene, actor: int, where: int, shape: int) -> Op:
-    process = scene.actor(actor)
+def _map(scene: Scene, process: int, where: int, shape: int) -> Op:
     rank = _rank(scene, process, where, None)
     prot, span = divmod(shape, len(SPANS))
     return map_pages(scene, process, rank, pick(SPANS, span), pick(MAP_PROTS, prot))
@@ -181,16 +172,14 @@ def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) ->
     return op
 
 
-def _unmap(scene: Scene, actor: int, where: int, span: int) -> Op:
-    process = scene.actor(actor)
+def _unmap(scene: Scene, process: int, where: int, span: int) -> Op:
     pages = scene.pages_from(_rank(scene, process, where, Prot.NONE), pick(SPANS, span))
     for rank in scene.space.ranks(pages):
         scene.layouts[process].pop(rank, None)
     return Unmap(process, pages)
 
 
-def _protect(scene: Scene, actor: int, where: int, shape: int) -> Op:
-    process = scene.actor(actor)
+def _protect(scene: Scene, process: int, where: int, shape: int) -> Op:
     layout = scene.layouts[process]
     prot, span = divmod(shape, len(SPANS))
     pages = scene.pages_from(_rank(scene, process, where, Prot.NONE), pick(SPANS, span))
@@ -202,50 +191,43 @@ def _protect(scene: Scene, actor: int, where: int, shape: int) -> Op:
     return op
 
 
-def _load(scene: Scene, actor: int, spot: int) -> Op:
-    process = scene.actor(actor)
+def _load(scene: Scene, process: int, spot: int) -> Op:
     return Load(process, _byte(scene, process, spot, _R))
 
 
-def _store(scene: Scene, actor: int, spot: int, value: int) -> Op:
-    process = scene.actor(actor)
+def _store(scene: Scene, process: int, spot: int, value: int) -> Op:
     return Store(process, _byte(scene, process, spot, _W), value & 0xFF)
 
 
-def _fill(scene: Scene, actor: int, where: int, value: int) -> Op:
-    process = scene.actor(actor)
+def _fill(scene: Scene, process: int, where: int, value: int) -> Op:
     return Fill(process, _page(scene, process, where, _W), value & 0xFF)
 
 
-def _print(scene: Scene, actor: int, spot: int, length: int) -> Op:
-    process = scene.actor(actor)
+def _print(scene: Scene, process: int, spot: int, length: int) -> Op:
     at = _byte(scene, process, spot, _R)
     return Print(process, at, min(length, PAGE_SIZE - at.offset))
 
 
-def _fork(scene: Scene, actor: int, child: int) -> Op | None:
+def _fork(scene: Scene, process: int, child: int) -> Op | None:
     if not scene.may_fork:
         return None
-    process = scene.actor(actor)
     return Fork(process, scene.add_child(process, child))
 
 
-def _exec(scene: Scene, actor: int, fate: int) -> Op | None:
-    process = scene.actor(actor)
-    if fate < LONE and not scene.arena_elsewhere(process):
+def _exec(scene: Scene, process: int, fate: int) -> Op | None:
+    if fate < LONE and scene.alone_has_arena(process):
         return None
     scene.layouts[process] = scene.space.image()
     return Exec(process)
 
 
-def _exit(scene: Scene, actor: int, fate: int) -> Op | None:
-    return Exit(scene.actor(actor), pick(STATUSES, fate)) if _may_end(scene, Exit, fate) else None
+def _exit(scene: Scene, process: int, fate: int) -> Op | None:
+    return Exit(process, pick(STATUSES, fate)) if _may_end(scene, Exit, fate) else None
 
 
-def _crash(scene: Scene, actor: int, where: int, fate: int) -> Op | None:
+def _crash(scene: Scene, process: int, where: int, fate: int) -> Op | None:
     if not _may_end(scene, Crash, fate):
         return None
-    process = scene.actor(actor)
     access, need = pick(((Access.STORE, _W), (Access.LOAD, _R)), fate)
     return Crash(process, access, _page(scene, process, where, need))
 
@@ -269,7 +251,8 @@ class Row:
 
     `weight` is relative to the other rows'; `fields` are the raw operation's integers (at most four:
     the shrinker deletes up to five choices in a row, and the kind is one); `resolve` takes the scene and
-    these integers, and gives the step, already entered in the scene's layouts, or None for no step.
+    these integers, the acting process in the place of `ACTOR`, and gives the step, already entered in
+    the scene's layouts, or None for no step.
     """
 
     op: type[Op]
@@ -290,7 +273,7 @@ ROWS: tuple[Row, ...] = (
     Row(Wait, 9, (CHILD,), _wait),
     Row(Observe, 5, (), _observe),
     Row(Print, 4, (ACTOR, SPOT, LENGTH), _print),
-    Row(Exec, 4, (ACTOR, FATE), _exec),
+    Row(Exec, 3, (ACTOR, FATE), _exec),
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
 )
 """Every operation of `harness.program.ops.OPS` (a test checks that), in the order of simplicity."""
@@ -307,12 +290,17 @@ class Raw:
 
     def resolve(self, scene: Scene) -> Op | None:
         """Turn it into a step of the program so far, or into nothing."""
-        numbers: tuple[Any, ...] = self.numbers
+        numbers: list[Any] = list(self.numbers)
+        if ACTOR in self.row.fields[:1]:
+            actor = scene.actor(numbers[0])
+            if actor is None:
+                return None
+            numbers[0] = actor
         return self.row.resolve(scene, *numbers)
 
 
 def simplest(op: type[Op], *, actor: int = ACTOR.least, fate: int = FATE.least) -> Raw:
     """Give the raw operation of the least numbers, but for the acting process's slot and its fate."""
     row = ROW_OF[op]
-    chosen = {id(ACTOR): actor, id(FATE): fate}
-    return Raw(row, tuple(chosen.get(id(each), each.least) for each in row.fields))
+    chosen = {ACTOR: actor, FATE: fate}
+    return Raw(row, tuple(chosen.get(each, each.least) for each in row.fields))

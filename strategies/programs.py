@@ -22,7 +22,7 @@ from hypothesis.errors import InvalidArgument
 from harness.program.ops import ENDING, Exit, Fork, Load, Map, Observe, Op, Wait
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
-from strategies.ops import ACTOR, LONE, ROW_OF, ROWS, Raw, Row, map_pages, pick, simplest
+from strategies.ops import LONE, ROW_OF, ROWS, Raw, Row, map_pages, pick, simplest
 from strategies.scene import ALL_WINDOWS, Limits, Scene, Space
 
 ORIGINS = (
@@ -99,46 +99,43 @@ def complete(scene: Scene) -> Scene:
     """Append what is missing: operations first, then loads up to the least length, endings last."""
     for op in [each for each in scene.missing if each not in (*ENDING, Wait)]:
         if op is Observe and scene.idle:
-            _append(scene, simplest(Load))
-        _append(scene, simplest(op))
+            _append(scene, Load)
+        _append(scene, op)
     if Wait in scene.missing:
         _reap(scene)
     while len(scene.steps) + len(scene.missing) < scene.limits.min_steps:
-        _append(scene, simplest(Load))
+        _append(scene, Load)
     while scene.missing:
         _end(scene, scene.missing[0])
     return scene
 
 
-def _append(scene: Scene, raw: Raw) -> None:
-    step = raw.resolve(scene)
-    assert step is not None, f"{raw.row.op.verb} was not possible here"
+def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
+    """Append the simplest operation of a type, by `by` or else by the first process that lives."""
+    process = min(scene.family.live) if by is None else by
+    step = simplest(op, actor=scene.slot_of[process], fate=LONE).resolve(scene)
+    assert step is not None, f"{op.verb} was not possible here"
     scene.emit(step)
-
-
-_LAST = ACTOR.most
-"""As an actor: the live process of the highest slot."""
 
 
 def _reap(scene: Scene) -> None:
     """Append a wait, and before it what it takes that there is somebody to wait for."""
+    family = scene.family
     if scene.reapable(0) is None:
-        family = scene.family
         children = [each for each in family.live if family.parent[each] in family.live]
         if not children and not scene.may_fork:
-            _append(scene, simplest(Exit, actor=_LAST))
+            _append(scene, Exit, by=max(family.live))
         if not children:
-            _append(scene, simplest(Fork))
-        child = children[-1] if children else len(scene.slot_of) - 1
-        _append(scene, simplest(Exit, actor=scene.slot_of[child]))
-    _append(scene, simplest(Wait))
+            _append(scene, Fork)
+        _append(scene, Exit, by=max(children) if children else max(family.live))
+    _append(scene, Wait)
 
 
 def _end(scene: Scene, op: type[Op]) -> None:
     """Append an ending; the last process goes only where it is the last that is missing."""
     if scene.alone and len(scene.missing) > 1:
-        _append(scene, simplest(Fork))
-    _append(scene, simplest(op, actor=_LAST, fate=LONE))
+        _append(scene, Fork)
+    _append(scene, op, by=max(scene.family.live))
 
 
 # ---------------------------------------------------------------------------------------- drawing
@@ -157,25 +154,31 @@ class Deck:
         # One number for each row, and the others by weight.
         room = (DECK - stop - len(self._rows)) / sum(weights.values())
         self._starts = [stop + at + int(height * room) for at, height in enumerate(heights)][:-1]
-        self.raws = [
-            _raws(self, self._kinds(position, least=stop if position < limits.min_steps - 1 else 0))
-            for position in range(limits.max_steps)
+        least = limits.min_steps - 1
+        most = limits.max_steps + limits.max_steps // 6  # since some come to nothing
+        # There is always a choice for the stop (a draw from one element would make none). Else, in a list of
+        # full length, what follows the list would after a deletion be taken for its next operation.
+        self.raws: list[st.SearchStrategy[Raw | None]] = [
+            *(_raws(self, _kinds(position, stop)) for position in range(least)),
+            *(_raws(self, _kinds(position, 0)) for position in range(max(0, least), most)),
+            st.sampled_from((None, None)),
         ]
-
-    def _kinds(self, position: int, *, least: int) -> st.SearchStrategy[int]:
-        """Give the strategy of kinds at one position.
-
-        The elements differ from those at any other position, so that Hypothesis does not take the
-        strategies for alike: a kind copied over another would make rubbish of what follows it. (It may
-        well copy the whole raw operation.)
-        """
-        base = position * DECK
-        return st.sampled_from(range(base + least, base + DECK))
 
     def row(self, kind: int) -> Row | None:
         """Look a kind up, of any position; None is the stop."""
         at = bisect_right(self._starts, kind % DECK)
         return self._rows[at - 1] if at else None
+
+
+def _kinds(position: int, least: int) -> st.SearchStrategy[int]:
+    """Give the strategy of kinds from `least` on at one position of a list.
+
+    The elements differ from those at any other position, so that Hypothesis does not take the strategies
+    for alike: a kind copied over another would make rubbish of what follows it. (It may well copy the
+    whole raw operation.)
+    """
+    base = position * DECK
+    return st.sampled_from(range(base + least, base + DECK))
 
 
 @st.composite
@@ -189,20 +192,17 @@ def _draw_raw(draw: st.DrawFn, row: Row) -> Raw:
     return Raw(row, tuple([draw(each.drawn) for each in row.fields]))
 
 
-def _draw_list(draw: st.DrawFn, limits: Limits, deck: Deck) -> list[Raw]:
-    """Draw until a stop; not before `min_steps` operations, not more than `max_steps`."""
+def _draw_list(draw: st.DrawFn, deck: Deck) -> list[Raw]:
+    """Draw until a stop."""
     raws: list[Raw] = []
-    while len(raws) < limits.max_steps:
-        raw = draw(deck.raws[len(raws)])
-        if raw is None:
-            break
+    while raw := draw(deck.raws[len(raws)]):
         raws.append(raw)
     return raws
 
 
 @st.composite
 def _programs(draw: st.DrawFn, limits: Limits, deck: Deck, begins: bool) -> Program:
-    raws = _draw_list(draw, limits, deck)
+    raws = _draw_list(draw, deck)
     prelude = draw(_PRELUDE) if begins else 0
     origin = draw(_ORIGIN)
     scene = play(raws, limits, origin=origin, prelude=prelude)

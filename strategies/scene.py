@@ -7,7 +7,9 @@ that used just this process or these pages go elsewhere, to the neighbour below;
 are. (An index modulo the length of the list would move nearly all of them.)
 
 *Slots* stand for processes. A fork wishes for a slot, and slots are never used twice, so a process keeps
-its slot though an earlier fork is deleted and all later names move up.
+its slot though an earlier fork is deleted and all later names move up. What a dead process was to do falls
+to the one below, as if it had never been forked, and is lost where nobody is left below. Were it given to
+one above, programs would shrink to ones in which a parent must die so that its child can act for it.
 
 *Ranks* stand for pages. All arena pages are numbered upwards from the program's origin, round to the
 page before it, and the image's pages follow. Rank 0 is the hottest page.
@@ -61,12 +63,7 @@ class Space:
     def __init__(self, windows: tuple[str, ...], origin: Address) -> None:
         arena = [(w.name, i) for w in ARENA if w.name in windows for i in range(w.npages)]
         start = arena.index((origin.window, origin.index)) if origin.window in windows else 0
-        image = [
-            (name, i)
-            for name in IMAGE_ORDER
-            if name in windows
-            for i in range(WINDOW_BY_NAME[name].npages)
-        ]
+        image = [(name, i) for name in IMAGE_ORDER if name in windows for i in range(WINDOW_BY_NAME[name].npages)]
         self.pages = arena[start:] + arena[:start] + image
         self.rank_of = {page: rank for rank, page in enumerate(self.pages)}
         self.arena_size = len(arena)
@@ -81,11 +78,7 @@ class Space:
 
     def image(self) -> Layout:
         """Give the layout of a process right after exec."""
-        return {
-            rank: IMAGE_PROT[window]
-            for rank, (window, _) in enumerate(self.pages)
-            if rank >= self.arena_size
-        }
+        return {rank: IMAGE_PROT[window] for rank, (window, _) in enumerate(self.pages) if rank >= self.arena_size}
 
 
 @dataclass(slots=True)
@@ -122,9 +115,10 @@ class Scene:
         """Whether at most one process lives."""
         return len(self.family.live) <= 1
 
-    def actor(self, wish: int) -> int:
-        """Give the live process whose slot is nearest to `wish`. Somebody must live."""
-        return self._by_slot(self.family.live, wish)
+    def actor(self, wish: int) -> int | None:
+        """Give the live process whose slot is nearest to `wish` and not above; None where there is none."""
+        below = [process for process in self.family.live if self.slot_of[process] <= wish]
+        return max(below, key=self.slot_of.__getitem__, default=None)
 
     def reapable(self, wish: int) -> int | None:
         """Give the ended child, not yet waited for, whose parent lives and whose slot is nearest."""
@@ -147,9 +141,7 @@ class Scene:
         """Name a child of `parent`; its slot is the first free one from `wish` on. Needs `may_fork`."""
         child = len(self.slot_of)
         taken = set(self.slot_of.values())
-        self.slot_of[child] = next(
-            slot for i in range(MAX_PROCESSES) if (slot := (wish + i) % MAX_PROCESSES) not in taken
-        )
+        self.slot_of[child] = next(slot for i in range(MAX_PROCESSES) if (slot := (wish + i) % MAX_PROCESSES) not in taken)
         self.layouts[child] = dict(self.layouts[parent])
         return child
 
@@ -163,11 +155,7 @@ class Scene:
         `Prot.R` asks for any access at all, since on most machines a page that may be written or
         executed may be read too; `Prot.NONE` asks for a mapped page only.
         """
-        fit = [
-            rank
-            for rank, prot in self.layouts[process].items()
-            if (prot if need is Prot.R else need in prot)
-        ]
+        fit = [rank for rank, prot in self.layouts[process].items() if (prot if need is Prot.R else need in prot)]
         arena = self.space.arena_size
         found = nearest((rank for rank in fit if rank < arena), wish)
         if found is None:
@@ -196,10 +184,11 @@ class Scene:
                 return PageRange(pages.window, pages.first, count)
         return pages
 
-    def arena_elsewhere(self, process: int) -> bool:
-        """Whether a live process other than this one has arena pages."""
-        others = (self.layouts[each] for each in self.family.live if each != process)
-        return any(rank < self.space.arena_size for layout in others for rank in layout)
+    def alone_has_arena(self, process: int) -> bool:
+        """Whether this is the only live process that has arena pages."""
+        arena = self.space.arena_size
+        having = [each for each in self.family.live if any(rank < arena for rank in self.layouts[each])]
+        return having == [process]
 
     @property
     def idle(self) -> bool:

@@ -7,19 +7,13 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from contracts.contract import Drawing
 from harness.errors import PagepactError
-from harness.guests import check_faults, load_definition
+from harness.guest.definition import load_definition
+from harness.guests import check_faults
 
-_ALWAYS = {
-    "deadline": None,  # a guest has its own deadlines, and no test depends on speed
-    "print_blob": False,  # .prog files outlive versions, blobs do not
-    "database": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-    "report_multiple_bugs": False,
-}
 PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 """Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
 
@@ -27,10 +21,16 @@ PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 def register_profiles() -> None:
     """Make the profiles known to Hypothesis."""
     for name, examples in PROFILES.items():
-        phases = (Phase.explicit, Phase.generate) if name == "replay" else settings.default.phases
-        wanted = [phase for phase in phases if phase is not Phase.explain]
+        shrink = () if name == "replay" else (Phase.shrink,)
         settings.register_profile(
-            f"pagepact-{name}", max_examples=examples, phases=wanted, verbosity=Verbosity.normal, **_ALWAYS
+            f"pagepact-{name}",
+            max_examples=examples,
+            phases=(Phase.explicit, Phase.generate, *shrink),
+            deadline=None,  # a guest has its own deadlines, and no test depends on speed
+            print_blob=False,  # .prog files outlive versions, blobs do not
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            report_multiple_bugs=False,
         )
 
 
@@ -41,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kernel", default=None, metavar="IMAGE", help="another kernel image for the guest")
     group.addoption(
         "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guest 'model')"
+    )
+    group.addoption(
+        "--catches",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="run only the contracts that must catch this fault, or one of several",
     )
     group.addoption("--examples", type=int, default=None, metavar="N", help="programs for each contract")
     group.addoption("--steps", type=int, default=30, metavar="N", help="the longest program, in steps (default: 30)")
@@ -66,9 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(f"pagepact-{profile}")
     examples = config.getoption("--examples")
     if examples is not None:
-        settings.register_profile(
-            "pagepact-chosen", settings.get_profile(f"pagepact-{profile}"), max_examples=examples
-        )
+        settings.register_profile("pagepact-chosen", settings.get_profile(f"pagepact-{profile}"), max_examples=examples)
         settings.load_profile("pagepact-chosen")
     Drawing.max_steps = config.getoption("--steps")
 
@@ -84,6 +89,12 @@ def _check(config: pytest.Config) -> None:
         path = config.getoption(name)
         if path is not None and not Path(path).is_file():
             raise pytest.UsageError(f"{name} {path}: there is no such file")
+
+
+def must_catch(item: pytest.Item, faults: list[str]) -> bool:
+    """Tell whether a test is a contract that names one of `faults` among those that it must catch."""
+    marker = item.get_closest_marker("contract")
+    return marker is not None and not set(faults).isdisjoint(marker.kwargs["catches"])
 
 
 def run_seed(config: pytest.Config) -> str:

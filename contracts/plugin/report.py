@@ -87,7 +87,7 @@ class ReportPlugin:
         runner = self.guests.guest().runner
         explained: Verdict | None = None
         try:
-            explained = runner.explain(found.verdict.program) if not found.verdict.after else None
+            explained = runner.explain(found.verdict)
         except (RigError, GuestTrouble):
             explained = None  # the finding stands; only its dense view is missing
         self.reported.add(found.contract)
@@ -113,9 +113,7 @@ class ReportPlugin:
             faults=tuple(self.config.getoption("--fault")),
         )
 
-    def _note_result(
-        self, item: pytest.Item, report: pytest.TestReport, found: ContractViolation | None
-    ) -> None:
+    def _note_result(self, item: pytest.Item, report: pytest.TestReport, found: ContractViolation | None) -> None:
         guest = self.guests.opened
         self.results.append(
             {

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import ImageError, StorageError
 from harness.guest import image
 from harness.guest.apt import Apt, private_sources
-from harness.guest.cache import cache_folder, prune, sha256_of, write_atomically
+from harness.guest.cache import cache_folder, need_space, prune, sha256_of, write_atomically
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.image import obtain_kernel
 from harness.guest.initramfs import build_initramfs
@@ -227,6 +227,7 @@ def test_a_suite_of_the_machine_is_used_as_it_is(tmp_path: Path) -> None:
         in chosen["debian.sources"]
     )
     assert "Signed-By" in chosen["debian.sources"]
+    assert chosen["debian.sources"].endswith("\nTargets: Packages\n")
     assert "off.example" not in chosen["debian.sources"]
     assert "other.example" not in chosen["debian.sources"]
 
@@ -242,7 +243,7 @@ def test_another_suite_is_asked_of_the_machines_mirrors(tmp_path: Path) -> None:
 def test_sources_in_lines_serve_too(tmp_path: Path) -> None:
     text = (
         "# deb http://old.example/debian trixie main\n"
-        "deb [signed-by=/k.gpg arch=amd64] http://m.example/debian trixie main contrib\n"
+        "deb [signed-by=/k.gpg arch=amd64] http://m.example/debian trixie main\n"
         "deb http://m.example/security trixie-security main\n"
         "deb-src http://m.example/debian trixie main\n"
         "deb http://other.example trixiefoo main\n"
@@ -253,8 +254,8 @@ def test_sources_in_lines_serve_too(tmp_path: Path) -> None:
 
     assert chosen == {
         "sources.list": (
-            "deb [signed-by=/k.gpg arch=amd64] http://m.example/debian bookworm main contrib\n"
-            "deb http://m.example/security bookworm-security main\n"
+            "deb [signed-by=/k.gpg arch=amd64 target=Packages] http://m.example/debian bookworm main\n"
+            "deb [target=Packages] http://m.example/security bookworm-security main\n"
         )
     }
 
@@ -323,6 +324,13 @@ def test_a_cache_that_cannot_be_made_is_a_storage_error(
 
     with pytest.raises(StorageError, match=r"set PAGEPACT_CACHE"):
         cache_folder("kernels")
+
+
+def test_space_is_asked_for_before_it_is_needed(tmp_path: Path) -> None:
+    need_space(tmp_path, 0, "nothing")
+
+    with pytest.raises(StorageError, match="a universe needs 1099511627776 MiB in"):
+        need_space(tmp_path, 1 << 40, "a universe")
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -159,13 +159,9 @@ class AgentClient:
         reasons[Level.REFCOUNTS] = reason
         return (linux.KPAGECOUNT, linux.KPAGEFLAGS)
 
-    def _without_unreadable(
-        self, view: View, answer: ViewAnswer, reasons: dict[Level, str]
-    ) -> View:
+    def _without_unreadable(self, view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> View:
         """Drop what could not be opened, and configure again if that changed anything."""
-        readable = tuple(
-            source for source, errno in zip(view.sources, answer.sources, strict=True) if not errno
-        )
+        readable = tuple(source for source, errno in zip(view.sources, answer.sources, strict=True) if not errno)
         if readable == view.sources and not answer.accounting:
             return view
         if answer.accounting:
@@ -190,9 +186,7 @@ class AgentClient:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
         except GuestTrouble as trouble:
             return self._broken_off(trouble)
-        decoder = TraceDecoder(
-            program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults
-        )
+        decoder = TraceDecoder(program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults)
         (trace,) = answers(data, [decoder.decode])
         assert isinstance(trace, Trace)
         return trace

@@ -113,9 +113,7 @@ _ENCODERS: dict[Any, Callable[[Any, Mapping[str, int]], bytes]] = {
 
 
 def _encode_op(op: Op, windows: Mapping[str, int]) -> bytes:
-    operands = b"".join(
-        _ENCODERS[kind](getattr(op, name), windows) for name, kind in OPERAND_KINDS[type(op)]
-    )
+    operands = b"".join(_ENCODERS[kind](getattr(op, name), windows) for name, kind in OPERAND_KINDS[type(op)])
     return bytes([op.code, op.process, len(operands)]) + operands
 
 
@@ -200,9 +198,7 @@ class ViewAnswer:
 def decode_view(reader: Reader, view: View) -> ViewAnswer:
     """Decode the answer to `encode_view(view)`."""
     expect(reader, CONFIGURE)
-    return ViewAnswer(
-        tuple(reader.number() for _ in view.sources), reader.number(), reader.number()
-    )
+    return ViewAnswer(tuple(reader.number() for _ in view.sources), reader.number(), reader.number())
 
 
 def encode_read(path: str, *, offset: int = 0, length: int = 4096) -> bytes:

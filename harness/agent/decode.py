@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.agent.codec import PROGRAM, Reader, View, expect, observed_windows
 from harness.errors import ProtocolError
+from harness.program.ops import Observe
 from harness.program.outcome import (
     Code,
     Done,
@@ -26,7 +27,6 @@ from harness.program.outcome import (
     Printed,
     Signal,
 )
-from harness.program.ops import Observe
 from harness.program.program import Program
 from harness.program.trace import (
     Accounting,
@@ -146,7 +146,7 @@ class TraceDecoder:
         return self._trace()
 
     def _trace(self) -> Trace:
-        before, after = (self.accounts + [None, None])[:2] if self.accounts else (None, None)
+        before, after = (*self.accounts, None, None)[:2]
         return Trace(
             outcomes=tuple(self.outcomes),
             observations=tuple(self._observation(each) for each in self.snapshots),
@@ -237,9 +237,7 @@ class TraceDecoder:
             if window >= len(self.windows):
                 raise ProtocolError(f"the agent reports a VMA in window {window}, which is not observed")
             vpn = self.windows[window].vpn + first
-            vmas.append(
-                VmaSeen(vpn, npages, Prot(bits & 7), bool(bits & 8), pgoff if bits & 16 else None)
-            )
+            vmas.append(VmaSeen(vpn, npages, Prot(bits & 7), bool(bits & 8), pgoff if bits & 16 else None))
         return tuple(sorted(vmas)) if mark == 0 else None
 
     def _read_content(self, reader: Reader) -> None:
@@ -260,8 +258,7 @@ class TraceDecoder:
 
     def _observation(self, snapshot: _Snapshot) -> Observation:
         processes = {
-            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas)
-            for slot, pages in snapshot.processes.items()
+            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas) for slot, pages in snapshot.processes.items()
         }
         return Observation(snapshot.after, processes, snapshot.seen)
 

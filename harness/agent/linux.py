@@ -15,6 +15,7 @@ import re
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
 
 from harness.agent.codec import Field, Source
 
@@ -50,7 +51,7 @@ def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
 
 def _vmcoreinfo(core: ELFFile) -> dict[str, str]:
     for segment in core.iter_segments("PT_NOTE"):
-        for note in segment.iter_notes():
+        for note in segment.iter_notes() if isinstance(segment, NoteSegment) else ():
             if note["n_name"] == "VMCOREINFO":
                 text = note["n_descdata"]
                 lines = text.decode("ascii", "replace").splitlines()

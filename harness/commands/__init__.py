@@ -5,8 +5,10 @@ A command is a module here with a click command; it is added to `cli` below.
 
 from __future__ import annotations
 
+from harness.commands.bench import bench
 from harness.commands.cli import cli, run
 from harness.commands.contracts import contracts
+from harness.commands.faults import faults
 from harness.commands.guests import guests
 from harness.commands.replay import replay
 from harness.commands.show import show
@@ -15,6 +17,8 @@ cli.add_command(replay)
 cli.add_command(show)
 cli.add_command(guests)
 cli.add_command(contracts)
+cli.add_command(faults)
+cli.add_command(bench)
 
 
 def main() -> int:

@@ -32,8 +32,7 @@ def contracts(words: tuple[str, ...], level: str | None) -> None:
     chosen = [
         contract
         for contract in CONTRACTS.values()
-        if (not words or any(word in contract.id for word in words))
-        and level in (None, str(contract.level))
+        if (not words or any(word in contract.id for word in words)) and level in (None, str(contract.level))
     ]
     if not chosen:
         raise click.UsageError("no contract is like that; without words, all are listed")

@@ -43,9 +43,7 @@ Examples:
     "--times", type=click.IntRange(min=1), default=1, show_default=True,
     help="Run so often, each time from a pristine guest.",
 )  # fmt: skip
-def replay(
-    file: Path, guest: str | None, kernel: Path | None, faults: tuple[str, ...], times: int
-) -> int:
+def replay(file: Path, guest: str | None, kernel: Path | None, faults: tuple[str, ...], times: int) -> int:
     """Run the program in FILE on a guest and hold it to the contracts.
 
     FILE is a failure file, or any program (.prog). Guest, kernel and faults are those that the head of
@@ -61,9 +59,7 @@ def replay(
         return _replay(runner, failure, file, times)
 
 
-def _chosen(
-    failure: Failure, guest: str | None, kernel: Path | None, faults: tuple[str, ...]
-) -> Failure:
+def _chosen(failure: Failure, guest: str | None, kernel: Path | None, faults: tuple[str, ...]) -> Failure:
     """Let the command line go before the file's head."""
     if guest is not None:
         return dataclasses.replace(failure, guest=guest, kernel=kernel, faults=faults)
@@ -130,7 +126,5 @@ def _conforms(runner: Runner, failure: Failure, file: Path) -> str:
     ]
     known = CONTRACTS.get(failure.contract)
     if known and known.level not in levels:
-        lines.append(
-            f"{known.id}, which the file is about, needs {known.level}: nothing is known about it"
-        )
+        lines.append(f"{known.id}, which the file is about, needs {known.level}: nothing is known about it")
     return "\n".join(lines)

@@ -20,6 +20,8 @@ class Binding:
 
     guest_of: dict[ModelFrame, Frame] = field(default_factory=dict)
     model_of: dict[Frame, ModelFrame] = field(default_factory=dict)
+    file_bases: dict[str, int] = field(default_factory=dict)
+    """For each image window, the page of the guest's file at which it begins (see `vmas`)."""
 
     def bind(self, model: ModelFrame, guest: Frame) -> None:
         """Let `guest` play the part of `model`. Both must be free."""

@@ -18,10 +18,8 @@ from harness.program.ops import (
     Exec,
     Exit,
     Fill,
-    Fork,
     Load,
     Map,
-    Observe,
     Op,
     Print,
     Protect,
@@ -29,7 +27,7 @@ from harness.program.ops import (
     Unmap,
     Wait,
 )
-from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed
+from harness.program.outcome import Done, Loaded, Outcome, Printed
 from harness.program.units import address_of
 
 Ids = tuple[str, ...]
@@ -42,9 +40,7 @@ def _unique(*groups: Ids) -> Ids:
 # ---------------------------------------------------------------------------------- bytes
 
 
-def wrong_byte(
-    timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None
-) -> Ids:
+def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
     return _unique(
         _foreign_store(timeline, process, vpn, offset=offset, value=value),
@@ -57,9 +53,7 @@ def wrong_byte(
     )
 
 
-def _foreign_store(
-    timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None
-) -> Ids:
+def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Find a store by another process that would explain the byte."""
     mine = {stored.step for stored in timeline.inherited(process, vpn)}
     suspects = [
@@ -150,10 +144,8 @@ _DEPARTURES: dict[type[Op], Ids] = {
 # ---------------------------------------------------------------------------------- outcomes
 
 
-def wrong_outcome(
-    timeline: Timeline, step: int, op: Op, *, expected: Outcome, observed: Outcome
-) -> Ids:
-    """Blame what the caller of step number `step` saw."""
+def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
+    """Blame what the caller of `op`, the last step done, saw."""
     match op:
         case Wait():
             return ("wait.status", "conserve.process")
@@ -167,9 +159,7 @@ def wrong_outcome(
             return ("errno.table",)
 
 
-def _wrong_access(
-    timeline: Timeline, op: Load | Store | Fill | Print, expected: Outcome, observed: Outcome
-) -> Ids:
+def _wrong_access(timeline: Timeline, op: Load | Store | Fill | Print, expected: Outcome, observed: Outcome) -> Ids:
     change = timeline.last_change(op.process, op.at.vpn)
     by: Callable[[type[Op]], bool] = lambda kind: change is not None and isinstance(change[1], kind)  # noqa: E731
     was_allowed = isinstance(observed, Done | Loaded | Printed)
@@ -206,9 +196,7 @@ def _bytes(timeline: Timeline, it: Difference) -> Ids:
 
 def _vmas(timeline: Timeline, it: Difference) -> Ids:
     changes = [
-        op
-        for _, op in timeline.steps()
-        if op.process == it.process and isinstance(op, Map | Unmap | Protect | Exec)
+        op for _, op in timeline.steps() if op.process == it.process and isinstance(op, Map | Unmap | Protect | Exec)
     ]
     if not changes:
         return ("fork.inherits-vmas", "mmap.geometry") if it.process in timeline.parent else ("mmap.geometry",)
@@ -261,7 +249,7 @@ def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
 
 
 def _fixed(*ids: str) -> Callable[[Timeline, Difference], Ids]:
-    return lambda timeline, it: ids
+    return lambda *_: ids
 
 
 _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
@@ -283,5 +271,3 @@ def leftover(step_kinds: set[type[Op]]) -> Ids:
     """Blame frames that were not given back when everybody was gone."""
     ids: Ids = ("conserve.frames", "exit.drops-all")
     return (*ids, "exec.drops-all") if Exec in step_kinds else ids
-
-

@@ -85,8 +85,8 @@ class _Comparison:
         allowed = model_step(self.machine, op)
         if self.timeline is not None:
             self.timeline.record(self.machine, op, observed)
-        if isinstance(op, Observe):
-            return
+        if isinstance(op, Observe) or (observed is None and self.trace.ending is not Ending.COMPLETE):
+            return  # a guest that broke off has not said what the steps before that gave
         if isinstance(observed, Lost) or observed is None:
             self._note_ending(number)
         elif not allowed.permits(observed):
@@ -96,10 +96,8 @@ class _Comparison:
 
     def _note_outcome(self, number: int, op: Op, expected: Outcome, observed: Outcome) -> None:
         def build(timeline: Timeline) -> Divergence:
-            ids = blame.wrong_outcome(timeline, number, op, expected=expected, observed=observed)
-            return Divergence(
-                ids, number, f"p{op.process}", format_outcome(expected), format_outcome(observed)
-            )
+            ids = blame.wrong_outcome(timeline, op, expected=expected, observed=observed)
+            return Divergence(ids, number, f"p{op.process}", format_outcome(expected), format_outcome(observed))
 
         self.found.append(build)
 
@@ -168,15 +166,11 @@ class _Comparison:
                 self._note(ids, len(self.program), where, repr(want), repr(got))
 
     def _check_leftover(self) -> None:
-        lost = {
-            frame: seen for frame, seen in (self.trace.leftover or {}).items() if is_lost(seen)
-        }
+        lost = {frame: seen for frame, seen in (self.trace.leftover or {}).items() if is_lost(seen)}
         if not lost:
             return
         names = [self._name(frame) for frame in lost]
-        counts = ", ".join(
-            f"{name} (refcount {seen.refcount})" for name, seen in zip(names, lost.values(), strict=True)
-        )
+        counts = ", ".join(f"{name} (refcount {seen.refcount})" for name, seen in zip(names, lost.values(), strict=True))
         kinds = {type(op) for op in self.program.steps}
         ids = blame.leftover(kinds)
         self._note(ids, len(self.program), "after the last exit", "every frame is free", f"{counts} not")
@@ -205,13 +199,11 @@ class _Comparison:
 def is_lost(seen: FrameSeen) -> bool:
     """Tell whether a frame that is in use after the last exit was lost by the program.
 
-    It is, when it still looks like anonymous memory and nobody maps it: a frame that was freed and handed out again is
-    mapped, or is no anonymous memory; a page of the page cache is none either. Source: PAGE_MAPPING_ANON stays set
-    until a page is freed (free_pages_prepare clears `mapping`).
+    It is, when it still looks like anonymous memory: a frame that was freed and handed out again to the kernel itself is
+    none, nor is a page of the page cache, and those that the agent was given are not in the list. Source:
+    PAGE_MAPPING_ANON stays set until a page is freed (free_pages_prepare clears `mapping`).
     """
-    if not seen.refcount or seen.flags is None:
-        return False
-    return bool(seen.flags & FrameFlag.ANON) and not seen.mapcount
+    return seen.flags is None or bool(seen.flags & FrameFlag.ANON)
 
 
 _ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {
@@ -223,4 +215,3 @@ _ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {
     Ending.DIED: (("live.no-panic",), "the machine runs on", "it stopped or rebooted"),
     Ending.COMPLETE: (("live.process-survives",), "every step is done", "the trace ends early"),
 }
-

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.compare.binding import Binding
+from harness.compare.vmas import compare_vmas
 from harness.model.adopt import (
     ExpectedPage,
     Presence,
@@ -22,10 +23,10 @@ from harness.model.adopt import (
     adopt_zero,
     expected_pages,
 )
+from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
-from harness.model.counts import Holders, reference_index
 from harness.program.trace import (
     Frame,
     FrameFlag,
@@ -103,6 +104,7 @@ class StateCheck:
             self._compare_counts()
         for number in sorted(live):
             self._compare_bytes(number)
+            self._compare_vmas(number)
         return self.differences
 
     # ------------------------------------------------------------------ pages
@@ -208,20 +210,17 @@ class StateCheck:
                 frame=want, partner=partner,
             )  # fmt: skip
         else:
-            self._note(
-                Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want
-            )
+            self._note(Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want)
 
-    def _holder_of(
-        self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None
-    ) -> tuple[int, int] | None:
+    def _holder_of(self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None) -> tuple[int, int] | None:
         """Find another page that the model maps to `model` (and the guest, where given, to `frame`)."""
         for number, pages in self.expected.items():
             for vpn, page in pages.items():
                 seen = self.seen.processes[number].pages.get(vpn)
-                if page.frame is model and (number, vpn) != but and seen and seen.present:
-                    if frame is None or seen.frame == frame:
-                        return number, vpn
+                if page.frame is not model or (number, vpn) == but or not (seen and seen.present):
+                    continue
+                if frame is None or seen.frame == frame:
+                    return number, vpn
         return None
 
     # ------------------------------------------------------------------ counts
@@ -267,6 +266,11 @@ class StateCheck:
             if not runs_match(page.content, want.content):
                 self._note_bytes(number, vpn, want, page.content)
 
+    def _compare_vmas(self, number: int) -> None:
+        found = compare_vmas(self.machine, number, self.seen.processes[number], self.binding.file_bases)
+        if found:
+            self._note(Topic.VMAS, number, found.vpn, found.expected, found.observed)
+
     def _note_bytes(self, number: int, vpn: int, want: ExpectedPage, got: Runs) -> None:
         assert want.content is not None
         content = expand(got)
@@ -294,11 +298,7 @@ class StateCheck:
         partner: tuple[int, int] | None = None,
         excess: int = 0,
     ) -> None:
-        self.differences.append(
-            Difference(
-                topic, number, vpn, expected, observed, frame, offset, value, partner, excess
-            )
-        )
+        self.differences.append(Difference(topic, number, vpn, expected, observed, frame, offset, value, partner, excess))
 
 
 def transient_references(seen: FrameSeen) -> int:

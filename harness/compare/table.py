@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.compare.state import StateCheck, describe_runs
+from harness.compare.state import StateCheck, describe_runs, transient_references
 from harness.compare.verdict import Cell, Row
 from harness.model.adopt import ExpectedPage, Presence
+from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
-from harness.model.counts import Holders, reference_index
 from harness.program.trace import FrameFlag, FrameSeen, PageSeen, runs_of
 from harness.program.units import address_of
 
@@ -59,13 +59,11 @@ def state_rows(check: StateCheck) -> Iterator[Row]:
             )
 
 
-def _expected(
-    want: ExpectedPage | None, letters: Letters, index: dict[ModelFrame, Holders]
-) -> Cell:
+def _expected(want: ExpectedPage | None, letters: Letters, index: dict[ModelFrame, Holders]) -> Cell:
     if want is None:
         return Cell("unmapped")
     shown = describe_runs(runs_of(want.content)) if want.content is not None else ""
-    if want.frame is None or want.presence is Presence.FORBIDDEN:
+    if want.frame is None or want.presence is not Presence.REQUIRED:
         return Cell("-", "", shown)
     holders = index.get(want.frame)
     counts = ""
@@ -82,7 +80,8 @@ def _observed(seen: PageSeen, check: StateCheck, letters: Letters) -> Cell:
         return Cell("?" if seen.present is None else "present", "", shown)
     frame = check.seen.frames.get(seen.frame, FrameSeen())
     name = letters.guest(seen.frame)
-    return Cell(name, "" if name == "zero" else _counts(frame.mapcount, frame.refcount), shown)
+    refcount = None if frame.refcount is None else frame.refcount - transient_references(frame)
+    return Cell(name, "" if name == "zero" else _counts(frame.mapcount, refcount), shown)
 
 
 def _counts(mapcount: int | None, refcount: int | None) -> str:

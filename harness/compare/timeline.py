@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
-from harness.model.counts import reference_index
 from harness.program.image import FILE_BACKED
 from harness.program.ops import Exec, Fill, Fork, Map, Op, Protect, Store, Unmap
 from harness.program.outcome import Done
@@ -53,9 +53,7 @@ class Timeline:
     def record(self, machine: Machine, op: Op, outcome: object) -> None:
         """Note the state after a step."""
         step = len(self.frames)
-        held = {
-            page: frame for frame, holders in reference_index(machine).items() for page in holders.ptes
-        }
+        held = {page: frame for frame, holders in reference_index(machine).items() for page in holders.ptes}
         self.frames.append(held)
         self.outcomes.append(outcome)
         if isinstance(op, Fork):

@@ -64,6 +64,8 @@ class Verdict:
     """Why the comparison ended early without a finding, where it did."""
     after: tuple[Program, ...] = ()
     """The programs that have to run before this one for it to diverge; mostly none."""
+    reproduced: bool = True
+    """False where it was seen once, and neither the program alone nor what ran before it showed it again."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How often the program reached each kind of event, as the model counts them."""
 

@@ -91,5 +91,5 @@ def _try_kvm(trial: Callable[[float], None]) -> Accelerator:
     try:
         trial(TRIAL_S)
     except PagepactError as error:
-        return Accelerator("tcg", f"a trial boot with KVM failed: {error}")
+        return Accelerator("tcg", f"a trial boot with KVM failed: {getattr(error, 'reason', error)}")
     return Accelerator("kvm", "a trial boot with KVM succeeded")

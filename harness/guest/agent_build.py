@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 from harness.errors import ImageError, ToolMissing
-from harness.guest.cache import cache_folder, locked, storage
+from harness.guest.cache import cache_folder, locked, need_space, storage
 from harness.guest.kernel_check import check_program
 
 AGENT_SOURCES = Path(__file__).resolve().parents[2] / "fixtures" / "agent"
 BUILD_TIMEOUT_S = 300
+BUILD_MB = 16
 _ZIG_TARGET = "-target {arch}-freestanding-none"
 _CANDIDATES = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
 
@@ -35,6 +36,7 @@ def build_agent(arch: str, out_dir: Path | None = None, *, sources: Path = AGENT
         folder.mkdir(parents=True, exist_ok=True)
     with locked(agent):
         if not agent.is_file():
+            need_space(folder, BUILD_MB, "compiling the agent")
             _make(sources, folder, arch, compiler)
             check_program(agent, arch)
     return agent

@@ -18,7 +18,7 @@ from pathlib import Path
 from harness.errors import ImageError, ToolMissing
 from harness.guest.cache import sha256_of, storage
 
-APT_TIMEOUT_S = 600
+APT_TIMEOUT_S = 300
 _OS_RELEASE = Path("/etc/os-release")
 _MACHINE_SOURCES = Path("/etc/apt")
 _MOVING_SUITES = ("stable", "oldstable", "testing", "unstable", "sid")
@@ -163,14 +163,18 @@ def _stanza(stanza: str, old: str, new: str) -> str:
     ):
         return ""
     exchanged = {"Suites": f"Suites: {' '.join(suites)}", "Types": "Types: deb"}
-    return "\n".join(exchanged.get(line.partition(":")[0], line) for line in lines)
+    kept = [exchanged.get(line.partition(":")[0], line) for line in lines]
+    return "\n".join([*kept, "Targets: Packages"])  # and no icons, contents, translations
 
 
 def _entry(line: str, old: str, new: str) -> str:
     """Exchange the suite of one line of a sources.list; empty where it is another's, or a comment."""
-    match = re.fullmatch(r"deb\s+((?:\[[^\]]*\]\s+)?\S+)\s+(\S+)\s+(\S.*)", line.strip())
-    suites = _exchange([match[2]], old, new) if match else []
-    return f"deb {match[1]} {suites[0]} {match[3]}" if match and suites else ""
+    match = re.fullmatch(r"deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+(\S.*)", line.strip())
+    suites = _exchange([match[3]], old, new) if match else []
+    if match is None or not suites:
+        return ""
+    options = f"{match[1] or ''} target=Packages".strip()
+    return f"deb [{options}] {match[2]} {suites[0]} {match[4]}"
 
 
 def _exchange(suites: Sequence[str], old: str, new: str) -> list[str]:

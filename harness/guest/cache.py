@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,6 +59,20 @@ def storage(what: str) -> Iterator[None]:
         raise StorageError(
             f"{what} cannot be written: {reason}; set PAGEPACT_CACHE to a folder with space"
         ) from error
+
+
+def need_space(folder: Path, megabytes: int, what: str) -> None:
+    """Raise StorageError where the disk of `folder` has less than `megabytes` MiB free for `what`.
+
+    Asked before tools run that hang, or fail without a reason, on a full disk.
+    """
+    with storage(f"the folder {folder}"):
+        free = shutil.disk_usage(folder).free >> 20
+    if free < megabytes:
+        raise StorageError(
+            f"{what} needs {megabytes} MiB in {folder}, and {free} MiB are free; "
+            "set PAGEPACT_CACHE to a folder with space"
+        )
 
 
 @contextmanager

@@ -163,10 +163,7 @@ class Channel:
             self._ask_again(exchange)
 
     def _check_place(self, frame: Frame, line: bytes, exchange: _Exchange) -> None:
-        if not frame.index < frame.total or frame.total not in (
-            exchange.total or frame.total,
-            frame.total,
-        ):
+        if frame.index >= frame.total:
             raise ProtocolError("a line of an answer has an impossible number", evidence=line)
         if exchange.total not in (None, frame.total):
             raise ProtocolError("two lines of one answer disagree about its length", evidence=line)

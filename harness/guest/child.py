@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 _PR_SET_PDEATHSIG = 1
@@ -35,10 +35,38 @@ _launcher: list[_Launcher] = []
 
 
 def start_child(
-    command: Sequence[str], *, pass_fds: Sequence[int], stderr: int
+    command: Sequence[str],
+    *,
+    stderr: int,
+    pass_fds: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
+    cwd: str = "/",
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command`, which is killed when this process ends, whatever the reason."""
-    return _launcher_of_this_process().submit(_start, command, pass_fds, stderr).result()
+    """Start `command`, which is killed when this process ends, whatever the reason.
+
+    It leads a session of its own. `stdin`, `stdout` and `stderr` are what Popen takes; without `stdout`
+    its output goes where its errors go. Raises OSError where it cannot be started.
+    """
+
+    def start() -> subprocess.Popen[bytes]:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of fork with threads; what runs in the child takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stderr if stdout is None else stdout,
+                stderr=stderr,
+                pass_fds=pass_fds,
+                cwd=cwd,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is ours: the child must not get it too
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - see above
+            )
+
+    return _launcher_of_this_process().submit(start).result()
 
 
 def _launcher_of_this_process() -> ThreadPoolExecutor:
@@ -46,22 +74,6 @@ def _launcher_of_this_process() -> ThreadPoolExecutor:
         if not _launcher or _launcher[0].pid != os.getpid():  # threads do not survive a fork
             _launcher[:] = [_Launcher()]
         return _launcher[0].threads
-
-
-def _start(command: Sequence[str], pass_fds: Sequence[int], stderr: int) -> subprocess.Popen[bytes]:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of fork with threads; what runs in the child takes no lock.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            pass_fds=pass_fds,
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is ours: the machine must not get it too
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - see above
-        )
 
 
 def _die_with(parent: int) -> Callable[[], None]:

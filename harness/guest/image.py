@@ -16,11 +16,12 @@ from pathlib import Path
 
 from harness.errors import ImageError, ToolMissing
 from harness.guest.apt import Apt, Package
-from harness.guest.cache import cache_folder, locked, sha256_of, storage, write_atomically
+from harness.guest.cache import cache_folder, locked, need_space, sha256_of, storage, write_atomically
 from harness.guest.definition import GuestDefinition, KernelSource
 from harness.guest.kernel_check import check_kernel_image
 
 BOOT = Path("/boot")
+FETCH_MB = 400  # package lists, the package, and its files unpacked; most of it for a moment only
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64"}
 _META_DEPTH = 3  # linux-image-cloud-amd64 -> linux-image-VERSION -> (from 7.x on) linux-binary-VERSION
 _IMAGES = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")
@@ -77,6 +78,7 @@ def _fetch(folder: Path, source: KernelSource, arch: str) -> KernelImage:
 
 
 def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImage:
+    need_space(folder, FETCH_MB, "fetching a kernel")
     with (
         storage(f"the cache folder {folder}"),
         tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as work,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -40,9 +41,8 @@ class LaunchFailure(RigError):
         self.exit_code = exit_code
         self.stderr = stderr
         words = f": {stderr.splitlines()[-1]}" if stderr else ""
-        super().__init__(
-            f"{message} (exit status {exit_code}){words}; its command line was: {' '.join(command)}"
-        )
+        self.reason = f"{message} (exit status {exit_code}){words}"
+        super().__init__(f"{self.reason}; its command line was: {shlex.join(command)}")
 
 
 @dataclass(frozen=True)

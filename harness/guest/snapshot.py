@@ -17,12 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import StorageError
-from harness.guest.cache import cache_folder, prune, sha256_of, storage, write_atomically
+from harness.guest.cache import cache_folder, need_space, prune, sha256_of, storage, write_atomically
 from harness.guest.machine import Machine, MachineSpec
 from harness.guest.monitor import MonitorError
 
 KEEP = 4  # about 75 MB each
 _FORMAT = 1  # change it when what a snapshot holds changes its meaning
+_DEVICES_MB = 16  # beside the memory: device state, and firmware
 _CHUNK = 1 << 20
 _verified: set[tuple[str, int, int]] = set()  # path, inode, size
 
@@ -54,6 +55,10 @@ class Snapshot:
         if whole:
             _verified.add(mark)
         return whole
+
+    def need_space(self, memory_mb: int) -> None:
+        """Raise StorageError where the disk has no room for a machine of `memory_mb` MiB."""
+        need_space(self.path.parent, memory_mb + _DEVICES_MB, "a snapshot")
 
     def save(self, machine: Machine) -> None:
         """Write the state of `machine`, which stops; StorageError where that fails."""

@@ -70,6 +70,14 @@ class QemuSource:
             self.facts.notes.append(f"no snapshot, so each restore is a boot: {error}")
             return self._boot(spec)
 
+    def booted(self) -> QemuGuest:
+        """Return a guest that has just booted, snapshot or not; the facts say how long it took.
+
+        Raises what `fresh` raises.
+        """
+        spec, _ = self._prepare()
+        return self._boot(spec)
+
     def _from_snapshot(self, spec: MachineSpec, snapshot: Snapshot) -> QemuGuest:
         for _ in range(2):
             if not snapshot.usable():
@@ -86,6 +94,7 @@ class QemuSource:
         raise StorageError("no snapshot of this guest can be loaded")
 
     def _make(self, spec: MachineSpec, snapshot: Snapshot) -> None:
+        snapshot.need_space(spec.memory_mb)
         guest = self._boot(spec)
         try:
             guest.console.drain(SETTLE_S)

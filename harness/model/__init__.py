@@ -13,7 +13,8 @@ Read the modules in this order; each is short, and each uses only those before i
     machine        all of it together
     counts         who holds a frame: found by looking, never by counting along
     fault          demand faults, and the copy-on-write break
-    lifecycle      how an address space begins and ends
+    lifecycle      how an address space ends, and what becomes of the family
+    allowed        a set of outcomes, and the clause that allows it
     syscalls/      one operation a module: CHECKS, EFFECT, OUTCOME
     step           op -> Allowed
     invariants     what is true after every step

@@ -85,15 +85,8 @@ class PageTable:
 
     def lookup(self, vpn: int) -> PTE | None:
         """Walk down to the entry of page `vpn`; None where the walk ends early."""
-        table: Table = self.root
-        shift = BITS * (ROOT_LEVEL - 1)
-        while isinstance(table, Directory):
-            below = table.entries.get(vpn >> shift & _MASK)
-            if below is None:
-                return None
-            table = below
-            shift -= BITS
-        return table.entries.get(vpn & _MASK)
+        leaf = self._leaf(vpn)
+        return leaf.entries.get(vpn & _MASK) if leaf else None
 
     def map(self, vpn: int, pte: PTE) -> None:
         """Put an entry at page `vpn`, in place of any other, making the tables that it needs."""

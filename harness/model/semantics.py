@@ -36,7 +36,7 @@ class Semantics:
     zero_page_on_read: Choice = Choice.ALWAYS
     """A load of an untouched anonymous page maps the one zero page, and not a zeroed frame of its own.
 
-    Source: do_anonymous_page, its branch before anon_vma_prepare (Linux, all versions on x86-64).
+    Source: do_anonymous_page, its branch before anon_vma_prepare (Linux on x86-64).
     """
 
     sole_owner_write: SoleOwner = SoleOwner.REUSE

@@ -27,7 +27,5 @@ FILE_BACKED = tuple(_TAG)
 """The image windows whose pages come from the file; `bss` is anonymous."""
 
 IMAGE_PAGES = {
-    (name, index): image_page(name, index)
-    for name in FILE_BACKED
-    for index in range(WINDOW_BY_NAME[name].npages)
+    (name, index): image_page(name, index) for name in FILE_BACKED for index in range(WINDOW_BY_NAME[name].npages)
 }

@@ -259,8 +259,7 @@ def _is_header(line: str, *, first: bool) -> bool:
         raise ValueError("the line 'pagepact VERSION' stands before the first step, with a number")
     if int(match[1]) > VERSION:
         raise ValueError(
-            f"this program has format version {match[1]}, and this pagepact reads up to {VERSION}: "
-            "update pagepact"
+            f"this program has format version {match[1]}, and this pagepact reads up to {VERSION}: update pagepact"
         )
     return True
 

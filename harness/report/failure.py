@@ -23,6 +23,7 @@ from harness.report.sentence import (
     is_ending,
     is_outcome,
     point,
+    step_of,
     what_went_wrong,
     without_point,
 )
@@ -50,6 +51,8 @@ _ENDED: dict[Ending, str] = {
     Ending.HUNG: "no answer from here on",
     Ending.DIED: "the machine went away here",
 }
+
+_ABOUT_STATES = "     (map: page-table entries that map a frame; ref: all that hold it; A, B, …: frames)"
 
 _CHANGES = Titled("before", "after", "changed", "*")
 
@@ -87,6 +90,11 @@ class _Report:
     replay: str
     guest: str
     width: int
+
+    @property
+    def step(self) -> int:
+        """The 0-based step of the divergence that is reported."""
+        return step_of(self.verdict, self.first)
 
     def lines(self) -> Iterator[str]:
         """Give the whole report."""
@@ -139,7 +147,7 @@ class _Report:
     def _could_be_seen(self) -> bool:
         """Tell whether looking after every step looks at what diverged (it does not count faults)."""
         alone = not self.verdict.after
-        return alone and self.first.step < len(self.verdict.program) and not counts_faults(self.first)
+        return alone and self.step < len(self.verdict.program) and not counts_faults(self.first)
 
     def _earlier(self) -> Divergence | None:
         """Give the explanation's first divergence, where it comes before the verdict's."""
@@ -147,7 +155,7 @@ class _Report:
             return None
         first = self.explained.first()
         is_same = self.explained.program == self.verdict.program
-        return first if is_same and first.step < self.first.step else None
+        return first if is_same and first.step < self.step else None
 
     # ------------------------------------------------------------------ program and state
 
@@ -157,7 +165,7 @@ class _Report:
         earlier = self._earlier()
         if earlier is not None:
             marks[earlier.step], notes[earlier.step] = EARLIER, "shows first here"
-        step = self.first.step
+        step = self.step
         marks[step], notes[step] = MARK, self._note()
         program = self.verdict.program
         outcomes = self.verdict.trace.outcomes
@@ -185,6 +193,9 @@ class _Report:
             tables.insert(0, self._state(self.explained, earlier))
         if not any(tables):
             tables.append(self._around())
+        tables = [table for table in tables if table]
+        if tables:
+            tables[-1].append(_ABOUT_STATES)
         return tables
 
     def _state(self, verdict: Verdict, divergence: Divergence) -> list[str]:
@@ -194,17 +205,16 @@ class _Report:
             f"STATE after step {divergence.step + 1}",
             *state_lines(verdict.rows, verdict.divergences, width=self.width),
             *holder_lines(verdict.rows, verdict.divergences, width=self.width),
-            "     (map: page-table entries that map a frame; ref: all that hold it; A, B, …: frames)",
         ]
 
     def _around(self) -> list[str]:
         """Show the guest's state before and after a step whose outcome is wrong."""
-        rows = before_and_after(self.explained.trace, self.first.step) if self.explained else []
-        op = self.verdict.program.steps[self.first.step] if rows else None
+        rows = before_and_after(self.explained.trace, self.step) if self.explained else []
+        op = self.verdict.program.steps[self.step] if rows else None
         if not isinstance(op, Load | Store | Fill | Print):
             return []
         return [
-            f"STATE of the guest, before and after step {self.first.step + 1}",
+            f"STATE of the guest, before and after step {self.step + 1}",
             *state_lines(rows, (), titled=_CHANGES, width=self.width),
         ]
 
@@ -217,9 +227,11 @@ class _Report:
         lines = evidence.splitlines()
         if len(lines) == 1 and lines[0].rstrip(".") in what_went_wrong(self.verdict, self.first):
             return []
-        many = f" (the last {CONSOLE_LINES} of {len(lines)} lines)" if len(lines) > CONSOLE_LINES else ""
-        shown = [cut(_printable(line), self.width - 6) for line in lines[-CONSOLE_LINES:]]
-        return [f"EVIDENCE{many}", *(f"    | {line}" for line in shown)]
+        first = _window(lines)
+        shown = [cut(_printable(line), self.width - 6) for line in lines[first : first + CONSOLE_LINES]]
+        part = f" (lines {first + 1} to {first + len(shown)} of {len(lines)})"
+        head = f"EVIDENCE{part if len(shown) < len(lines) else ''}"
+        return [head, *(f"    | {line}" for line in shown)]
 
     def _before(self) -> list[str]:
         programs = self.verdict.after
@@ -252,6 +264,16 @@ class _Report:
 def _listed(number: int, program: Program, width: int) -> list[str]:
     lines = step_lines(program, None, width=width - 2)
     return [f"    program {number}:", *(f"  {line}" for line in lines)]
+
+
+def _window(lines: list[str]) -> int:
+    """Choose where to begin: with the line that is the reason, or so that the end is seen.
+
+    The first line of evidence is the reason, the rest is the console, in which it comes again.
+    """
+    end = max(len(lines) - CONSOLE_LINES, 0)
+    again = [number for number, line in enumerate(lines) if number and line.strip() == lines[0].strip()]
+    return min(max(again[-1] - 3, 0), end) if again else end
 
 
 def _printable(line: str) -> str:

@@ -59,11 +59,14 @@ class ModelView:
     # ------------------------------------------------------------------ state
 
     def _state(self) -> Iterator[tuple[Key, Line]]:
-        index = reference_index(self.machine)
+        found = reference_index(self.machine).items()
+        index = dict(sorted(found, key=lambda item: item[0].serial))
+        for frame in index:
+            self._name(frame)  # letters in the order in which frames were handed out
         for number in sorted(self.machine.processes):
             yield from self._process(self.machine.processes[number], index)
         yield ("frames",), Line("frames")
-        for frame, holders in sorted(index.items(), key=lambda item: item[0].serial):
+        for frame, holders in index.items():
             yield self._frame(frame, holders)
 
     def _process(self, process: Process, index: Mapping[Frame, Holders]) -> Iterator[tuple[Key, Line]]:

@@ -37,7 +37,7 @@ def without_point(verdict: Verdict, divergence: Divergence) -> str:
 
 def point(verdict: Verdict, divergence: Divergence) -> str:
     """Say when: "At step 5 (p1: load a[0])", "After step 3 (…)", "After the last process was reaped"."""
-    program, step = verdict.program, divergence.step
+    program, step = verdict.program, step_of(verdict, divergence)
     if step >= len(program):
         return (
             "After the last process was reaped" if not is_ending(verdict, divergence) else "In the end"
@@ -55,6 +55,18 @@ def point(verdict: Verdict, divergence: Divergence) -> str:
 def _looked_before(verdict: Verdict, step: int) -> bool:
     """Tell whether the state was observed right before `step` too, so that the step is to blame."""
     return step == 0 or any(seen.after == step for seen in verdict.trace.observations)
+
+
+def step_of(verdict: Verdict, divergence: Divergence) -> int:
+    """Give the 0-based step of a divergence; where the run broke off, the step at which it did.
+
+    A guest that panics takes the outcomes of the steps before with it: they are None then.
+    """
+    outcomes, step = verdict.trace.outcomes, divergence.step
+    lost = (
+        verdict.trace.ending is not Ending.COMPLETE and step < len(outcomes) and outcomes[step] is None
+    )
+    return len(outcomes) if lost else step
 
 
 def is_about_step(verdict: Verdict, divergence: Divergence) -> bool:
@@ -121,7 +133,7 @@ def is_ending(verdict: Verdict, divergence: Divergence) -> bool:
     """Tell whether the divergence is that the run did not get through the program."""
     if verdict.trace.ending is Ending.COMPLETE:
         return False
-    step, outcomes = divergence.step, verdict.trace.outcomes
+    step, outcomes = step_of(verdict, divergence), verdict.trace.outcomes
     if step >= len(outcomes):
         return True
     return isinstance(outcomes[step], Lost) or (
@@ -140,7 +152,7 @@ _ENDINGS: dict[Ending, str] = {
 
 
 def _about_ending(verdict: Verdict, divergence: Divergence) -> str:
-    step = min(divergence.step, len(verdict.program) - 1)
+    step = min(step_of(verdict, divergence), len(verdict.program) - 1)
     process = f"p{verdict.program.steps[step].process}" if step >= 0 else "p0"
     said = _ENDINGS[verdict.trace.ending].format(process=process)
     why = _first_line(verdict.trace.evidence)
@@ -148,7 +160,9 @@ def _about_ending(verdict: Verdict, divergence: Divergence) -> str:
 
 
 def _first_line(evidence: str) -> str:
-    return next((line.strip() for line in evidence.splitlines() if line.strip()), "")
+    """Give the reason, which leads the evidence; without the kernel's time stamp."""
+    line = next((line.strip() for line in evidence.splitlines() if line.strip()), "")
+    return re.sub(r"^\[ *\d+\.\d+\] ", "", line)
 
 
 # ---------------------------------------------------------------------------------- state
@@ -158,11 +172,11 @@ _COUNT = r"(?: \+ \d+ \(LRU batch\))?"
 
 _STATE: tuple[tuple[str, str, str], ...] = (
     (
-        rf"refcount (\d+){_COUNT}: (.+)", r"refcount (\d+)",
+        rf"refcount (\d+){_COUNT}: (.+)", r"refcount (-?\d+)",
         "the frame of {where} has refcount {2}, and should have {0}: what holds it is {1}",
     ),
     (
-        r"mapcount (\d+): (.+)", r"mapcount (\d+)",
+        r"mapcount (\d+): (.+)", r"mapcount (-?\d+)",
         "the frame of {where} has mapcount {2}, and should have {0}: what maps it is {1}",
     ),
     (

@@ -152,12 +152,14 @@ def _side_widths(
         columns[2] = max(columns[2], len(title) - sum(columns[:2]) - 4)
         widths.append(columns)
     left, right = widths
-    over = sum(left) + 4 + sum(right) + 4 - room
-    if over > 0:
-        both = left[2] + right[2]
-        for columns in widths:
-            columns[2] = max(12, columns[2] - (over * columns[2] + both - 1) // both)
+    for _ in range(sum(left) + 4 + sum(right) + 4 - room):
+        wider = max(left, right, key=_bytes_column)
+        wider[2] = max(12, wider[2] - 1)
     return left, right
+
+
+def _bytes_column(widths: list[int]) -> int:
+    return widths[2]
 
 
 def _any(side: list[tuple[str, str, str]], column: int) -> bool:

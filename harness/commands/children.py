@@ -1,0 +1,131 @@
+"""Processes that a command starts to work for it: none is left when the command ends, however it ends.
+
+They die with this process (see `harness.guest.child`); where a command is only interrupted, `Children`
+ends them, and all that they started in their session.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from harness.errors import RigError
+from harness.guest.child import start_child
+
+ROOT = Path(__file__).parents[2]
+"""The folder of the project, from which its parts are run by name."""
+
+FOREIGN = ("PYTEST_", "HYPOTHESIS_")
+"""Prefixes of environment variables that would change what a child does behind our back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process that ended: its exit status (negative: the signal) and all that it printed."""
+
+    status: int
+    output: str
+
+    def last_line(self) -> str:
+        """Give the last line that is not empty, which is mostly the one that says what went wrong."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        return lines[-1] if lines else "it printed nothing"
+
+
+class Children:
+    """The processes of one command: a context manager with which they end. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process in the project's folder. `environment` is added to ours.
+
+        Raises RigError where it cannot be started, or everything has been stopped.
+        """
+        with self._guard:
+            if self._stopped:
+                raise RigError("the command is ending, and starts no more processes")
+            try:
+                child = start_child(
+                    [*command],
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=str(ROOT),
+                    environment=_clean() | dict(environment or {}),
+                )
+            except OSError as error:
+                raise RigError(f"a process cannot be started: {error.strerror or error}") from error
+            self._running.add(child)
+            return child
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> Ended:
+        """Run a process to its end. Raises RigError where that takes longer than `timeout_s`."""
+        child = self.start(command, environment=environment, stderr=subprocess.STDOUT)
+        try:
+            output, _ = child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RigError(f"a process was ended after {timeout_s:g} s: {' '.join(command)}") from None
+        finally:
+            self.end(child)
+        return Ended(child.returncode, output.decode(errors="replace"))
+
+    def end(self, child: subprocess.Popen[bytes]) -> None:
+        """End one process, and what it started; where it has ended already, forget it."""
+        with self._guard:
+            self._running.discard(child)
+        if child.poll() is None:  # else its number may by now be another's
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with suppress(OSError):  # nobody reads what stdin still holds
+                    pipe.close()
+
+    def stop(self) -> None:
+        """End all, and start no more."""
+        with self._guard:
+            self._stopped = True
+            running = [*self._running]
+        for child in running:
+            self.end(child)
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}

@@ -1,0 +1,143 @@
+"""The strategy `around`: a short story that matters, with anything at all going on between its steps.
+
+Some faults show only in a certain order of a few steps, such as "both write what they shared, then one exits, then the
+other writes again". Random programs meet such an order rarely. A *story* is such an order, as a program text; `around`
+moves it to a drawn place of the address space and draws other operations between its steps, by its processes and by others.
+What would spoil the story is left out: nobody ends, execs, reaps or remaps in its place. It shrinks to the bare story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from harness.program.ops import (
+    ENDING,
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Map,
+    Observe,
+    Op,
+    Print,
+    Protect,
+    Store,
+    Unmap,
+    Wait,
+)  # fmt: skip
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.program.units import WINDOW_BY_NAME, Address, PageRange
+from strategies.ops import ROWS, Raw, Row
+from strategies.scene import Limits, Scene, Space
+
+PLACES = (Address("a", 0), Address("a", 1), Address("b", 3), Address("c", 7), Address("d", 0), Address("e", 5))
+"""Where page a[0] of a story may lie: at the start of a page table, within, across two, under other directories."""
+
+NOISE: dict[type[Op], int] = {Store: 8, Load: 8, Fill: 2, Print: 2, Map: 2, Fork: 3, Exit: 3, Observe: 2, Wait: 1}
+"""The operations that go on between the steps of a story, and how often."""
+
+MOST_NOISE = 4
+"""The most operations between two steps of a story."""
+
+_NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
+
+
+class Telling:
+    """A story being told: its steps go into a scene, its processes get the names that the scene has free."""
+
+    def __init__(self, story: Program, place: Address, limits: Limits) -> None:
+        self.story = story
+        self.place = place
+        self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
+        self.names = {0: 0}
+        self.pages = {(op.pages.window, op.pages.first + i) for op in self._ranges() for i in range(op.pages.npages)}
+
+    def _ranges(self) -> list[Map | Unmap | Protect]:
+        return [op for op in map(self._moved, self.story.steps) if isinstance(op, Map | Unmap | Protect)]
+
+    def tell(self, op: Op) -> None:
+        """Do the next step of the story."""
+        moved = self._moved(op)
+        if isinstance(op, Fork):
+            parent = self.names[op.process]
+            self.names[op.child] = self.scene.add_child(parent, len(self.names))
+            moved = Fork(parent, self.names[op.child])
+        elif isinstance(op, Wait):
+            moved = Wait(self.names[op.process], self.names[op.child])
+        elif not isinstance(op, Observe):
+            moved = replace(moved, process=self.names[op.process])
+        if isinstance(moved, Map):
+            ranks = self.scene.space.ranks(moved.pages)
+            self.scene.layouts[moved.process].update(dict.fromkeys(ranks, moved.prot))
+            self.scene.used.update(ranks)
+        elif isinstance(moved, Exec):
+            self.scene.layouts[moved.process] = self.scene.space.image()
+        self.scene.emit(moved)
+
+    def disturb(self, raw: Raw) -> None:
+        """Let something else happen, unless it would spoil the story."""
+        steps, layouts = len(self.scene.steps), {n: dict(each) for n, each in self.scene.layouts.items()}
+        slots, used = dict(self.scene.slot_of), set(self.scene.used)
+        op = raw.resolve(self.scene)
+        if op is not None and not self._spoils(op) and steps < self.scene.limits.max_steps:
+            self.scene.emit(op)
+            return
+        self.scene.layouts, self.scene.slot_of, self.scene.used = layouts, slots, used
+
+    def _spoils(self, op: Op) -> bool:
+        ours = set(self.names.values())
+        if isinstance(op, (*ENDING, Exec)) and op.process in ours:
+            return True
+        if isinstance(op, Wait):
+            return op.child in ours
+        if isinstance(op, Map | Unmap | Protect):
+            return any((op.pages.window, op.pages.first + i) in self.pages for i in range(op.pages.npages))
+        if isinstance(op, Store | Fill | Load | Print | Crash):
+            return (op.at.window, op.at.index) in self.pages
+        return False
+
+    def _moved(self, op: Op) -> Op:
+        """Move the places of window a to where this telling happens."""
+        if isinstance(op, Map | Unmap | Protect) and op.pages.window == "a":
+            moved = PageRange(self.place.window, self.place.index + op.pages.first, op.pages.npages)
+            return replace(op, pages=moved)
+        if isinstance(op, Load | Store | Fill | Print | Crash) and op.at.window == "a":
+            return replace(op, at=Address(self.place.window, self.place.index + op.at.index, op.at.offset))
+        return op
+
+
+@st.composite
+def _raws(draw: st.DrawFn) -> Raw:
+    row: Row = draw(st.sampled_from(_NOISE_ROWS))
+    return Raw(row, tuple(each.draw(draw, 0) for each in row.fields))
+
+
+@st.composite
+def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits) -> Program:
+    story = draw(st.sampled_from(stories))
+    telling = Telling(story, draw(st.sampled_from(PLACES)), limits)
+    for op in story.steps:
+        telling.tell(op)
+        room = limits.max_steps - len(telling.scene.steps) - len(story)
+        if room > 0 and draw(st.integers(0, 3)) == 3:
+            for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
+                telling.disturb(raw)
+    return Program(tuple(telling.scene.steps))
+
+
+def around(*texts: str, max_steps: int = 30, max_processes: int = 6, max_pages: int = 16) -> st.SearchStrategy[Program]:
+    """Give a strategy for programs that tell one of the stories `texts` (each in .prog form, places in window a).
+
+    A story uses at most four pages of window a. Raises ProgramError where a text is no program.
+    """
+    stories = [parse_program(text) for text in texts]
+    limits = Limits(max_steps=max(max_steps, *map(len, stories)), max_processes=max_processes, max_pages=max_pages)
+    longest = max(place.index for place in PLACES) + 4
+    assert all(window.npages >= longest for window in map(WINDOW_BY_NAME.__getitem__, "abcde"))
+    return _around(stories, limits)
