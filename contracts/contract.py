@@ -77,7 +77,13 @@ def assert_conforms(verdict: Verdict, *, to: str) -> None:
 def contract(id: str, *, catches: tuple[str, ...] = ()) -> Callable[[Test], Test]:
     """Mark a test as the contract with this id."""
     entry: Contract = CONTRACTS[id]
-    return pytest.mark.contract(entry, catches=catches)
+
+    def mark(test: Test) -> Test:
+        level: pytest.MarkDecorator = getattr(pytest.mark, str(entry.level))
+        marked: Test = pytest.mark.contract(entry, catches=catches)(level(test))
+        return marked
+
+    return mark
 
 
 class Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.agent.client import AgentClient
@@ -22,6 +23,7 @@ class MachineSubject:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.is_packaged = session.definition.kernel.source != "file"
         self.client = AgentClient(session)
         try:
             session.start()
@@ -37,8 +39,8 @@ class MachineSubject:
 
     @property
     def semantics(self) -> str:
-        """The preset that the definition names."""
-        return self.session.definition.semantics
+        """The preset that the definition names; for an image of the caller's own, what every Linux may do."""
+        return self.session.definition.semantics if self.is_packaged else "linux"
 
     @property
     def levels(self) -> frozenset[Level]:
@@ -65,6 +67,12 @@ class MachineSubject:
         """End the machine."""
         self.session.close()
 
+    @property
+    def faults_around(self) -> bool:
+        """Whether this kernel maps neighbours of a file page, and has no switch to turn it off."""
+        assert self.client.probe is not None
+        return self.client.probe.faults_around
+
     def header(self) -> list[str]:
         """Name kernel, architecture, accelerator and levels."""
         assert self.client.probe is not None
@@ -78,6 +86,8 @@ class MachineSubject:
             f"levels: {shown}",
         ]
         lines += [f"without {level}: {why}" for level, why in self.missing.items()]
+        if self.faults_around:
+            lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
         return lines + [f"note: {note}" for note in session.notes]
 
 
@@ -105,11 +115,17 @@ def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
 
 
 def semantics_of(subject: Subject) -> Semantics:
-    """Find the model's preset for a subject. Raises DefinitionError where there is none of that name."""
+    """Find the model's preset for a subject, widened by what its probe found out.
+
+    Raises DefinitionError where there is none of that name.
+    """
     if subject.semantics not in PRESETS:
         known = ", ".join(PRESETS)
         raise DefinitionError(f"there are no semantics {subject.semantics!r}; known are: {known}")
-    return PRESETS[subject.semantics]
+    semantics = PRESETS[subject.semantics]
+    if getattr(subject, "faults_around", False):
+        semantics = replace(semantics, file_pages_may_appear=True)
+    return semantics
 
 
 def open_runner(guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()) -> Runner:

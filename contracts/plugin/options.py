@@ -13,6 +13,7 @@ from contracts.contract import Drawing
 from harness.errors import PagepactError
 from harness.guest.definition import load_definition
 from harness.guests import check_faults
+from harness.program.levels import Level
 
 PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 """Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
@@ -63,6 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is started, and load the profile."""
     config.addinivalue_line("markers", "contract(entry, catches): a contract, with the faults that it must catch")
+    for level in Level:
+        config.addinivalue_line("markers", f"{level}: a contract that needs to see {level.value}")
     config.addinivalue_line("markers", "program_file: runs the program that --program names")
     register_profiles()
     try:

@@ -29,6 +29,7 @@ from harness.model_guest import FAULTS
 CAUGHT = Result("cow.break-copies-all", "test_a", Found.CAUGHT, "cow.break-copies-all", 12, 4, 1.5)
 MISSED = Result("live.bounded", "test_b", Found.MISSED, seconds=3.0)
 SKIPPED = Result("test_c", "test_c", Found.SKIPPED, note="needs pte_bits")
+ERROR = Result("test_d", "test_d", Found.ERROR, note="KeyError: 3")
 SOUND = FaultRun((MISSED,))
 PLAN = Plan("model", ("cow-shares",), partly=True, examples=300, seed="7", jobs=1)
 
@@ -76,9 +77,13 @@ def test_a_contract_that_passed_has_missed_the_fault(tmp_path: Path) -> None:
 
 
 def test_a_test_that_failed_for_another_reason_catches_nothing(tmp_path: Path) -> None:
-    run = read_run(leave(tmp_path, [result_row(broken=None)]), Ended(1, ""))
+    cases = """
+        <testcase name="test_every_step_ends"><failure message="KeyError: 3&#10;more">x</failure></testcase>
+    """
 
-    assert [result.found for result in run.results] == [Found.ERROR]
+    run = read_run(leave(tmp_path, [result_row(broken=None)], cases), Ended(1, ""))
+
+    assert [(result.found, result.note) for result in run.results] == [(Found.ERROR, "KeyError: 3")]
 
 
 def test_skips_and_errors_are_found_in_the_junit_report(tmp_path: Path) -> None:
@@ -179,6 +184,7 @@ def test_the_summary_says_what_is_wrong_with_each_fault() -> None:
         "ghost-fork": FaultRun(()),
         "cow-shares": FaultRun((CAUGHT, MISSED), beside=("frame.stays",)),
         "count-u8": FaultRun((SKIPPED,)),
+        "no-vm-drop": FaultRun((ERROR, ERROR)),
     }
 
     lines = summary(PLAN, SOUND, runs)
@@ -187,7 +193,8 @@ def test_the_summary_says_what_is_wrong_with_each_fault() -> None:
         "ghost-fork: no contract names it among those that it catches.",
         "cow-shares: missed by live.bounded (broken beside: frame.stays).",
         "count-u8: test_c was skipped: needs pte_bits.",
-        "0 of 3 faults are caught by every contract that names them.",
+        "no-vm-drop: test_d, test_d ended in an error: KeyError: 3",
+        "0 of 4 faults are caught by every contract that names them.",
         "The same again: --examples 300 --seed 7",
     ]
 

@@ -63,12 +63,15 @@ class Probe:
     levels: frozenset[Level]
     missing: dict[Level, str]
     banner: str
+    faults_around: bool
+    """Whether a file fault may map its neighbours too: the kernel gave us no way to turn that off."""
 
 
+FAULT_AROUND = "/sys/kernel/debug/fault_around_bytes"
 SETTINGS = (
     ("/proc/sys/kernel/printk", b"5\n"),  # warnings are findings; notices only cost console time
     ("/proc/sys/debug/exception-trace", b"0\n"),  # a SIGSEGV is what programs are made of
-    ("/sys/kernel/debug/fault_around_bytes", b"4096\n"),  # one fault maps one page, so that presence is exact
+    (FAULT_AROUND, b"4096\n"),  # one fault maps one page, so that presence is exact
     ("/proc/sys/kernel/randomize_va_space", b"0\n"),
 )
 """Files written at boot: (path, bytes). A kernel without one of them is fine."""
@@ -104,13 +107,15 @@ class AgentClient:
 
         To be called once after boot. Raises ProtocolError or GuestTrouble.
         """
-        self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        errors = self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        faults_around = any(errno for (path, _), errno in zip(SETTINGS, errors, strict=True) if path == FAULT_AROUND)
         banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
         reasons: dict[Level, str] = {}
         view = self._choose_view(reasons)
         answer = self._configure(view)
         view = self._without_unreadable(view, answer, reasons)
-        self.probe = Probe(view, answer.zero_frame, _levels(view, answer, reasons), reasons, banner)
+        levels = _levels(view, answer, reasons)
+        self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around)
         return self.probe
 
     def reconfigure(self) -> None:

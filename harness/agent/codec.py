@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.errors import ProtocolError
 from harness.program.ops import Access, Backing, Kind, Op, Sharing
-from harness.program.program import Program
+from harness.program.program import Program, places
 from harness.program.text import OPERAND_KINDS
-from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot, Window
+from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 DENSE, FAULTS, ACCOUNT, STREAM = 1, 2, 4, 8
@@ -78,26 +78,31 @@ class Reader:
 
 # ---------------------------------------------------------------------------------- programs
 
+Slices = Mapping[str, tuple[int, int]]
+"""For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
+
 _INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Backing, Access)}
 
 
-def _choice(value: Any, _: Mapping[str, int]) -> bytes:
+def _choice(value: Any, _: Slices) -> bytes:
     return bytes([_INDEX[type(value)][value]])
 
 
-def _one(value: Any, _: Mapping[str, int]) -> bytes:
+def _one(value: Any, _: Slices) -> bytes:
     return bytes([int(value)])
 
 
-def _address(value: Any, windows: Mapping[str, int]) -> bytes:
-    return bytes([windows[value.window]]) + number(value.index) + number(value.offset)
+def _address(value: Any, slices: Slices) -> bytes:
+    slot, first = slices[value.window]
+    return bytes([slot]) + number(value.index - first) + number(value.offset)
 
 
-def _range(value: Any, windows: Mapping[str, int]) -> bytes:
-    return bytes([windows[value.window]]) + number(value.first) + number(value.npages)
+def _range(value: Any, slices: Slices) -> bytes:
+    slot, first = slices[value.window]
+    return bytes([slot]) + number(value.first - first) + number(value.npages)
 
 
-_ENCODERS: dict[Any, Callable[[Any, Mapping[str, int]], bytes]] = {
+_ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.CHILD: _one,
     Kind.BYTE: _one,
     Kind.STATUS: _one,
@@ -112,23 +117,30 @@ _ENCODERS: dict[Any, Callable[[Any, Mapping[str, int]], bytes]] = {
 """How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""
 
 
-def _encode_op(op: Op, windows: Mapping[str, int]) -> bytes:
-    operands = b"".join(_ENCODERS[kind](getattr(op, name), windows) for name, kind in OPERAND_KINDS[type(op)])
+def _encode_op(op: Op, slices: Slices) -> bytes:
+    operands = b"".join(_ENCODERS[kind](getattr(op, name), slices) for name, kind in OPERAND_KINDS[type(op)])
     return bytes([op.code, op.process, len(operands)]) + operands
 
 
-def observed_windows(program: Program) -> tuple[Window, ...]:
-    """List the windows that are observed, in the order in which the agent numbers them."""
-    return tuple(WINDOW_BY_NAME[name] for name in program.windows)
+def observed_pages(program: Program) -> tuple[PageRange, ...]:
+    """List what is observed, in the order in which the agent numbers it: of each window that the program uses, the pages
+    from the first to the last that it names. (All of each window would double the answer with pages nobody touches.)
+    """
+    named: dict[str, list[int]] = {name: [] for name in program.windows}
+    for op in program.steps:
+        for place in places(op):
+            first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
+            named[place.window] += [first, first + npages - 1]
+    return tuple(PageRange(name, min(pages), max(pages) - min(pages) + 1) for name, pages in named.items())
 
 
 def encode_program(program: Program, *, flags: int) -> bytes:
     """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM."""
-    windows = observed_windows(program)
-    index = {window.name: i for i, window in enumerate(windows)}
-    table = b"".join(number(window.vpn) + number(window.npages) for window in windows)
-    steps = b"".join(_encode_op(op, index) for op in program.steps)
-    head = bytes([PROGRAM]) + number(flags) + number(len(windows))
+    pages = observed_pages(program)
+    slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
+    table = b"".join(number(each.vpn) + number(each.npages) for each in pages)
+    steps = b"".join(_encode_op(op, slices) for op in program.steps)
+    head = bytes([PROGRAM]) + number(flags) + number(len(pages))
     return head + table + number(len(program.steps)) + steps
 
 

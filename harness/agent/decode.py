@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.agent.codec import PROGRAM, Reader, View, expect, observed_windows
+from harness.agent.codec import PROGRAM, Reader, View, expect, observed_pages
 from harness.errors import ProtocolError
 from harness.program.ops import Observe
 from harness.program.outcome import (
@@ -114,8 +114,8 @@ class TraceDecoder:
         self.view = view
         self.zero_frame = zero_frame
         self.counts_faults = counts_faults
-        self.windows = observed_windows(program)
-        self.vpns = [window.vpn + i for window in self.windows for i in range(window.npages)]
+        self.windows = observed_pages(program)
+        self.vpns = [vpn for pages in self.windows for vpn in pages.vpns]
         self.outcomes: list[Outcome | None] = []
         self.faults: list[int | None] = []
         self.outputs: dict[int, bytes] = {}

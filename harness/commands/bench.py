@@ -117,7 +117,7 @@ def measure_faults(children: Children, guest: str) -> list[Measurement]:
         run = run_order(children, Order(guest, fault, (fault,), WANTED_EXAMPLES, seed="0"))
         caught = sorted(run.of(Found.CAUGHT), key=lambda each: each.examples or 0)
         if not caught:
-            found.append(Measurement(f"fault {fault}", "examples", (float("inf"),), _target(), "not found"))
+            found.append(Measurement(f"fault {fault}", "examples", (), _target(), "not found"))
             continue
         best = caught[0]
         note = f"{best.seconds:.2f} s to find and shrink to {best.steps} steps, {best.contract}"

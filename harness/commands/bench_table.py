@@ -30,7 +30,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Samples of one quantity. Its value is their median: machines are noisy in one direction."""
+    """Samples of one quantity. Its value is their median: machines are noisy in one direction.
+
+    Without samples it is one that could not be had, and no target is met.
+    """
 
     name: str
     unit: str
@@ -39,14 +42,16 @@ class Measurement:
     note: str = ""
 
     @property
-    def value(self) -> float:
-        """The median."""
-        return median(self.samples)
+    def value(self) -> float | None:
+        """The median; None without samples."""
+        return median(self.samples) if self.samples else None
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None where there is none."""
-        return None if self.target is None else self.target.is_met(self.value)
+        if self.target is None:
+            return None
+        return self.value is not None and self.target.is_met(self.value)
 
     def row(self) -> tuple[str, ...]:
         """Write the cells of the table."""
@@ -56,7 +61,8 @@ class Measurement:
         target = ""
         if self.target is not None:
             target = self.target.text() + ("" if self.met else "  MISSED")
-        return (self.name, f"{number(self.value)} {self.unit}".rstrip(), spread, target, self.note)
+        value = "none" if self.value is None else f"{number(self.value)} {self.unit}".rstrip()
+        return (self.name, value, spread, target, self.note)
 
     def to_json(self) -> dict[str, Any]:
         """Write it as plain data."""
@@ -64,8 +70,8 @@ class Measurement:
             "name": self.name,
             "unit": self.unit,
             "value": self.value,
-            "min": min(self.samples),
-            "max": max(self.samples),
+            "min": min(self.samples, default=None),
+            "max": max(self.samples, default=None),
             "samples": list(self.samples),
             "target": self.target.text() if self.target else None,
             "met": self.met,
@@ -74,8 +80,10 @@ class Measurement:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits or so."""
+    """Write a number with three digits or so; one that was counted as it is."""
     size = abs(value)
+    if isinstance(value, int) and size < 1000:
+        return str(value)
     if size >= 1000:
         return f"{value:,.0f}"
     if size >= 100:

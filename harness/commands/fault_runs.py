@@ -136,9 +136,9 @@ def read_run(folder: Path, ended: Ended) -> FaultRun:
         raise RigError(f"pytest contracts gave up (exit status {ended.status}): {_reason_of(ended)}")
     try:
         rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        cases = ET.parse(folder / "junit.xml").getroot().iter("testcase")
-        results = [_result_of(row) for row in rows]
-        others = _without_result(list(cases), {result.test for result in results})
+        cases = list(ET.parse(folder / "junit.xml").getroot().iter("testcase"))
+        results = [_result_of(row, _failures(cases)) for row in rows]
+        others = _without_result(cases, {result.test for result in results})
     except (OSError, ValueError, KeyError, ET.ParseError) as error:
         raise RigError(f"pytest contracts left no readable results ({error}): {_reason_of(ended)}") from error
     return FaultRun((*results, *others), beside=_saved_beside(folder / "failures", results))
@@ -150,16 +150,25 @@ def _reason_of(ended: Ended) -> str:
     return said[0].removeprefix("ERROR:").strip() if said else ended.last_line()
 
 
-def _result_of(row: dict[str, Any]) -> Result:
+def _failures(cases: Sequence[ET.Element]) -> dict[str, str]:
+    """Give the first line of what each failed test failed with, by the name of the test."""
+    found = {case.get("name", "?"): case.find("failure") for case in cases}
+    return {
+        name: (failure.get("message") or "").strip().partition("\n")[0]
+        for name, failure in found.items()
+        if failure is not None
+    }
+
+
+def _result_of(row: dict[str, Any], failures: dict[str, str]) -> Result:
     contract, broken = row["contract"], row["broken"]
-    note = ""
+    name, note = str(row["test"]).rpartition("::")[2], ""
     if row["outcome"] == "passed":
         found = Found.MISSED
     elif broken:
         found = Found.CAUGHT
     else:
-        found, note = Found.ERROR, "the test failed, and not for a violation"
-    name = str(row["test"]).rpartition("::")[2]
+        found, note = Found.ERROR, failures.get(name, "it failed, and not for a violation")
     return Result(contract, name, found, broken, row["examples"], row["steps"], row["seconds"], note)
 
 

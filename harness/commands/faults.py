@@ -209,7 +209,11 @@ def summary(plan: Plan, sound: FaultRun, runs: Mapping[str, FaultRun]) -> list[s
 
 
 def _errors(fault: str, run: FaultRun) -> list[str]:
-    return [f"{fault}: {each.test} ended in an error: {each.note}." for each in run.of(Found.ERROR)]
+    """Say which tests ended in an error; those of the same error in one line."""
+    tests: dict[str, list[str]] = {}
+    for each in run.of(Found.ERROR):
+        tests.setdefault(each.note, []).append(each.test)
+    return [f"{fault}: {', '.join(names)} ended in an error: {note}" for note, names in tests.items()]
 
 
 def to_json(plan: Plan, sound: FaultRun, runs: Mapping[str, FaultRun]) -> dict[str, Any]:

@@ -88,10 +88,14 @@ class Semantics:
 
 LINUX_6_1 = Semantics("linux-6.1")
 
+LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER)
+"""What every Linux may do, for an image of which nothing is known (`--kernel`)."""
+
 PRESETS = {
     semantics.name: semantics
     for semantics in (
         LINUX_6_1,
+        LINUX,
         replace(
             LINUX_6_1,
             name="linux-5.10",

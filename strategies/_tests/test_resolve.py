@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from harness.program.ops import OPS, Exec, Exit, Fork, Load, Map, Observe, Op, Store, Unmap, Wait
+from harness.program.ops import OPS, Exit, Fork, Load, Map, Observe, Op, Store, Unmap, Wait
 from harness.program.program import Program
 from harness.program.text import format_program
 from strategies.ops import LONE, ROW_OF, ROWS, SPANS, WISHES, Raw, Wish
