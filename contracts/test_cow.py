@@ -93,6 +93,15 @@ def test_a_copy_releases_the_old_frame(guest: Guest, program: Program) -> None:
         p1: store a[0] 0x22
         p0: load a[0]
         """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: protect a[0] r
+        p1: protect a[0] rw
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
         containing=(Fork, Store, Load),
     )
 )

@@ -52,6 +52,12 @@ def test_mapcounts_equal_the_entries_that_map(guest: Guest, program: Program) ->
         p0: fork p2
         p2: exec
         p2: exit 0
+        p0: wait p2
+        p0: fork p3
+        p3: exec
+        p3: exit 0
+        p0: fork p4
+        p4: exit 0
         p0: store a[0] 0x22
         """,
         containing=(Store, Fork, Exit),

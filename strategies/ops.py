@@ -103,10 +103,6 @@ class Field:
         """Make the strategy once, for all draws."""
         object.__setattr__(self, "drawn", st.sampled_from(range(self.least, self.most + 1)))
 
-    def draw(self, draw: st.DrawFn, _position: int = 0) -> int:
-        """Draw the number. The position in the list makes no difference, and is taken for callers that give it."""
-        return draw(self.drawn)
-
 
 # Where one number holds two, the lower part has a power of two of values, since the shrinker clears high
 # bits as one step. It is one number because a copy of half an operand mostly changes nothing.

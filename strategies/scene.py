@@ -150,16 +150,18 @@ class Scene:
     def find(self, process: int, wish: int, need: Prot) -> int:
         """Give the page of `process` nearest to `wish` that allows `need`; the wish where none does.
 
-        A page of the arena is better than one of the image.
+        A page of the arena is better than one of the image. Where `need` is `Prot.NONE` a higher page is no
+        better than a hole: else programs shrink to ones that unmap page 0, so that the next unmap hits page 1.
 
         `Prot.R` asks for any access at all, since on most machines a page that may be written or
         executed may be read too; `Prot.NONE` asks for a mapped page only.
         """
         fit = [rank for rank, prot in self.layouts[process].items() if (prot if need is Prot.R else need in prot)]
         arena = self.space.arena_size
-        found = nearest((rank for rank in fit if rank < arena), wish)
-        if found is None:
-            found = nearest(fit, arena + wish)
+        mapped = [rank for rank in fit if rank < arena]
+        found = nearest(mapped, wish) if mapped else nearest(fit, arena + wish)
+        if mapped and not need and found is not None and found > wish:
+            return wish
         return wish if found is None else found
 
     def address(self, rank: int, offset: int = 0) -> Address:

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from contracts.contract import ContractViolation, is_about
+from contracts.plugin.findings import Findings, broken_contract
 from contracts.plugin.options import run_seed
 from contracts.plugin.progress import Progress
 from harness.compare.catalogue import Contract
@@ -28,14 +29,16 @@ DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
 class Guest:
     """What a contract sees of the guest: it runs programs."""
 
-    def __init__(self, runner: Runner, progress: Progress) -> None:
+    def __init__(self, runner: Runner, progress: Progress, findings: Findings) -> None:
         self.runner = runner
         self.progress = progress
+        self.findings = findings
         self.level: Level = Level.OUTCOMES
         self.broken: PagepactError | None = None
         self.opened_at = time.monotonic()
         self.contract = ""
-        self.others: list[Verdict] = []
+        self.others: dict[str, str] = {}
+        """Contracts that programs drawn for other contracts broke, and the file of the first such program."""
         self.examples_to_find: int | None = None
         self._programs_before = 0
         runner.listeners.append(self._note)
@@ -45,15 +48,20 @@ class Guest:
         self.level = entry.level
         self.contract = entry.id
         self.progress.name = name
+        self.findings.begin()
         self.examples_to_find = None
         self._programs_before = self.runner.statistics.programs
 
     def _note(self, verdict: Verdict) -> None:
-        """Count the programs up to the first finding; keep findings of other contracts than the tested one."""
-        if not is_about(verdict, self.contract):
-            self.others.append(verdict)
-        elif self.examples_to_find is None:
-            self.examples_to_find = self.runner.statistics.programs - self._programs_before
+        """Save every finding at once, and count the programs up to the first that breaks the tested contract."""
+        contract = broken_contract(verdict, self.contract)
+        if is_about(verdict, self.contract):
+            self.findings.keep(verdict, contract)
+            if self.examples_to_find is None:
+                self.examples_to_find = self.runner.statistics.programs - self._programs_before
+        elif contract not in self.others:
+            self.findings.keep(verdict, contract)
+            self.others[contract] = self.findings.file(contract)
 
     def run(self, program: Program) -> Verdict:
         """Run `program` and compare it with what the contracts allow.
@@ -104,7 +112,7 @@ class GuestPlugin:
             except PagepactError as error:
                 self.failure = error
                 raise
-            self.opened = Guest(runner, Progress(self.config))
+            self.opened = Guest(runner, Progress(self.config), Findings(self.config))
         return self.opened
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -133,10 +141,15 @@ class GuestPlugin:
         if hypothesis.is_hypothesis_test(function):
             hypothesis.seed(int.from_bytes(digest[:8], "big"))(getattr(function, "__func__", function))
 
-    def pytest_sessionfinish(self) -> None:
-        """End the guest, however the run ends."""
+    def close(self) -> None:
+        """End the guest, if it was opened."""
         if self.opened is not None:
             self.opened.close()
+            self.opened = None
+
+    def pytest_unconfigure(self) -> None:
+        """End the guest, however the run ends."""
+        self.close()
 
 
 def violation_of(excinfo: pytest.ExceptionInfo[BaseException] | None) -> ContractViolation | None:

@@ -18,9 +18,8 @@ from contracts.plugin.guest import GuestPlugin, violation_of
 from contracts.plugin.options import run_seed
 from contracts.plugin.progress import SHOW_EVERY_S, progress_line, read_workers
 from harness.compare.verdict import Verdict
-from harness.errors import BootFailure, GuestTrouble, PagepactError, RigError, StorageError
+from harness.errors import BootFailure, GuestTrouble, PagepactError, RigError
 from harness.report.failure import failure_text
-from harness.report.store import FailureStore
 from harness.report.summary import RunNumbers, summary_lines
 
 TROUBLE = (RigError, BootFailure, GuestTrouble)
@@ -35,7 +34,6 @@ class ReportPlugin:
         self.is_worker = hasattr(config, "workerinput")
         self.numbers = RunNumbers()
         self.started = time.monotonic()
-        self.store = FailureStore(Path(config.getoption("--failures")))
         self.reported: set[str] = set()
         self.results: list[dict[str, Any]] = []
         self.folder: Path | None = None
@@ -48,12 +46,15 @@ class ReportPlugin:
         if not self._runs_contracts():
             return []
         seed = f"pagepact: guest {self.config.getoption('--guest')}, seed {run_seed(self.config)}"
-        if self.is_worker or self.config.getoption("numprocesses", None):
+        if self.is_worker:
             return [seed]
         try:
-            return [seed, *self.guests.guest().runner.subject.header()]
+            lines = [seed, *self.guests.guest().runner.subject.header()]
         except PagepactError:
             return [seed]  # every contract will be an error that says why
+        if self.config.getoption("numprocesses", None):
+            self.guests.close()  # the workers have guests of their own, and start from the snapshot that this one left
+        return lines
 
     def _runs_contracts(self) -> bool:
         return any("contracts" in str(argument) for argument in self.config.args)
@@ -92,25 +93,13 @@ class ReportPlugin:
             explained = None  # the finding stands; only its dense view is missing
         self.reported.add(found.contract)
         item.user_properties.append(("steps", len(found.verdict.program)))
-        try:
-            file = self._save(found.verdict, found.contract)
-            replay = f"python -m harness replay {file}"
-        except StorageError as error:
-            replay = f"(the program could not be saved: {error})"
+        findings = self.guests.guest().findings
         return failure_text(
             found.verdict,
             contract=found.contract,
             explained=explained,
-            replay=replay,
+            replay=findings.replay(found.verdict, found.contract),
             guest=self.config.getoption("--guest"),
-        )
-
-    def _save(self, verdict: Verdict, contract: str) -> Path:
-        return self.store.save(
-            verdict,
-            contract=contract,
-            guest=self.config.getoption("--guest"),
-            faults=tuple(self.config.getoption("--fault")),
         )
 
     def _note_result(self, item: pytest.Item, report: pytest.TestReport, found: ContractViolation | None) -> None:
@@ -152,14 +141,9 @@ class ReportPlugin:
             return
         self.numbers.add(guest.runner.statistics, time.monotonic() - guest.opened_at)
         self.numbers.skipped.update(self.guests.skipped)
-        for verdict in guest.others:
-            contract = verdict.divergences[0].contracts[0]
-            if contract in self.reported or contract in self.numbers.others:
-                continue
-            try:
-                self.numbers.others[contract] = str(self._save(verdict, contract))
-            except StorageError as error:
-                self.numbers.others[contract] = str(error)
+        for contract, file in guest.others.items():
+            if contract not in self.reported:
+                self.numbers.others.setdefault(contract, file)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say what was run, reached, skipped, and found beside."""

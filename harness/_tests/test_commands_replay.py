@@ -65,9 +65,7 @@ def test_what_only_a_look_in_between_shows_is_found_too(program: Path, capsys: C
     assert "After step 4 (p0: store a[0] 0x22)" in capsys.readouterr().out
 
 
-def test_a_failure_file_knows_its_guest_its_faults_and_what_to_look_at(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_a_failure_file_knows_its_guest_its_faults_and_what_to_look_at(tmp_path: Path, capsys: Captured) -> None:
     how = How(accounting=True)
     path = saved(tmp_path, "leak-page-tables", how=how, contract="tables.conserved")
 
@@ -83,9 +81,7 @@ def test_another_guest_leaves_the_faults_of_the_file_out(tmp_path: Path) -> None
     assert run(["replay", str(path), "--guest", "model"]) == 0
 
 
-def test_a_failure_file_whose_run_breaks_another_contract_says_so(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_a_failure_file_whose_run_breaks_another_contract_says_so(tmp_path: Path, capsys: Captured) -> None:
     path = saved(tmp_path, "cow-shares", contract="wait.status")
 
     status = run(["replay", str(path)])
@@ -147,9 +143,7 @@ def test_a_wrong_command_line_exits_with_2(capsys: Captured, arguments: list[str
     assert "Usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], *([name, "-h"] for name in ("replay", "show", "guests", "contracts"))]
-)
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "-h"] for name in ("replay", "show", "guests", "contracts"))])
 def test_help_shows_an_example(capsys: Captured, arguments: list[str]) -> None:
     status = run(arguments)
 

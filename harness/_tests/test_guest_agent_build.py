@@ -48,9 +48,7 @@ def test_an_agent_whose_sources_changed_is_built_again(sources: Path, tmp_path: 
     assert builds(tmp_path / "out") == 2
 
 
-def test_an_outer_make_does_not_disturb(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outer_make_does_not_disturb(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAKEFLAGS", "n -- ARCH=vax")
 
     assert build_agent("x86_64", tmp_path / "out", sources=sources).is_file()
@@ -71,15 +69,11 @@ def test_missing_sources_are_said_so(tmp_path: Path, sources: Path) -> None:
 def test_a_compiler_that_is_named_and_missing_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler -O2")
 
-    with pytest.raises(
-        ToolMissing, match="the compiler that CC names, no-such-compiler -O2, is not there"
-    ):
+    with pytest.raises(ToolMissing, match="the compiler that CC names, no-such-compiler -O2, is not there"):
         find_compiler("x86_64")
 
 
-def test_without_a_compiler_the_ways_to_one_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_a_compiler_the_ways_to_one_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     if importlib.util.find_spec("ziglang") is not None:

@@ -172,9 +172,7 @@ def test_log_text_before_and_after_a_message_on_its_line_is_log() -> None:
 
 def test_a_panic_on_the_line_of_a_message_is_seen() -> None:
     channel, _, _ = connected(
-        to_host=lambda line: (
-            line[:-1] + b" BUG: unable to handle page fault\n" if b"@<0001" in line else line
-        )
+        to_host=lambda line: line[:-1] + b" BUG: unable to handle page fault\n" if b"@<0001" in line else line
     )
     channel.hello(10.0)
 
@@ -184,9 +182,7 @@ def test_a_panic_on_the_line_of_a_message_is_seen() -> None:
 
 def test_a_warning_right_behind_an_answer_belongs_to_it() -> None:
     channel, _, transport = connected(
-        to_host=lambda line: (
-            line + b"[ 2.0] WARNING: CPU: 0 PID: 9 at mm/x.c:1\n" if b"@<0001" in line else line
-        )
+        to_host=lambda line: line + b"[ 2.0] WARNING: CPU: 0 PID: 9 at mm/x.c:1\n" if b"@<0001" in line else line
     )
     channel.hello(10.0)
 
@@ -309,9 +305,7 @@ def test_sequence_numbers_wrap_past_the_hello() -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_random_damage_never_yields_a_wrong_answer(data: st.DataObject) -> None:
-    faults = data.draw(
-        st.lists(st.sampled_from([flip, lose, interrupt, split_marker, None]), max_size=12)
-    )
+    faults = data.draw(st.lists(st.sampled_from([flip, lose, interrupt, split_marker, None]), max_size=12))
     remaining = iter(faults)
 
     def damaged(line: bytes) -> bytes:

@@ -60,9 +60,7 @@ def test_a_model_needs_no_machine(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        DefinitionError, match=r"no guest 'linus' \(did you mean 'linux'\?\); known guests are"
-    ):
+    with pytest.raises(DefinitionError, match=r"no guest 'linus' \(did you mean 'linux'\?\); known guests are"):
         load_definition("linus")
 
 
@@ -103,9 +101,7 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
         ("kernel = 3", "no TOML"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_one_sentence(
-    tmp_path: Path, addition: str, complaint: str
-) -> None:
+def test_what_makes_no_sense_is_said_in_one_sentence(tmp_path: Path, addition: str, complaint: str) -> None:
     path = write(tmp_path, addition + "\n" + GOOD)
 
     with pytest.raises(DefinitionError, match=complaint) as caught:

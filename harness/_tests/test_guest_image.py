@@ -160,9 +160,7 @@ def test_a_kernel_that_changed_in_the_cache_is_not_used(own_cache: Path) -> None
     assert image._cached(path.parent, "x86_64") is None
 
 
-def test_without_apt_the_hosts_own_kernel_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_apt_the_hosts_own_kernel_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boot = tmp_path / "boot"
     boot.mkdir()
     (boot / "vmlinuz-broken").write_bytes(b"no kernel")
@@ -176,9 +174,7 @@ def test_without_apt_the_hosts_own_kernel_serves(
     assert "this machine's own" in kernel.note
 
 
-def test_without_any_kernel_the_way_out_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_kernel_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "BOOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -222,10 +218,7 @@ def test_a_suite_of_the_machine_is_used_as_it_is(tmp_path: Path) -> None:
     chosen = private_sources(tmp_path, "trixie", "trixie")
 
     assert list(chosen) == ["debian.sources"]
-    assert (
-        "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie trixie-updates\n"
-        in chosen["debian.sources"]
-    )
+    assert "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie trixie-updates\n" in chosen["debian.sources"]
     assert "Signed-By" in chosen["debian.sources"]
     assert chosen["debian.sources"].endswith("\nTargets: Packages\n")
     assert "off.example" not in chosen["debian.sources"]
@@ -316,9 +309,7 @@ def test_a_full_disk_is_a_storage_error() -> None:
         write_atomically(full / "x", b"data")
 
 
-def test_a_cache_that_cannot_be_made_is_a_storage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_made_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     monkeypatch.setenv("PAGEPACT_CACHE", str(tmp_path / "file"))
 

@@ -12,16 +12,12 @@ import pytest
 
 from harness.guest.monitor import Monitor, MonitorError
 
-GREETING = {
-    "QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}
-}
+GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}
 Answer = Callable[[dict[str, object]], list[object]]
 
 
 @contextmanager
-def fake_qemu(
-    answer: Answer, *, greeting: object = GREETING
-) -> Iterator[tuple[socket.socket, list[int]]]:
+def fake_qemu(answer: Answer, *, greeting: object = GREETING) -> Iterator[tuple[socket.socket, list[int]]]:
     """Serve QMP on a socket: `answer` gives the messages that follow a command."""
     near, far = socket.socketpair()
     received: list[int] = []

@@ -89,9 +89,7 @@ def test_a_guest_whose_machine_is_killed_has_died_until_it_is_restored(session: 
     assert session.request(PING).startswith(PING)
 
 
-def test_a_kernel_that_panics_at_boot_is_a_boot_failure(
-    definition: GuestDefinition, tmp_path: Path
-) -> None:
+def test_a_kernel_that_panics_at_boot_is_a_boot_failure(definition: GuestDefinition, tmp_path: Path) -> None:
     agent = tmp_path / "agent"
     agent.write_bytes(program(EXIT_AT_ONCE))
     session = Session(definition, agent=agent)
@@ -112,9 +110,7 @@ def test_a_boot_has_a_deadline(definition: GuestDefinition, tmp_path: Path) -> N
         session.start()
 
 
-def test_a_machine_that_qemu_refuses_is_a_launch_failure(
-    definition: GuestDefinition, agent: Path
-) -> None:
+def test_a_machine_that_qemu_refuses_is_a_launch_failure(definition: GuestDefinition, agent: Path) -> None:
     session = Session(replace(definition, cpu="no-such-cpu"), agent=agent)
 
     with pytest.raises(LaunchFailure, match="no-such-cpu") as caught:
@@ -144,9 +140,7 @@ def test_a_damaged_snapshot_is_thrown_away(
     assert "damaged snapshot was thrown away" in second.notes[0]
 
 
-def test_a_machine_does_not_outlive_a_harness_that_is_killed(
-    definition: GuestDefinition, agent: Path
-) -> None:
+def test_a_machine_does_not_outlive_a_harness_that_is_killed(definition: GuestDefinition, agent: Path) -> None:
     code = (
         "import sys, threading; from dataclasses import replace; from pathlib import Path\n"
         "from harness.guest.definition import load_definition\n"

@@ -266,9 +266,7 @@ def test_kvm_that_does_not_boot_is_left_alone_and_that_is_remembered(device: Pat
 
 
 def test_without_a_device_there_is_no_trial(tmp_path: Path) -> None:
-    chosen = choose_accelerator(
-        "auto", icount=False, identity="x", trial=works, device=tmp_path / "none"
-    )
+    chosen = choose_accelerator("auto", icount=False, identity="x", trial=works, device=tmp_path / "none")
 
     assert chosen.name == "tcg"
     assert "cannot be opened: No such file" in chosen.reason
@@ -290,9 +288,7 @@ def test_a_remembered_answer_that_is_damaged_is_asked_again(device: Path, own_ca
     for path in (own_cache / "accelerator").glob("*.json"):
         path.write_text("{}", encoding="utf-8")
 
-    assert (
-        choose_accelerator("auto", icount=False, identity="x", trial=works, device=device).name == "kvm"
-    )
+    assert choose_accelerator("auto", icount=False, identity="x", trial=works, device=device).name == "kvm"
 
 
 def test_a_missing_emulator_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -308,6 +304,4 @@ def test_the_command_line_gives_the_guest_nothing_of_the_host(tmp_path: Path) ->
     assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(arguments)
     assert arguments[arguments.index("-nic") + 1] == "none"
     assert arguments[arguments.index("-icount") + 1] == "shift=0,sleep=off"
-    assert not [
-        word for word in arguments if word.startswith(("-drive", "-netdev", "-virtfs", "-fsdev"))
-    ]
+    assert not [word for word in arguments if word.startswith(("-drive", "-netdev", "-virtfs", "-fsdev"))]

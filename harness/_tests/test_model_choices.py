@@ -135,9 +135,7 @@ def test_a_kernel_that_never_copies_clean_entries_leaves_them_out() -> None:
 # ------------------------------------------------------------------------------ protect, and reuse
 
 
-@pytest.mark.parametrize(
-    ("choice", "faults"), [(Choice.ALWAYS, (0, 0)), (Choice.NEVER, (1, 1)), (Choice.EITHER, (0, 1))]
-)
+@pytest.mark.parametrize(("choice", "faults"), [(Choice.ALWAYS, (0, 0)), (Choice.NEVER, (1, 1)), (Choice.EITHER, (0, 1))])
 def test_a_store_after_a_protection_round_trip_faults_as_the_kernel_chooses(
     choice: Choice, faults: tuple[int, int]
 ) -> None:
@@ -230,9 +228,7 @@ def test_without_a_budget_no_untouched_page_may_be_present() -> None:
 def test_with_a_budget_an_untouched_page_may_be_present() -> None:
     machine = run("p0: map a 4 r private anon", PREFAULT)
 
-    assert page(machine, 0, BSS) == ExpectedPage(
-        Presence.OPTIONAL, None, True, bytes(4096), may_write=True, prefault=True
-    )
+    assert page(machine, 0, BSS) == ExpectedPage(Presence.OPTIONAL, None, True, bytes(4096), may_write=True, prefault=True)
     assert page(machine, 0, WINDOW_BY_NAME["a"].vpn).presence is Presence.FORBIDDEN
 
 

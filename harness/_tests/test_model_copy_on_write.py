@@ -111,9 +111,7 @@ def test_three_generations_each_keep_what_they_knew() -> None:
 
 
 def test_fork_takes_the_write_right_away_again_at_the_next_generation() -> None:
-    machine, _ = run(
-        "p0: store bss[0] 1\np0: fork p1\np1: store bss[0] 2\np1: fork p2\np1: store bss[0] 3"
-    )
+    machine, _ = run("p0: store bss[0] 1\np0: fork p1\np1: store bss[0] 2\np1: fork p2\np1: store bss[0] 3")
 
     assert len({frame(machine, n, "bss") for n in (0, 1, 2)}) == 3
 
@@ -169,9 +167,7 @@ def test_a_sole_mapper_of_a_cached_page_copies_it_all_the_same() -> None:
 
 
 def test_text_that_was_made_writable_is_copied_on_write_too() -> None:
-    machine, outcomes = run(
-        "p0: load text[0]\np0: fork p1\np0: protect text[0] rw\np0: store text[0] 1\np1: load text[0]"
-    )
+    machine, outcomes = run("p0: load text[0]\np0: fork p1\np0: protect text[0] rw\np0: store text[0] 1\np1: load text[0]")
 
     assert outcomes[-1] == Loaded(0xC0)
     assert frame(machine, 1, "text") is machine.cache.frames["text", 0]
@@ -192,9 +188,7 @@ def test_references_are_entries_and_the_page_cache() -> None:
 
 
 def test_the_index_and_the_single_counts_agree() -> None:
-    machine, _ = run(
-        "p0: load data[0]\np0: store data[1] 1\np0: store bss[0] 1\np0: fork p1\np1: store bss[0] 1"
-    )
+    machine, _ = run("p0: load data[0]\np0: store data[1] 1\np0: store bss[0] 1\np0: fork p1\np1: store bss[0] 1")
 
     for each, holders in reference_index(machine).items():
         assert (mapcount(machine, each), references(machine, each)) == (

@@ -154,19 +154,13 @@ def test_a_program_runs_the_same_on_a_used_kernel_as_on_a_fresh_one() -> None:
     on_used = [used.execute(program, How(count_faults=True)) for program in programs]
     on_fresh = [ModelGuest().execute(program, How(count_faults=True)) for program in programs]
 
-    assert [(t.outcomes, t.outputs, t.faults) for t in on_used] == [
-        (t.outcomes, t.outputs, t.faults) for t in on_fresh
-    ]
+    assert [(t.outcomes, t.outputs, t.faults) for t in on_used] == [(t.outcomes, t.outputs, t.faults) for t in on_fresh]
 
 
 def test_memory_that_runs_out_kills_or_refuses_and_loses_nothing() -> None:
     guests = [ModelGuest(total_frames=total) for total in range(12, 60)]
 
-    traces = [
-        guest.execute(random_program(seed, 40), How(accounting=True))
-        for guest in guests
-        for seed in range(12)
-    ]
+    traces = [guest.execute(random_program(seed, 40), How(accounting=True)) for guest in guests for seed in range(12)]
 
     assert {trace.ending for trace in traces} == {Ending.COMPLETE, Ending.LOST, Ending.FORK_FAILED}
     assert all(trace.after == trace.before for trace in traces)

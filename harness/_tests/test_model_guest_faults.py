@@ -143,18 +143,6 @@ CASES = {
         p1: load bss[0]
         """,
     ),
-    "failed-fork-leaks": Case(
-        "after",
-        """
-        p0: store bss[0] 0x11
-        p0: fork p1
-        """,
-        total_frames=1
-        + 7
-        + 4
-        + 8
-        + 2,  # reserved, zero and file; p0's tables; a batch; two of p1's tables
-    ),
     "cow-shares": Case(
         "outcomes",
         """
@@ -357,8 +345,7 @@ def test_no_program_is_kept_for_a_fault_that_is_gone() -> None:
 def test_the_sound_kernel_runs_the_program_of_a_fault_to_a_clean_end(name: str) -> None:
     trace = run(CASES[name])
 
-    expected = Ending.FORK_FAILED if name == "failed-fork-leaks" else Ending.COMPLETE
-    assert (trace.ending, trace.leftover, trace.after) == (expected, {}, trace.before)
+    assert (trace.ending, trace.leftover, trace.after) == (Ending.COMPLETE, {}, trace.before)
 
 
 @pytest.mark.parametrize("name", FAULTS)

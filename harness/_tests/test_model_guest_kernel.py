@@ -214,9 +214,7 @@ def test_a_file_page_is_counted_once_for_the_cache_and_once_for_each_mapper() ->
 
 
 def test_fork_shares_frames_and_a_store_parts_them() -> None:
-    trace = execute(
-        "p0: map a 2 rw private anon\np0: store a[0] 1\np0: store a[1] 1\np0: fork p1\np1: store a[0] 2"
-    )
+    trace = execute("p0: map a 2 rw private anon\np0: store a[0] 1\np0: store a[1] 1\np0: fork p1\np1: store a[0] 2")
 
     seen = trace.observations[-1]
     both = page(seen, 0, "a", 1).frame
@@ -300,9 +298,7 @@ def test_output_is_kept_for_each_process() -> None:
 
 def test_a_program_that_runs_out_of_memory_is_lost_at_the_step() -> None:
     guest = ModelGuest(total_frames=20)
-    program = parse_program(
-        "p0: map a 16 rw private anon\n" + "\n".join(f"p0: store a[{i}] 1" for i in range(16))
-    )
+    program = parse_program("p0: map a 16 rw private anon\n" + "\n".join(f"p0: store a[{i}] 1" for i in range(16)))
 
     trace = guest.execute(program, How(accounting=True))
 

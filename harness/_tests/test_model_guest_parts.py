@@ -88,11 +88,7 @@ def test_a_frame_number_out_of_memory_is_a_panic() -> None:
 def test_tables_find_what_was_stored_in_every_window() -> None:
     tables = PageTables(Frames(64, SOUND))
     root = tables.new_table()
-    entries = {
-        window.vpn + i: entry_of(window.vpn + i, PRESENT)
-        for window in WINDOWS
-        for i in range(window.npages)
-    }
+    entries = {window.vpn + i: entry_of(window.vpn + i, PRESENT) for window in WINDOWS for i in range(window.npages)}
 
     for vpn, entry in entries.items():
         tables.store(root, vpn, entry)
@@ -181,9 +177,7 @@ def test_neighbours_that_become_alike_are_merged_unless_their_offsets_differ() -
     assert list(vmas) == [Vma(10, 14, RW, pgoff=3), Vma(14, 16, RW)]
 
 
-@pytest.mark.parametrize(
-    "content", [bytes(4096), b"\x01" + bytes(4095), bytes(range(256)) * 16, b"*.\n\n" * 1024]
-)
+@pytest.mark.parametrize("content", [bytes(4096), b"\x01" + bytes(4095), bytes(range(256)) * 16, b"*.\n\n" * 1024])
 def test_the_fast_run_length_encoder_agrees_with_the_plain_one(content: bytes) -> None:
     assert _runs(content) == runs_of(content)
 

@@ -130,10 +130,7 @@ def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
 def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None:
     for seed in range(20):
         program = random_program(seed, 50)
-        seen = {
-            tuple(step(machine, op).outcomes for op in program.steps)
-            for machine in map(Machine, KERNELS)
-        }
+        seen = {tuple(step(machine, op).outcomes for op in program.steps) for machine in map(Machine, KERNELS)}
 
         assert len(seen) == 1
 
@@ -307,9 +304,7 @@ def test_each_invariant_has_a_planted_break() -> None:
     assert set(BREAKS) == {invariant.__name__ for invariant in INVARIANTS}
 
 
-@pytest.mark.parametrize(
-    ("name", "break_it"), list(planted()), ids=lambda each: getattr(each, "__name__", "")
-)
+@pytest.mark.parametrize(("name", "break_it"), list(planted()), ids=lambda each: getattr(each, "__name__", ""))
 def test_a_planted_break_is_named(name: str, break_it: Callable[[Machine], None]) -> None:
     machine = Machine(PRESETS["model"])
     for op in parse_program(START).steps:

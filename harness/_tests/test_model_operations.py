@@ -125,8 +125,7 @@ def test_map_over_the_image_replaces_it() -> None:
 
 def test_unmap_removes_exactly_its_range() -> None:
     _, outcomes = run(
-        "p0: map a 4 rw private anon\np0: fill a[0] 5\np0: unmap a[1..2]\n"
-        "p0: load a[0]\np0: load a[1]\np0: load a[3]"
+        "p0: map a 4 rw private anon\np0: fill a[0] 5\np0: unmap a[1..2]\np0: load a[0]\np0: load a[1]\np0: load a[3]"
     )
 
     assert outcomes[-3:] == [Loaded(5), segv(Code.MAPERR, "a", 1), Loaded(0)]
@@ -144,8 +143,7 @@ def test_splitting_a_file_mapping_keeps_the_bytes_of_the_upper_half() -> None:
 
 def test_neighbours_that_could_be_one_vma_are_shown_as_one() -> None:
     machine, _ = run(
-        "p0: map a[0..15] rw private anon\np0: map b 4 rw private anon\n"
-        "p0: protect a[3] r\np0: protect a[3] rw"
+        "p0: map a[0..15] rw private anon\np0: map b 4 rw private anon\np0: protect a[3] r\np0: protect a[3] rw"
     )
 
     assert [(vma.start, vma.npages) for vma in expected_vmas(machine, 0)][-1] == (vpn("a"), 20)
@@ -169,24 +167,19 @@ def test_access_depends_on_the_last_protection(prot: str, load: Outcome, store: 
 
 
 def test_bytes_survive_a_time_without_access() -> None:
-    assert last(
-        "p0: store bss[0] 3\np0: protect bss[0] none\np0: protect bss[0] r\np0: load bss[0]"
-    ) == Loaded(3)
+    assert last("p0: store bss[0] 3\np0: protect bss[0] none\np0: protect bss[0] r\np0: load bss[0]") == Loaded(3)
 
 
 def test_protect_over_a_hole_changes_what_lies_before_it_and_fails() -> None:
     _, outcomes = run(
-        "p0: map a 4 rw private anon\np0: unmap a[2]\np0: protect a[0..3] r\n"
-        "p0: store a[1] 1\np0: store a[3] 1"
+        "p0: map a 4 rw private anon\np0: unmap a[2]\np0: protect a[0..3] r\np0: store a[1] 1\np0: store a[3] 1"
     )
 
     assert outcomes[-3:] == [Failed("ENOMEM"), segv(Code.ACCERR, "a", 1), Done()]
 
 
 def test_protect_that_starts_in_a_hole_changes_nothing() -> None:
-    _, outcomes = run(
-        "p0: map a 2 rw private anon\np0: unmap a[0]\np0: protect a[0..1] r\np0: store a[1] 1"
-    )
+    _, outcomes = run("p0: map a 2 rw private anon\np0: unmap a[0]\np0: protect a[0..1] r\np0: store a[1] 1")
 
     assert outcomes[-2:] == [Failed("ENOMEM"), Done()]
 
@@ -206,8 +199,7 @@ def test_a_fill_of_a_forbidden_page_faults_at_its_first_byte() -> None:
 
 def test_a_store_changes_one_byte_only() -> None:
     _, outcomes = run(
-        "p0: fill bss[1] 7\np0: store bss[1]+100 8\np0: load bss[1]+99\n"
-        "p0: load bss[1]+100\np0: load bss[1]+101"
+        "p0: fill bss[1] 7\np0: store bss[1]+100 8\np0: load bss[1]+99\np0: load bss[1]+100\np0: load bss[1]+101"
     )
 
     assert outcomes[-3:] == [Loaded(7), Loaded(8), Loaded(7)]

@@ -142,8 +142,7 @@ def test_stores_are_logged_in_order_with_who_where_and_what() -> None:
 
 def test_a_child_knows_of_its_ancestors_stores_up_to_the_fork() -> None:
     history = history_of(
-        "p0: store bss[0] 1\np0: fork p1\np0: store bss[0] 2\n"
-        "p1: fork p2\np1: store bss[0] 3\np2: store bss[0] 4"
+        "p0: store bss[0] 1\np0: fork p1\np0: store bss[0] 2\np1: fork p2\np1: store bss[0] 3\np2: store bss[0] 4"
     )
 
     assert [record.value for record in history.lineage_stores(2, BSS)] == [4, 1]

@@ -188,16 +188,12 @@ def test_an_unknown_phrase_is_said_as_it_stands() -> None:
 
 def test_a_process_that_dies_is_named() -> None:
     program = parse_program(ISOLATION)
-    trace = Trace(
-        (Done(), Lost("killed by signal 9")), ending=Ending.LOST, evidence="killed by signal 9"
-    )
+    trace = Trace((Done(), Lost("killed by signal 9")), ending=Ending.LOST, evidence="killed by signal 9")
     found = Divergence(("live.process-survives",), 1, "p0", "the process survives the step", "it died")
 
     text = failure_text(Verdict(program, trace, (found,)), contract=None)
 
-    assert (
-        "At step 2 (p0: store a[0] 0x11), p0 died, and should have survived: killed by signal 9." in text
-    )
+    assert "At step 2 (p0: store a[0] 0x11), p0 died, and should have survived: killed by signal 9." in text
 
 
 def test_a_program_without_steps_can_be_reported() -> None:
@@ -219,7 +215,5 @@ def test_every_fault_has_a_report_of_plain_sentences_that_fits(fault: str, progr
         text = failure_text(verdict, contract=None, explained=explained)
 
         assert max(map(len, text.splitlines())) <= 100
-        assert "; observed" not in text, (
-            "a phrase of the comparison that report/sentence.py does not know"
-        )
+        assert "; observed" not in text, "a phrase of the comparison that report/sentence.py does not know"
         assert text == failure_text(verdict, contract=None, explained=explained)

@@ -81,9 +81,7 @@ def test_the_text_of_a_file_tells_the_story(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_programs_that_run_before_are_in_the_same_file_and_keep_their_order(tmp_path: Path) -> None:
-    before = tuple(
-        parse_program(f"p0: map a {n} r private anon\nobserve\np0: exit {n}\n") for n in range(1, 13)
-    )
+    before = tuple(parse_program(f"p0: map a {n} r private anon\nobserve\np0: exit {n}\n") for n in range(1, 13))
     verdict = dataclasses.replace(found("cow-shares"), after=before)
 
     path = FailureStore(tmp_path).save(verdict, contract="store.load", guest="model")
@@ -105,9 +103,7 @@ def test_the_older_file_goes_when_the_new_one_is_there(tmp_path: Path) -> None:
     store = FailureStore(tmp_path)
     old = store.save(found("cow-shares"), contract="store.load", guest="model")
 
-    new = store.save(
-        found("cow-shares"), contract="fork.parent-store-private", guest="model", replaces=old
-    )
+    new = store.save(found("cow-shares"), contract="fork.parent-store-private", guest="model", replaces=old)
 
     assert new.exists()
     assert not old.exists()
@@ -126,9 +122,7 @@ def test_a_directory_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "failures").write_text("a file")
 
     with pytest.raises(StorageError, match="could not be written") as caught:
-        FailureStore(tmp_path / "failures").save(
-            found("cow-shares"), contract="store.load", guest="model"
-        )
+        FailureStore(tmp_path / "failures").save(found("cow-shares"), contract="store.load", guest="model")
 
     assert "\n" not in str(caught.value)
 
@@ -155,9 +149,7 @@ def test_a_file_that_cannot_be_finished_leaves_nothing_and_keeps_the_older_one(t
         (b"pagepact 99\np0: exit 0\n", "update pagepact"),
     ],
 )
-def test_a_bad_file_is_one_sentence_that_names_it(
-    tmp_path: Path, content: bytes, complaint: str
-) -> None:
+def test_a_bad_file_is_one_sentence_that_names_it(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "x.prog"
     path.write_bytes(content)
 

@@ -236,9 +236,13 @@ class TraceDecoder:
             pgoff = reader.number()
             if window >= len(self.windows):
                 raise ProtocolError(f"the agent reports a VMA in window {window}, which is not observed")
+            if first + npages > self.windows[window].npages:
+                raise ProtocolError(
+                    f"the agent reports a VMA of {npages} pages from {first} on, outside the observed pages"
+                )
             vpn = self.windows[window].vpn + first
             vmas.append(VmaSeen(vpn, npages, Prot(bits & 7), bool(bits & 8), pgoff if bits & 16 else None))
-        return tuple(sorted(vmas)) if mark == 0 else None
+        return tuple(sorted(vmas, key=lambda vma: vma.vpn)) if mark == 0 else None
 
     def _read_content(self, reader: Reader) -> None:
         slot, count = reader.byte(), reader.number()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import re
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
@@ -41,8 +40,8 @@ def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
         size = int(info["SIZE(page)"])
         vmemmap = int(info.get("SYMBOL(vmemmap)", f"{VMEMMAP_X86_64:x}"), 16)
         base = _file_offset(core, vmemmap)
-        fields = _fields(info)
-    except (ELFError, KeyError, ValueError, TypeError) as error:
+        fields = _fields(info, size)
+    except Exception as error:  # these are a guest's bytes, and on broken ones the parser raises what it likes
         return None, f"/proc/kcore does not describe struct page ({type(error).__name__}: {error})"
     if base is None:
         return None, f"/proc/kcore does not hold the array of struct page at 0x{vmemmap:x}"
@@ -67,13 +66,17 @@ def _file_offset(core: ELFFile, address: int) -> int | None:
     return None
 
 
-def _fields(info: dict[str, str]) -> tuple[Field, ...]:
+def _fields(info: dict[str, str], size: int) -> tuple[Field, ...]:
     refcount = Field("refcount", int(info["OFFSET(page._refcount)"]), 4)
     mapcount = Field("map_raw", int(info["OFFSET(page._mapcount)"]), 4)
     lru = Field("lru", int(info["OFFSET(page.flags)"]), 8, 1 << int(info["NUMBER(PG_lru)"]))
     # struct page's `mapping` has bit 0 set for anonymous pages (PAGE_MAPPING_ANON); it follows the list head lru
     anon = Field("anon", int(info["OFFSET(page.lru)"]) + 16, 1, 1)
-    return (refcount, mapcount, lru, anon)
+    fields = (refcount, mapcount, lru, anon)
+    for field in fields:
+        if not 0 <= field.offset <= min(size, 64) - field.width:
+            raise ValueError(f"{field.name} at byte {field.offset} is not in a record of {size} bytes")
+    return fields
 
 
 def free_frames(vmstat: bytes) -> int | None:

@@ -42,10 +42,12 @@ def _unique(*groups: Ids) -> Ids:
 
 def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
+    foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
+    if foreign:  # somebody else's store explains the byte, so nothing else needs to
+        return _unique(foreign, _file_byte(timeline, process, vpn), ("store.load",))
     return _unique(
-        _foreign_store(timeline, process, vpn, offset=offset, value=value),
         _file_byte(timeline, process, vpn),
-        _fresh_byte(timeline, process, vpn),
+        _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
         _stale_byte(timeline, process, vpn),
         _early_free(timeline, process, vpn),
@@ -63,7 +65,13 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
     ]
     if not suspects:
         return ()
-    return isolation(timeline, writer=suspects[-1].process, victim=process)
+    culprit = suspects[-1]
+    change = timeline.last_change(culprit.process, vpn)
+    return _unique(
+        isolation(timeline, writer=culprit.process, victim=process),
+        ("mprotect.never-breaks-isolation",) if change and isinstance(change[1], Protect) else (),
+        ("tlb.no-stale",) if timeline.follows_fork(culprit) else (),
+    )
 
 
 def isolation(timeline: Timeline, *, writer: int, victim: int) -> Ids:
@@ -73,7 +81,7 @@ def isolation(timeline: Timeline, *, writer: int, victim: int) -> Ids:
     downwards = writer in timeline.ancestors(victim)
     far = timeline.distance(writer, victim) >= 2
     ids: Ids = ("fork.parent-store-private",) if downwards else ("fork.child-store-private",)
-    return (*ids, "fork.generations") if far else ids
+    return (*ids, *(("fork.generations",) if far else ()), "cow.no-writable-shared")
 
 
 def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
@@ -90,13 +98,13 @@ def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     return ids if change is None or isinstance(change[1], Exec) else _unique(("file.private-offset",), ids)
 
 
-def _fresh_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+def _fresh_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) -> Ids:
     place = address_of(vpn)
     if place is None or place.window in FILE_BACKED:
         return ()
     change = timeline.last_change(process, vpn)
     since = change[0] if change and isinstance(change[1], Map | Exec) else -1
-    if any(stored.step > since for stored in timeline.inherited(process, vpn)):
+    if any(stored.step > since and stored.offset in (None, offset) for stored in timeline.inherited(process, vpn)):
         return ()
     return ("zero.fresh-memory", "zero.page-stays-zero", "batch.distinct-zeroed")
 
@@ -113,13 +121,23 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     return ()
 
 
+MANY = 8
+"""From so many sharers on, an early free may be a counter that wrapped around."""
+
+
 def _early_free(timeline: Timeline, process: int, vpn: int) -> Ids:
     """A frame that somebody else let go of may have been freed under those who still hold it."""
     frame = timeline.frames[-1].get((process, vpn)) if timeline.frames else None
     if frame is None:
         return ()
-    ids = _by_departures(timeline, frame)
-    return (*ids, "count.many-sharers", "alloc.never-twice") if ids else ("alloc.never-twice",)
+    many: Ids = ("count.many-sharers",) if timeline.most_holders(frame) >= MANY else ()
+    return (*many, *_by_departures(timeline, frame), "alloc.never-twice", *after_teardown(timeline))
+
+
+def after_teardown(timeline: Timeline) -> Ids:
+    """Where an address space was torn down before, memory that goes wrong for no other reason may be its tables."""
+    ended = any(isinstance(op, Exit | Crash | Exec) for _, op in timeline.steps())
+    return ("tables.no-double-free",) if ended else ()
 
 
 def _by_departures(timeline: Timeline, frame: Frame) -> Ids:
@@ -214,14 +232,14 @@ def _present(timeline: Timeline, it: Difference) -> Ids:
     if it.expected == "not mapped":
         change = timeline.last_change(it.process, it.vpn)
         ids: Ids = ("munmap.exact",) if change and isinstance(change[1], Unmap) else ()
-        return _unique(ids, ("page.present",))
-    return ("prefault.budget", "page.present")
+        return _unique(ids, ("page.present",), after_teardown(timeline))
+    return ("prefault.budget", "page.present", *after_teardown(timeline))
 
 
 def _shared(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     if it.partner is None or it.partner[1] != it.vpn:
-        return ("alloc.never-twice", "batch.distinct-zeroed")
+        return ("alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
     writers = [stored.process for stored in timeline.stores(it.vpn)]
     pair = {it.process, it.partner[0]}
     ids: Ids = ()
@@ -243,7 +261,8 @@ def _moved(timeline: Timeline, it: Difference) -> Ids:
 def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
     def blame(timeline: Timeline, it: Difference) -> Ids:
         assert it.frame is not None
-        return _unique((general,), _by_departures(timeline, it.frame))
+        many: Ids = ("count.many-sharers",) if timeline.most_holders(it.frame) >= MANY else ()
+        return _unique((general,), many, _by_departures(timeline, it.frame))
 
     return blame
 

@@ -121,7 +121,11 @@ class _Comparison:
         where = f"p{op.process}" if op else "the guest"
         evidence = self.trace.evidence.splitlines()
         shown = f"{observed}: {evidence[0]}" if evidence else observed
-        self._note(ids, number, where, expected, shown)
+
+        def build(timeline: Timeline) -> Divergence:
+            return Divergence((*ids, *blame.after_teardown(timeline)), number, where, expected, shown)
+
+        self.found.append(build)
 
     # ------------------------------------------------------------------ state
 

@@ -90,6 +90,19 @@ class Timeline:
             if isinstance(op, Store | Fill) and op.at.vpn == vpn and self.outcomes[step] == Done()
         ]
 
+    def follows_fork(self, stored: Stored) -> bool:
+        """Tell whether nobody else had a turn between the last fork of the storing process and its store.
+
+        No other address space has run on the CPU then, so a translation from before the fork may still be in its TLB.
+        """
+        for step in range(stored.step - 1, -1, -1):
+            op = self.program.steps[step]
+            if op.process != stored.process:
+                return False
+            if isinstance(op, Fork):
+                return True
+        return False
+
     def last_exec(self, process: int) -> int:
         """Give the step of the last exec of `process` or of the ancestor that it came from; -1: none."""
         last = -1
@@ -138,6 +151,10 @@ class Timeline:
             found += [Left(page, step, op) for page in before - now]
             before = now
         return found
+
+    def most_holders(self, frame: Frame) -> int:
+        """Count the pages that held `frame` when most did."""
+        return max((sum(held is frame for held in frames.values()) for frames in self.frames), default=0)
 
     def changed(self, page: Page) -> tuple[int, Op] | None:
         """Give the last step at which `page` got its present frame, and what was done there."""

@@ -54,16 +54,12 @@ def find_compiler(arch: str) -> str:
             return candidate
     if importlib.util.find_spec("ziglang") is not None:
         return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(arch=arch)}"
-    raise ToolMissing(
-        "no C compiler for the agent; get one with: apt-get install gcc make, or: pip install ziglang"
-    )
+    raise ToolMissing("no C compiler for the agent; get one with: apt-get install gcc make, or: pip install ziglang")
 
 
 def _says(compiler: str, option: str) -> str:
     try:
-        done = subprocess.run(
-            [*shlex.split(compiler), option], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run([*shlex.split(compiler), option], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout
@@ -85,9 +81,7 @@ def _fingerprint(sources: Path, compiler: str) -> str:
 
 def _make(sources: Path, folder: Path, arch: str, compiler: str) -> None:
     if shutil.which("make") is None:
-        raise ToolMissing(
-            "make is not installed, and builds the agent; get it with: apt-get install make"
-        )
+        raise ToolMissing("make is not installed, and builds the agent; get it with: apt-get install make")
     # Under `make test` our caller's flags are in the environment, and would change this make.
     outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CFLAGS", "LDFLAGS")
     environment = {key: value for key, value in os.environ.items() if key not in outer}
@@ -111,6 +105,4 @@ def _make(sources: Path, folder: Path, arch: str, compiler: str) -> None:
 
 def _first_error(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return next(
-        (line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given"
-    )
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given")

@@ -37,9 +37,7 @@ class Package:
 class Apt:
     """An apt of our own, in `folder`, for packages of `suite`; call `update` first."""
 
-    def __init__(
-        self, folder: Path, suite: str, *, architecture: str, sources: Path = _MACHINE_SOURCES
-    ) -> None:
+    def __init__(self, folder: Path, suite: str, *, architecture: str, sources: Path = _MACHINE_SOURCES) -> None:
         self._folder = folder
         for tool in ("apt-get", "apt-cache", "dpkg-deb"):
             if shutil.which(tool) is None:
@@ -71,9 +69,7 @@ class Apt:
         if len(found) != 1:
             raise ImageError(f"apt-get download gave {len(found)} files for {package.name}, and not one")
         if sha256_of(found[0]) != package.sha256:
-            raise ImageError(
-                f"the package {package.name} arrived damaged: its SHA-256 is not the index's"
-            )
+            raise ImageError(f"the package {package.name} arrived damaged: its SHA-256 is not the index's")
         target = self._folder / "unpacked" / package.name
         self._run("dpkg-deb", "-x", str(found[0]), str(target))
         found[0].unlink()
@@ -156,11 +152,7 @@ def _stanza(stanza: str, old: str, new: str) -> str:
     lines = [line for line in stanza.splitlines() if line.strip() and not line.startswith("#")]
     fields = dict(re.findall(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", "\n".join(lines), re.MULTILINE))
     suites = _exchange(fields.get("Suites", "").split(), old, new)
-    if (
-        "deb" not in fields.get("Types", "").split()
-        or fields.get("Enabled", "yes").lower() == "no"
-        or not suites
-    ):
+    if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").lower() == "no" or not suites:
         return ""
     exchanged = {"Suites": f"Suites: {' '.join(suites)}", "Types": "Types: deb"}
     kept = [exchanged.get(line.partition(":")[0], line) for line in lines]
@@ -179,9 +171,7 @@ def _entry(line: str, old: str, new: str) -> str:
 
 def _exchange(suites: Sequence[str], old: str, new: str) -> list[str]:
     """Return the suites of `old` and its side suites (old-security), named after `new`."""
-    return [
-        new + suite.removeprefix(old) for suite in suites if suite == old or suite.startswith(f"{old}-")
-    ]
+    return [new + suite.removeprefix(old) for suite in suites if suite == old or suite.startswith(f"{old}-")]
 
 
 def _text_of(path: Path) -> str:

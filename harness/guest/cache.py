@@ -44,9 +44,7 @@ def _root() -> Path:
     try:
         return Path.home() / ".cache" / "pagepact"
     except RuntimeError as error:
-        raise StorageError(
-            "there is no home folder for the cache; set PAGEPACT_CACHE to a folder"
-        ) from error
+        raise StorageError("there is no home folder for the cache; set PAGEPACT_CACHE to a folder") from error
 
 
 @contextmanager
@@ -56,9 +54,7 @@ def storage(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"{what} cannot be written: {reason}; set PAGEPACT_CACHE to a folder with space"
-        ) from error
+        raise StorageError(f"{what} cannot be written: {reason}; set PAGEPACT_CACHE to a folder with space") from error
 
 
 def need_space(folder: Path, megabytes: int, what: str) -> None:
@@ -70,8 +66,7 @@ def need_space(folder: Path, megabytes: int, what: str) -> None:
         free = shutil.disk_usage(folder).free >> 20
     if free < megabytes:
         raise StorageError(
-            f"{what} needs {megabytes} MiB in {folder}, and {free} MiB are free; "
-            "set PAGEPACT_CACHE to a folder with space"
+            f"{what} needs {megabytes} MiB in {folder}, and {free} MiB are free; set PAGEPACT_CACHE to a folder with space"
         )
 
 

@@ -77,9 +77,7 @@ class Channel:
         ProtocolError where a message is too long or stays damaged.
         """
         if len(payload) > MAX_MESSAGE:
-            raise ProtocolError(
-                f"a request of {len(payload)} bytes is longer than the protocol's {MAX_MESSAGE}"
-            )
+            raise ProtocolError(f"a request of {len(payload)} bytes is longer than the protocol's {MAX_MESSAGE}")
         self.last_step = None
         self._sequence = self._sequence % MAX_SEQUENCE + 1
         self._lines = encode_message(">", self._sequence, payload)
@@ -168,18 +166,14 @@ class Channel:
         if exchange.total not in (None, frame.total):
             raise ProtocolError("two lines of one answer disagree about its length", evidence=line)
         if frame.total > _MAX_LINES:
-            raise ProtocolError(
-                f"an answer is longer than the protocol's {MAX_MESSAGE} bytes", evidence=line
-            )
+            raise ProtocolError(f"an answer is longer than the protocol's {MAX_MESSAGE} bytes", evidence=line)
 
     def _on_late_hello(self, frame: Frame) -> None:
         """Tell a second start of the agent from a hello that was asked for twice."""
         if self._spare_hellos > 0:
             self._spare_hellos -= frame.index == frame.total - 1
             return
-        raise GuestDied(
-            "the guest rebooted or restarted while it had a request", console=self._console.tail()
-        )
+        raise GuestDied("the guest rebooted or restarted while it had a request", console=self._console.tail())
 
     def _on_control(self, control: Control, exchange: _Exchange) -> None:
         if control.kind == b"~":
@@ -238,12 +232,6 @@ class Channel:
         if exchange.sequence == HELLO:
             return self._console.hung("the agent in the guest never said hello")
         if self._next_line < len(self._lines):
-            return self._console.hung(
-                f"the guest took {self._next_line - 1} of {len(self._lines)} lines"
-            )
-        step = (
-            f" (its last word was that step {self.last_step} begins)"
-            if self.last_step is not None
-            else ""
-        )
+            return self._console.hung(f"the guest took {self._next_line - 1} of {len(self._lines)} lines")
+        step = f" (its last word was that step {self.last_step} begins)" if self.last_step is not None else ""
         return self._console.hung(f"the guest gave no answer in time{step}")

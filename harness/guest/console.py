@@ -215,11 +215,7 @@ class Console:
         for _ in range(_MOST_PANIC_LINES):
             if not self._lines:
                 now = self.clock()
-                if (
-                    self._ended
-                    or now >= latest
-                    or not self._fill(min(SILENCE_AFTER_PANIC_S, latest - now))
-                ):
+                if self._ended or now >= latest or not self._fill(min(SILENCE_AFTER_PANIC_S, latest - now)):
                     break
             if self._lines:
                 self._keep(self._lines.popleft())

@@ -116,9 +116,7 @@ def load_definition(name_or_path: str | Path, *, folder: Path = DEFINITIONS) -> 
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DefinitionError(
-            f"{path}: the guest definition cannot be read: {error.strerror}"
-        ) from error
+        raise DefinitionError(f"{path}: the guest definition cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{path}: the guest definition is no TOML: {error}") from error
     return _Reader(path).definition(table)
@@ -183,9 +181,7 @@ class _Reader:
     def _wrong(self, key: str, complaint: str) -> DefinitionError:
         raise DefinitionError(f"{self._path}: the key {key!r} {complaint}")
 
-    def _only_known(
-        self, table: Mapping[str, Any], known: list[str], prefix: str, because: str = ""
-    ) -> None:
+    def _only_known(self, table: Mapping[str, Any], known: list[str], prefix: str, because: str = "") -> None:
         for key in table:
             if key not in known:
                 raise DefinitionError(
@@ -255,9 +251,7 @@ class _Reader:
         if source == "file":
             path = Path(self._text("kernel.path", table["path"])).expanduser()
             return KernelSource(source, path=(self._path.parent / path).absolute())
-        package = self._word(_PACKAGE_NAME, "the name of a Debian package")(
-            "kernel.package", table["package"]
-        )
+        package = self._word(_PACKAGE_NAME, "the name of a Debian package")("kernel.package", table["package"])
         suite = self._word(_SUITE_NAME, "the name of a Debian suite")("kernel.suite", table["suite"])
         return KernelSource(source, package=package, suite=suite)
 

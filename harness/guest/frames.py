@@ -29,9 +29,7 @@ HELLO = 0
 NEVER_SEEN = 0xFFF
 UNREADABLE = 0xFFFF
 
-_ANSWER = re.compile(
-    rb"@<([0-9a-f]{4})\.([0-9a-f]{3})\.([0-9a-f]{3})\.([0-9a-f]{8})\.([A-Za-z0-9+/]*={0,2})"
-)
+_ANSWER = re.compile(rb"@<([0-9a-f]{4})\.([0-9a-f]{3})\.([0-9a-f]{3})\.([0-9a-f]{8})\.([A-Za-z0-9+/]*={0,2})")
 _CONTROL = re.compile(rb"@([+!~])([0-9a-f]{4})\.([0-9a-f]{1,8})(?![0-9a-f])")
 
 
@@ -63,9 +61,7 @@ def encode_message(direction: str, sequence: int, message: bytes) -> list[bytes]
     """Return the lines of `message`, each with its end of line; `direction` is ">" or "<"."""
     text = base64.b64encode(message).decode("ascii")
     pieces = [text[at : at + LINE_PAYLOAD] for at in range(0, len(text), LINE_PAYLOAD)] or [""]
-    return [
-        encode_line(direction, sequence, index, len(pieces), piece) for index, piece in enumerate(pieces)
-    ]
+    return [encode_line(direction, sequence, index, len(pieces), piece) for index, piece in enumerate(pieces)]
 
 
 def encode_line(direction: str, sequence: int, index: int, total: int, payload: str) -> bytes:

@@ -115,9 +115,7 @@ def _host_kernel(arch: str) -> KernelImage:
     complaint = f"there is none in {BOOT}"
     for path in [BOOT / f"vmlinuz-{platform.release()}", *newest_first]:
         try:
-            return _described(
-                path, arch, note=f"apt-get is not here, so this machine's own {path} is used"
-            )
+            return _described(path, arch, note=f"apt-get is not here, so this machine's own {path} is used")
         except ImageError as error:
             complaint = str(error) if path.exists() else complaint
     raise ImageError(f"no kernel for the guest: apt-get is not here, and {complaint}; {_PASS_ONE}")

@@ -85,9 +85,7 @@ def _check_kernel_elf(path: Path, arch: str) -> None:
     also = ("EM_386",) if multiboot else ()  # QEMU takes multiboot kernels as 32-bit files only
     segments = _check_elf(path, what, (*_ELF_MACHINES[arch], *also))
     if not multiboot and not any(_is_pvh(note) for segment in segments for note in _notes(segment)):
-        raise ImageError(
-            f"{what} is no kernel that QEMU can boot: it has neither a PVH note nor a multiboot header"
-        )
+        raise ImageError(f"{what} is no kernel that QEMU can boot: it has neither a PVH note nor a multiboot header")
 
 
 def _notes(segment: Any) -> Iterable[Mapping[str, Any]]:

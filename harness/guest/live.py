@@ -78,9 +78,7 @@ def boot(spec: MachineSpec, panic_patterns: tuple[str, ...], timeout_s: float) -
     return guest
 
 
-def resume(
-    spec: MachineSpec, snapshot: Path, panic_patterns: tuple[str, ...], timeout_s: float
-) -> QemuGuest:
+def resume(spec: MachineSpec, snapshot: Path, panic_patterns: tuple[str, ...], timeout_s: float) -> QemuGuest:
     """Start a machine from `snapshot` and hear from the agent that it lives.
 
     Raises GuestTrouble, LaunchFailure or ProtocolError where the snapshot is no good.
@@ -117,14 +115,10 @@ def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> 
     words = guest.console.last_words()
     last = f"its last words were: {words}" if words else "it printed nothing"
     if isinstance(trouble, GuestPanicked):
-        return BootFailure(
-            f"the kernel broke while it booted: {trouble.reason}", console=trouble.console
-        )
+        return BootFailure(f"the kernel broke while it booted: {trouble.reason}", console=trouble.console)
     if isinstance(trouble, GuestHung):
         message = f"the guest was not ready after {timeout_s:g} s; {last}"
         return BootFailure(message, console=trouble.console)
     if guest.machine.wait_exit(_EXIT_S) != 0 and not trouble.console:
         return guest.machine.launch_failure("QEMU gave up")
-    return BootFailure(
-        f"the guest stopped or rebooted before it was ready; {last}", console=trouble.console
-    )
+    return BootFailure(f"the guest stopped or rebooted before it was ready; {last}", console=trouble.console)

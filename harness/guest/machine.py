@@ -58,18 +58,14 @@ def find_emulator(arch: str) -> Emulator:
     program, package = _EMULATORS[arch]
     found = shutil.which(program)
     if found is None:
-        raise ToolMissing(
-            f"{program} is not installed; get it with: apt-get install --no-install-recommends {package}"
-        )
+        raise ToolMissing(f"{program} is not installed; get it with: apt-get install --no-install-recommends {package}")
     return Emulator(Path(found), _version_of(found, Path(found).stat().st_mtime_ns))
 
 
 @lru_cache
 def _version_of(program: str, _changed: int) -> str:
     try:
-        said = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30, check=True
-        )
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolMissing(f"{program} is installed but does not run: {error}") from error
     return said.stdout.splitlines()[0].strip() if said.stdout else "unknown version"
@@ -93,9 +89,7 @@ class MachineSpec:
     def arguments(self) -> list[str]:
         """Return QEMU's command line, without the ends of the console and the monitor."""
         smp = "single" if self.cpus == 1 or self.icount else "multi"
-        accel = (
-            f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
-        )
+        accel = f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
         command = [
             str(self.emulator.path),
             "-nodefaults",
@@ -157,9 +151,7 @@ class Machine:
 
     def launch_failure(self, message: str) -> LaunchFailure:
         """Return the error for a QEMU that went away by itself, with its evidence."""
-        return LaunchFailure(
-            message, command=self.command, exit_code=self._process.poll(), stderr=self.stderr()
-        )
+        return LaunchFailure(message, command=self.command, exit_code=self._process.poll(), stderr=self.stderr())
 
     def monitor(self) -> Monitor:
         """Return the connected monitor; MonitorError where QEMU does not answer."""

@@ -16,8 +16,7 @@ from harness.program.units import IMAGE, Prot
 _PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
 
 IMAGE_VMAS = tuple(
-    Vma(w.vpn, w.vpn + w.npages, _PROT[w.name], file=w.name if w.name in FILE_BACKED else None)
-    for w in IMAGE
+    Vma(w.vpn, w.vpn + w.npages, _PROT[w.name], file=w.name if w.name in FILE_BACKED else None) for w in IMAGE
 )
 """What exec maps: text and data from the file, bss anonymous."""
 

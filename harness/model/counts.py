@@ -83,9 +83,7 @@ def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
     Called after entries went away. It looks at everybody else's entries, where a kernel drops a count
     and looks whether that was the last (Linux: page_remove_rmap, put_page).
     """
-    dropped = {
-        frame for frame in frames if frame is not machine.zero and frame.kind is not FrameKind.CACHE
-    }
+    dropped = {frame for frame in frames if frame is not machine.zero and frame.kind is not FrameKind.CACHE}
     if not dropped:
         return
     for process in machine.processes.values():

@@ -38,9 +38,7 @@ def may_read(semantics: Semantics, prot: Prot) -> bool:
     """
     bits = int(prot)
     return bool(
-        bits & Prot.R
-        or (bits & Prot.W and semantics.write_implies_read)
-        or (bits & Prot.X and semantics.exec_implies_read)
+        bits & Prot.R or (bits & Prot.W and semantics.write_implies_read) or (bits & Prot.X and semantics.exec_implies_read)
     )
 
 

@@ -85,9 +85,7 @@ def table_pages_are_referenced_once(machine: Machine) -> bool:
 def table_pages_are_tables_only(machine: Machine) -> bool:
     """A frame that is a table page is nothing else, and no table is mapped as memory."""
     kinds = {frame.kind for _, _, frame in _tables(machine)}
-    return kinds <= {FrameKind.TABLE} and all(
-        pte.frame.kind is not FrameKind.TABLE for pte, _ in _entries(machine)
-    )
+    return kinds <= {FrameKind.TABLE} and all(pte.frame.kind is not FrameKind.TABLE for pte, _ in _entries(machine))
 
 
 def table_pages_cover_a_vma(machine: Machine) -> bool:

@@ -163,9 +163,7 @@ class PageTable:
         """
         self._free_below(self.root, 0, start, end, holds_vma)
 
-    def _free_below(
-        self, above: Directory, base: int, start: int, end: int, holds_vma: Callable[[int, int], bool]
-    ) -> None:
+    def _free_below(self, above: Directory, base: int, start: int, end: int, holds_vma: Callable[[int, int], bool]) -> None:
         span = 1 << BITS * (above.level - 1)
         for index, below in list(above.entries.items()):
             first = base + index * span

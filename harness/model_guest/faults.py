@@ -100,11 +100,6 @@ _ALL = (
         ("count.equals-references", "count.mapcount", "mprotect.never-breaks-isolation"),
     ),
     Fault(
-        "failed-fork-leaks",
-        "a fork that runs out of memory keeps what it took",
-        ("fork.failed-is-no-op", "conserve.frames", "count.equals-references"),
-    ),
-    Fault(
         "cow-shares",
         "break CoW restores the writable bit though the frame is shared",
         ("fork.child-store-private", "fork.parent-store-private", "cow.no-writable-shared"),
@@ -226,7 +221,5 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
     for name in sorted(chosen - FAULTS.keys()):
         close = difflib.get_close_matches(name, FAULTS, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise DefinitionError(
-            f"there is no fault {name!r}; {hint}`harness.model_guest.FAULTS` lists all {len(FAULTS)}"
-        )
+        raise DefinitionError(f"there is no fault {name!r}; {hint}`harness.model_guest.FAULTS` lists all {len(FAULTS)}")
     return chosen

@@ -83,6 +83,4 @@ def boot(total_frames: int, planted: frozenset[str]) -> Machine:
 def image_vmas() -> tuple[Vma, ...]:
     """Give the VMAs that exec lays out."""
     windows = [WINDOW_BY_NAME[name] for name in _IMAGE_PROT]
-    return tuple(
-        Vma(w.vpn, w.vpn + w.npages, _IMAGE_PROT[w.name], IMAGE_PGOFF.get(w.name)) for w in windows
-    )
+    return tuple(Vma(w.vpn, w.vpn + w.npages, _IMAGE_PROT[w.name], IMAGE_PGOFF.get(w.name)) for w in windows)

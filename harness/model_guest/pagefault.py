@@ -99,9 +99,7 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
         _install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
 
 
-def _demand_file(
-    machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool
-) -> None:
+def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
     if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)
         _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)

@@ -33,11 +33,7 @@ class Vma:
 
     def continues(self, below: Vma) -> bool:
         """Tell whether this VMA and the one right below could be one."""
-        return (
-            below.end == self.start
-            and below.prot == self.prot
-            and below.file_page(self.start) == self.pgoff
-        )
+        return below.end == self.start and below.prot == self.prot and below.file_page(self.start) == self.pgoff
 
 
 class VmaList:

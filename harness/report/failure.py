@@ -256,9 +256,7 @@ class _Report:
 
     def _wrapped(self, text: str) -> list[str]:
         indent = "    "
-        return textwrap.wrap(
-            text, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-        )
+        return textwrap.wrap(text, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _listed(number: int, program: Program, width: int) -> list[str]:

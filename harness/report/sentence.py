@@ -39,17 +39,11 @@ def point(verdict: Verdict, divergence: Divergence) -> str:
     """Say when: "At step 5 (p1: load a[0])", "After step 3 (…)", "After the last process was reaped"."""
     program, step = verdict.program, step_of(verdict, divergence)
     if step >= len(program):
-        return (
-            "After the last process was reaped" if not is_ending(verdict, divergence) else "In the end"
-        )
+        return "After the last process was reaped" if not is_ending(verdict, divergence) else "In the end"
     where = f"step {step + 1} ({format_op(program.steps[step])})"
     if is_about_step(verdict, divergence):
         return f"At {where}"
-    return (
-        f"After {where}"
-        if _looked_before(verdict, step)
-        else f"When the memory was looked at after {where}"
-    )
+    return f"After {where}" if _looked_before(verdict, step) else f"When the memory was looked at after {where}"
 
 
 def _looked_before(verdict: Verdict, step: int) -> bool:
@@ -63,9 +57,7 @@ def step_of(verdict: Verdict, divergence: Divergence) -> int:
     A guest that panics takes the outcomes of the steps before with it: they are None then.
     """
     outcomes, step = verdict.trace.outcomes, divergence.step
-    lost = (
-        verdict.trace.ending is not Ending.COMPLETE and step < len(outcomes) and outcomes[step] is None
-    )
+    lost = verdict.trace.ending is not Ending.COMPLETE and step < len(outcomes) and outcomes[step] is None
     return len(outcomes) if lost else step
 
 
@@ -86,9 +78,7 @@ def counts_faults(divergence: Divergence) -> bool:
 def is_outcome(verdict: Verdict, divergence: Divergence) -> bool:
     """Tell whether the divergence is about what the caller of a step saw."""
     step = divergence.step
-    if is_ending(verdict, divergence) or not 0 <= step < min(
-        len(verdict.program), len(verdict.trace.outcomes)
-    ):
+    if is_ending(verdict, divergence) or not 0 <= step < min(len(verdict.program), len(verdict.trace.outcomes)):
         return False
     outcome = verdict.trace.outcomes[step]
     return outcome is not None and divergence.observed == format_outcome(outcome)
@@ -136,9 +126,7 @@ def is_ending(verdict: Verdict, divergence: Divergence) -> bool:
     step, outcomes = step_of(verdict, divergence), verdict.trace.outcomes
     if step >= len(outcomes):
         return True
-    return isinstance(outcomes[step], Lost) or (
-        verdict.trace.ending is Ending.FORK_FAILED and step == len(outcomes) - 1
-    )
+    return isinstance(outcomes[step], Lost) or (verdict.trace.ending is Ending.FORK_FAILED and step == len(outcomes) - 1)
 
 
 _ENDINGS: dict[Ending, str] = {
@@ -259,9 +247,7 @@ def _origin_of_byte(program: Program, divergence: Divergence) -> str:
 def _origin(program: Program, before: int, reader: int, at: Address, value: int) -> str:
     """Name the last step that stored `value` at `at`: most wrong bytes are right elsewhere."""
     wrote: Callable[[Op], bool] = lambda op: (  # noqa: E731
-        isinstance(op, Store | Fill)
-        and op.value == value
-        and (op.at == at if isinstance(op, Store) else op.at == at.page)
+        isinstance(op, Store | Fill) and op.value == value and (op.at == at if isinstance(op, Store) else op.at == at.page)
     )
     steps = [number for number, op in enumerate(program.steps[:before]) if wrote(op)]
     if not steps:

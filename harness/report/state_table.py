@@ -106,8 +106,7 @@ def _aligned(row: Row) -> Row:
     if not same:
         return row
     cells = [
-        replace(cell, bytes=", ".join(["…", *runs[same:]]))
-        for cell, runs in ((row.expected, want), (row.observed, got))
+        replace(cell, bytes=", ".join(["…", *runs[same:]])) for cell, runs in ((row.expected, want), (row.observed, got))
     ]
     return replace(row, expected=cells[0], observed=cells[1])
 
@@ -139,15 +138,12 @@ def _words(cell: Cell) -> tuple[str, str, str]:
     return cell.frame, cell.counts, f"all {zeroes[1]}" if zeroes else cell.bytes
 
 
-def _side_widths(
-    sides: list[list[tuple[str, str, str]]], titled: Titled, room: int
-) -> tuple[list[int], list[int]]:
+def _side_widths(sides: list[list[tuple[str, str, str]]], titled: Titled, room: int) -> tuple[list[int], list[int]]:
     """Give each column the width of its widest word, and let the bytes share what is left of `room`."""
     widths = []
     for side, title in zip(sides, (titled.left, titled.right), strict=True):
         columns = [
-            max([len(words[i]) for words in side] + [len(_HEAD[i]) if i != 1 or _any(side, 1) else 0])
-            for i in range(3)
+            max([len(words[i]) for words in side] + [len(_HEAD[i]) if i != 1 or _any(side, 1) else 0]) for i in range(3)
         ]
         columns[2] = max(columns[2], len(title) - sum(columns[:2]) - 4)
         widths.append(columns)
@@ -167,19 +163,14 @@ def _any(side: list[tuple[str, str, str]], column: int) -> bool:
 
 
 def _cells(words: tuple[str, str, str], widths: list[int]) -> str:
-    shown = [
-        f"{cut(word, width) if width else '':<{width}}"
-        for word, width in zip(words, widths, strict=True)
-    ]
+    shown = [f"{cut(word, width) if width else '':<{width}}" for word, width in zip(words, widths, strict=True)]
     return "  ".join(shown)
 
 
 # ---------------------------------------------------------------------------------- holders
 
 
-def holder_lines(
-    rows: Sequence[Row], divergences: Iterable[Divergence], *, width: int = 100
-) -> list[str]:
+def holder_lines(rows: Sequence[Row], divergences: Iterable[Divergence], *, width: int = 100) -> list[str]:
     """Say who holds each frame of the rows that differ: by the model's walk, and by what was seen."""
     about = list(divergences)
     letters: list[str] = []
@@ -196,9 +187,7 @@ def holder_lines(
     return lines
 
 
-def _holders(
-    rows: Sequence[Row], letter: str, should: Sequence[str], does: Sequence[str], *, width: int
-) -> list[str]:
+def _holders(rows: Sequence[Row], letter: str, should: Sequence[str], does: Sequence[str], *, width: int) -> list[str]:
     cached = any(row.expected.frame == letter and _in_cache(row.expected) for row in rows)
     held = _listed([*should, "the page cache"] if cached else should)
     if should == does:

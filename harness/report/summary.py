@@ -95,9 +95,7 @@ def run_lines(numbers: RunNumbers) -> list[str]:
     ]
 
 
-def reach_lines(
-    reach: Mapping[str, int], *, known: Iterable[str] = EVENTS, width: int = 100
-) -> list[str]:
+def reach_lines(reach: Mapping[str, int], *, known: Iterable[str] = EVENTS, width: int = 100) -> list[str]:
     """Write how often each event was reached, in columns, and name those that never were."""
     if not reach:
         return []

@@ -26,6 +26,4 @@ def load(machine: Machine, op: Load) -> Allowed:
     frame = touch(machine, process, op.at.vpn, Access.LOAD)
 
     # OUTCOME
-    return Allowed(
-        (Loaded(frame.content[op.at.offset]),), "the last byte stored there, or the first one"
-    )
+    return Allowed((Loaded(frame.content[op.at.offset]),), "the last byte stored there, or the first one")
