@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from harness.agent import linux
 from harness.errors import RigError
 from harness.guest.agent_build import build_agent
 from harness.guest.definition import load_definition
@@ -244,12 +246,21 @@ def test_processes_that_share_show_one_frame_and_those_that_copied_another(subje
 
 
 def test_two_observers_agree_on_mapcounts(subject: MachineSubject) -> None:
-    """struct page and /proc/kpagecount, which the client uses where there is no struct page."""
-    trace = _known(subject)
-    frames = {pfn: seen for pfn, seen in trace.observations[-1].frames.items() if seen.flags is not None}
+    client = subject.client
+    probe = client.probe
+    assert probe is not None
+    by_struct_page = _known(subject)
+    client.adopt(replace(probe, view=replace(probe.view, sources=(linux.KPAGECOUNT, linux.KPAGEFLAGS))))
+    by_kpagecount = _known(subject)
+    client.adopt(probe)
+    client.reconfigure()
 
-    assert {pfn: seen.mapcount for pfn, seen in frames.items() if not _is_zero(seen)}
-    assert all(seen.mapcount == 0 for seen in frames.values() if _is_zero(seen))
+    assert _counts(by_struct_page) == _counts(by_kpagecount)
+    assert max(count or 0 for count, _ in _counts(by_kpagecount)) == 3
+
+
+def _counts(trace: Trace) -> list[tuple[int | None, bool]]:
+    return sorted((seen.mapcount, _is_zero(seen)) for seen in trace.observations[-1].frames.values())
 
 
 def _is_zero(seen: FrameSeen) -> bool:

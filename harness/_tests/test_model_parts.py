@@ -1,26 +1,14 @@
-"""The parts of the model by themselves: page table, VMA list, history."""
+"""The parts of the model by themselves: page table, VMA list."""
 
 from __future__ import annotations
 
 from harness.model.frame import FrameKind, FramePool
-from harness.model.history import History, StoreRecord
-from harness.model.machine import Machine
 from harness.model.page_table import PTE, PageTable
-from harness.model.semantics import LINUX_6_1
-from harness.model.step import step
 from harness.model.vma import Vma, VmaList, normalised
-from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Prot
 
 RW = Prot.R | Prot.W
 BSS = WINDOW_BY_NAME["bss"].vpn
-
-
-def history_of(text: str) -> History:
-    machine = Machine(LINUX_6_1)
-    for op in parse_program(text).steps:
-        step(machine, op)
-    return machine.history
 
 
 # ------------------------------------------------------------------------------ page table
@@ -115,56 +103,3 @@ def test_only_alike_neighbours_are_merged() -> None:
     )  # fmt: skip
 
     assert [(vma.start, vma.end) for vma in merged] == [(0, 2), (2, 3), (4, 5), (5, 7), (7, 8)]
-
-
-# ------------------------------------------------------------------------------ history
-
-
-FAMILY = "p0: fork p1\np1: fork p2\np0: fork p3\np3: fork p4\n"
-
-
-def test_relations_are_told_from_the_first_to_the_second() -> None:
-    history = history_of(FAMILY)
-
-    relations = [history.relation(*pair) for pair in ((1, 1), (2, 0), (0, 2), (1, 3), (2, 4))]
-
-    assert relations == ["self", "ancestor", "descendant", "sibling", "relative"]
-    assert [history.generation(n) for n in range(5)] == [0, 1, 2, 1, 2]
-
-
-def test_stores_are_logged_in_order_with_who_where_and_what() -> None:
-    history = history_of("p0: store bss[0]+5 1\np0: fork p1\np1: fill bss[0] 2\np0: store bss[1] 3")
-
-    assert history.stores(BSS) == [StoreRecord(1, 0, BSS, 5, 1, 1), StoreRecord(3, 1, BSS, 0, 4096, 2)]
-    assert history.last_store(0, BSS, 6) is None
-    assert history.last_store(0, BSS, 5) == StoreRecord(1, 0, BSS, 5, 1, 1)
-
-
-def test_a_child_knows_of_its_ancestors_stores_up_to_the_fork() -> None:
-    history = history_of(
-        "p0: store bss[0] 1\np0: fork p1\np0: store bss[0] 2\np1: fork p2\np1: store bss[0] 3\np2: store bss[0] 4"
-    )
-
-    assert [record.value for record in history.lineage_stores(2, BSS)] == [4, 1]
-    assert [record.value for record in history.lineage_stores(0, BSS)] == [2, 1]
-    assert history.written_by(2, BSS)
-    assert not history.written_by(2, BSS + 1)
-
-
-def test_the_last_break_tells_what_the_write_fault_did() -> None:
-    history = history_of(
-        "p0: store bss[0] 1\np0: store bss[1] 1\np0: store bss[2] 1\np0: fork p1\n"
-        "p1: store bss[0] 2\np0: store bss[0] 3\np0: unmap bss[2]"
-    )
-
-    assert [history.last_break(1, BSS), history.last_break(0, BSS)] == ["copied", "reused"]
-    assert [history.last_break(0, BSS + 1), history.last_break(1, BSS + 1)] == ["fresh", None]
-    assert history.last_break(0, BSS + 2) is None
-
-
-def test_an_exec_is_the_last_change_of_every_page() -> None:
-    history = history_of("p0: store bss[0] 1\np0: protect bss[0] r\np0: exec")
-
-    assert history.last_change(0, BSS) == (3, "exec")
-    assert history.last_break(0, BSS) is None
-    assert history.execs == {0: 3}

@@ -23,9 +23,6 @@ GALLERY = [path for path in FILES if read_failure(path).faults]
 SPARSE = How(count_faults=True, accounting=True)
 DENSE = How(dense=True, count_faults=True, accounting=True)
 
-NEEDS_LITTLE_MEMORY = "failed-fork-leaks"
-"""Shows only where a fork runs out of frames, and no program says how many there are."""
-
 every_program = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 every_program_with_a_fault = pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
 
@@ -105,4 +102,4 @@ def test_a_program_is_named_after_its_fault_unless_it_tells_a_story(path: Path) 
 def test_each_fault_has_one_program_that_shows_it() -> None:
     shown = sorted(only_fault(read_failure(path)) for path in GALLERY)
 
-    assert shown == sorted(FAULTS.keys() - {NEEDS_LITTLE_MEMORY})
+    assert shown == sorted(FAULTS)

@@ -240,12 +240,12 @@ def _shared(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     if it.partner is None or it.partner[1] != it.vpn:
         return ("alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
-    writers = [stored.process for stored in timeline.stores(it.vpn)]
     pair = {it.process, it.partner[0]}
     ids: Ids = ()
-    for writer in writers:
-        if writer in pair:
-            ids = _unique(ids, isolation(timeline, writer=writer, victim=(pair - {writer} or pair).pop()))
+    for stored in timeline.stores(it.vpn):
+        victim = (pair - {stored.process} or pair).pop()
+        if stored.process in pair and stored not in timeline.inherited(victim, it.vpn):
+            ids = _unique(ids, isolation(timeline, writer=stored.process, victim=victim))
     return _unique(ids, ("alloc.never-twice",))
 
 

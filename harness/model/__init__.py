@@ -9,7 +9,6 @@ Read the modules in this order; each is short, and each uses only those before i
     page_cache     the file pages that all processes share
     address_space  one process's VMAs and page tables
     process        a name, a parent, an address space, and an end
-    history        what happened, for the wording of reports
     machine        all of it together
     counts         who holds a frame: found by looking, never by counting along
     fault          demand faults, and the copy-on-write break

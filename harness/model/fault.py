@@ -106,7 +106,6 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
     if access is Access.STORE:
         content = untouched_content(machine, vma, vpn)
         pte = PTE(machine.pool.fresh(FrameKind.ANON, content), readable=True, writable=True)
-        machine.history.note_break(machine.steps, process.number, vpn, "fresh")
         if vma.file is not None:
             machine.reach["cow.copy"] += 1
     elif vma.file is not None:
@@ -159,11 +158,11 @@ def break_cow(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     """
     machine.count_faults(least=0 if pte.write_pending else 1)
     if pte.frame.kind in OWN and references(machine, pte.frame) == 1:
-        return reuse(machine, process, vpn, pte)
+        return reuse(machine, pte)
     return copy(machine, process, vpn, pte)
 
 
-def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
+def reuse(machine: Machine, pte: PTE) -> PTE:
     """Make the sole holder's entry writable; the frame `may_move` where the kernel may copy it."""
     undetermined = pte.frame.kind is FrameKind.UNDETERMINED
     if undetermined or machine.semantics.sole_owner_write is not SoleOwner.REUSE:
@@ -172,7 +171,6 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     pte.writable = True
     pte.optional = pte.write_pending = False
     machine.reach["cow.reuse"] += 1
-    machine.history.note_break(machine.steps, process.number, vpn, "reused")
     return pte
 
 
@@ -184,7 +182,6 @@ def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     process.memory.page_table.map(vpn, fresh)
     free_unheld(machine, [old])
     machine.reach["cow.copy"] += 1
-    machine.history.note_break(machine.steps, process.number, vpn, "copied")
     return fresh
 
 

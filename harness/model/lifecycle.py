@@ -30,5 +30,4 @@ def end_process(machine: Machine, process: Process, status: Exited | Killed) -> 
             child.parent = None
             if child.state is State.ZOMBIE:
                 child.state = State.REAPED
-    machine.history.ends[process.number] = machine.steps
     machine.reach["exit"] += 1

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from harness.model.address_space import AddressSpace, image_space
 from harness.model.frame import Frame, FrameKind, FramePool
-from harness.model.history import History
 from harness.model.page_cache import PageCache
 from harness.model.process import Process, State
 from harness.model.semantics import Semantics
@@ -19,7 +18,6 @@ class Machine:
 
     `step.step` changes it; everything may read it.
 
-    `steps`             steps done, or being done: the number of the present one, from 1 on.
     `last_faults`       how many page faults the last step takes at most, `last_faults_least` at least:
                         they differ where the kernel has a choice. A SIGSEGV is none, and not counted.
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
@@ -30,9 +28,7 @@ class Machine:
     zero: Frame = field(init=False)
     cache: PageCache = field(init=False)
     processes: dict[int, Process] = field(init=False)
-    history: History = field(default_factory=History)
     reach: Counter[str] = field(default_factory=Counter)
-    steps: int = 0
     last_faults: int = 0
     last_faults_least: int = 0
 

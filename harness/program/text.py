@@ -70,9 +70,16 @@ class Operand:
     parse: Callable[[str], Any]
 
 
+def _integer(word: str) -> int:
+    try:
+        return int(word, 0)
+    except ValueError:
+        raise ValueError(f"{word!r} is no number; write 17 or 0x11") from None
+
+
 def _number(low: int, high: int) -> Callable[[str], int]:
     def parse(word: str) -> int:
-        value = int(word, 0)
+        value = _integer(word)
         if not low <= value <= high:
             raise ValueError(f"{word} is not between {low} and {high}")
         return value
@@ -91,7 +98,7 @@ def _place(word: str) -> Address:
     if not match:
         raise ValueError(f"{word!r} is no place; write a[0] or a[0]+5")
     window, index, offset = match.groups()
-    return Address(window, int(index, 0), int(offset or "0", 0))
+    return Address(window, _integer(index), _integer(offset or "0"))
 
 
 def _range(word: str) -> PageRange:
@@ -99,8 +106,8 @@ def _range(word: str) -> PageRange:
     if not match:
         raise ValueError(f"{word!r} is no range of pages; write a[0] or a[0..3]")
     window, first, last = match.groups()
-    start = int(first, 0)
-    return PageRange(window, start, int(last or first, 0) - start + 1)
+    start = _integer(first)
+    return PageRange(window, start, _integer(last or first) - start + 1)
 
 
 def _prot(word: str) -> Prot:

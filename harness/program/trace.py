@@ -7,6 +7,7 @@ zero: the comparison tells "not seen" from "seen and absent".
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -128,15 +129,12 @@ class Trace:
     """Processes that were neither reaped nor could be killed at the end."""
 
 
+_RUN = re.compile(rb"(.)\1*", re.DOTALL)
+
+
 def runs_of(content: bytes) -> Runs:
     """Run-length encode `content` (bytes of one page, or any length)."""
-    runs: list[tuple[int, int]] = []
-    for value in content:
-        if runs and runs[-1][0] == value:
-            runs[-1] = (value, runs[-1][1] + 1)
-        else:
-            runs.append((value, 1))
-    return tuple(runs)
+    return tuple((run[0][0], len(run[0])) for run in _RUN.finditer(content))
 
 
 ZEROES: Runs = ((0, PAGE_SIZE),)

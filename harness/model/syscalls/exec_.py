@@ -28,7 +28,6 @@ def exec_(machine: Machine, op: Exec) -> Allowed:
     drop_space(machine, process)
     process.space = image_space(machine.pool)
     machine.reach["exec"] += 1
-    machine.history.execs[op.process] = machine.steps
 
     # OUTCOME
     return _DONE

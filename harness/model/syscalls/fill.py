@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.fault import note_refusal, refusal, touch
-from harness.model.history import StoreRecord
 from harness.model.machine import Machine
 from harness.program.ops import Access, Fill
 from harness.program.outcome import Done
@@ -28,7 +27,6 @@ def fill(machine: Machine, op: Fill) -> Allowed:
 
     # EFFECT
     touch(machine, process, op.at.vpn, Access.STORE).content = bytes((op.value,)) * PAGE_SIZE
-    machine.history.note_store(StoreRecord(machine.steps, op.process, op.at.vpn, 0, PAGE_SIZE, op.value))
 
     # OUTCOME
     return _DONE

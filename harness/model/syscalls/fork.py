@@ -37,7 +37,6 @@ def fork(machine: Machine, op: Fork) -> Allowed:
             space.page_table.map(vpn, copied)
     machine.processes[op.child] = Process(op.child, op.process, space)
     machine.reach["fork"] += 1
-    machine.history.note_fork(machine.steps, op.process, op.child)
 
     # OUTCOME
     return _DONE

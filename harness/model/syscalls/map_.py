@@ -27,7 +27,6 @@ def map_(machine: Machine, op: Map) -> Allowed:
     machine.reach["map.over" if space.vmas.any_in(first, last) else "map"] += 1
     free_unheld(machine, space.remove(first, last))
     space.add(Vma(first, last, op.prot))
-    machine.history.note_change(machine.steps, op.process, op.pages.vpns, "map")
 
     # OUTCOME
     return _DONE

@@ -41,7 +41,6 @@ def protect(machine: Machine, op: Protect) -> Allowed:
             _change(machine, space, part, op.prot)
     if first < hole:
         machine.reach["protect"] += 1
-        machine.history.note_change(machine.steps, op.process, range(first, hole), "protect")
 
     # OUTCOME
     if hole < last:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.fault import note_refusal, refusal, touch
-from harness.model.history import StoreRecord
 from harness.model.machine import Machine
 from harness.program.ops import Access, Store
 from harness.program.outcome import Done
@@ -28,7 +27,6 @@ def store(machine: Machine, op: Store) -> Allowed:
     # EFFECT
     vpn, offset = op.at.vpn, op.at.offset
     touch(machine, process, vpn, Access.STORE).write(offset, bytes((op.value,)))
-    machine.history.note_store(StoreRecord(machine.steps, op.process, vpn, offset, 1, op.value))
 
     # OUTCOME
     return _DONE

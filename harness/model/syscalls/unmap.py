@@ -25,7 +25,6 @@ def unmap(machine: Machine, op: Unmap) -> Allowed:
     # EFFECT
     free_unheld(machine, space.remove(first, last))
     machine.reach["unmap"] += 1
-    machine.history.note_change(machine.steps, op.process, op.pages.vpns, "unmap")
 
     # OUTCOME
     return _DONE

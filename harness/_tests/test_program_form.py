@@ -1,0 +1,137 @@
+"""Programs as data: well-formedness, families, windows, units."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ProgramError
+from harness.program.image import IMAGE_PAGES
+from harness.program.ops import OP_BY_VERB, OPS, Exit, Fill, Fork, Load, Observe, Print, Store, Unmap, Wait
+from harness.program.program import MAX_PROCESSES, Family, Program, places
+from harness.program.text import parse_program
+from harness.program.trace import runs_of
+from harness.program.units import PAGE_SIZE, WINDOWS, Address, PageRange, Prot, address_of
+from strategies.programs import programs
+
+
+def test_every_operation_has_a_verb_and_a_code_of_its_own() -> None:
+    assert len({op.verb for op in OPS}) == len({op.code for op in OPS}) == len(OPS) == len(OP_BY_VERB)
+
+
+def test_as_many_processes_as_the_agent_has_slots_and_no_more() -> None:
+    forks = tuple(Fork(0, child) for child in range(1, MAX_PROCESSES))
+
+    assert Program(forks).processes == MAX_PROCESSES
+    with pytest.raises(ProgramError, match=f"step 16 .fork.: process names end at p{MAX_PROCESSES - 1}"):
+        Program((*forks, Fork(0, MAX_PROCESSES)))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Load(0, Address("a", 16)),
+        Load(0, Address("a", -1)),
+        Load(0, Address("a", 0, -1)),
+        Load(0, Address("a", 0, PAGE_SIZE)),
+        Load(0, Address("nowhere", 0)),
+        Unmap(0, PageRange("a", 0, 0)),
+        Unmap(0, PageRange("a", 15, 2)),
+        Fill(0, Address("a", 0, 1), 0),
+        Print(0, Address("a", 0, 4095), 2),
+        Fork(0, -1),
+    ],
+    ids=str,
+)
+def test_a_step_outside_the_vocabulary_is_refused_with_its_number(op: Load) -> None:
+    with pytest.raises(ProgramError, match=r"^step 2 "):
+        Program((Observe(0), op))
+
+
+def test_a_title_makes_no_difference_between_programs() -> None:
+    one, other = Program((Exit(0, 1),), "one"), Program((Exit(0, 1),), "other")
+
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+def test_windows_come_in_the_order_of_addresses() -> None:
+    program = parse_program("p0: load data[0]\np0: unmap c[0]\np0: load a[1]\np0: fork p1")
+
+    assert program.windows == ("a", "c", "data")
+    assert [list(places(op)) for op in program.steps][-1] == []
+
+
+def test_a_family_knows_the_living_the_dead_and_whose_children_they_are() -> None:
+    family = Family()
+    for op in (Fork(0, 1), Fork(1, 2), Fork(0, 3), Exit(2, 0), Exit(3, 0), Exit(1, 0)):
+        family.apply(op)
+
+    assert family.live == {0}
+    assert family.parent == {0: None, 1: 0, 2: 1, 3: 0}
+    assert family.waitable(0) == [1, 3]
+    assert family.waitable(1) == [2]
+    family.apply(Wait(0, 3))
+    assert family.waitable(0) == [1]
+
+
+def test_observing_needs_nobody_alive() -> None:
+    assert len(Program((Exit(0, 0), Observe(0)))) == 2
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(programs())
+def test_the_prefix_of_a_program_is_a_program(program: Program) -> None:
+    for length in range(len(program)):
+        assert Program(program.steps[:length]).processes <= program.processes
+
+
+def test_every_page_of_every_window_has_one_address() -> None:
+    pages = [(window.name, window.vpn + i) for window in WINDOWS for i in range(window.npages)]
+
+    assert len({vpn for _, vpn in pages}) == len(pages)
+    for name, vpn in pages:
+        address = address_of(vpn, 17)
+        assert address is not None
+        assert (address.window, address.vpn, address.offset) == (name, vpn, 17)
+        assert address.page.offset == 0
+
+
+def test_what_lies_in_no_window_has_no_address() -> None:
+    assert address_of(0) is None
+    assert address_of(WINDOWS[0].vpn - 1) is None
+
+
+@pytest.mark.parametrize("bits", range(8))
+def test_protections_read_back(bits: int) -> None:
+    assert Prot.parse(str(Prot(bits))) == Prot(bits)
+
+
+@pytest.mark.parametrize("text", ["", "x r", "wr", "rr", "rwxn", "None", "-", "q"])
+def test_what_is_no_protection_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        Prot.parse(text)
+
+
+def test_every_block_of_the_image_has_a_byte_of_its_own() -> None:
+    blocks = [page[at] for page in IMAGE_PAGES.values() for at in range(0, PAGE_SIZE, 512)]
+
+    assert len(set(blocks)) == len(blocks)
+    assert {len(page) for page in IMAGE_PAGES.values()} == {PAGE_SIZE}
+    assert 0 not in blocks
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.integers(0, 2), max_size=40))
+def test_run_length_encoding_loses_nothing(values: list[int]) -> None:
+    runs = runs_of(bytes(values))
+
+    assert b"".join(bytes([value]) * length for value, length in runs) == bytes(values)
+    assert all(one[0] != other[0] for one, other in pairwise(runs))
+
+
+def test_a_store_is_plain_data() -> None:
+    assert Store(0, Address("a", 0), 1) == Store(0, Address("a", 0), 1) != Store(1, Address("a", 0), 1)

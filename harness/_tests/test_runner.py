@@ -1,0 +1,287 @@
+"""The runner: what becomes of a finding, what it remembers, and what it counts; on subjects that misbehave to order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from harness.compare.verdict import Verdict
+from harness.errors import ProtocolError
+from harness.model.semantics import PRESETS
+from harness.model_guest import ModelGuest
+from harness.program.levels import Level
+from harness.program.outcome import Loaded
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.program.trace import Trace
+from harness.runner import MAX_HISTORY, Runner
+from harness.subject import How
+
+VICTIM = parse_program("p0: load data[0]")
+POISON = parse_program("p0: store data[0] 0x77")
+Diverges = Callable[[Program, list[Program]], bool]
+"""Whether a program diverges, given those that ran since the last restore."""
+
+
+def harmless(number: int) -> Program:
+    return parse_program(f"p0: exit {number % 256}\n" + "observe\n" * (number // 256))
+
+
+@dataclass
+class Subject:
+    """The toy kernel, but a program diverges when `diverges` says so."""
+
+    diverges: Diverges
+    name: str = "fake"
+    semantics: str = "model"
+    levels: frozenset[Level] = frozenset({Level.OUTCOMES})
+    since_restore: list[Program] = field(default_factory=list)
+    ran: list[Program] = field(default_factory=list)
+    hows: list[How] = field(default_factory=list)
+    restores: int = 0
+    closed: int = 0
+
+    def execute(self, program: Program, how: How) -> Trace:
+        wrong = self.diverges(program, self.since_restore)
+        self.since_restore.append(program)
+        self.ran.append(program)
+        self.hows.append(how)
+        trace = ModelGuest().execute(program, how)
+        return replace(trace, outcomes=(Loaded(0x55), *trace.outcomes[1:])) if wrong else trace
+
+    def restore(self) -> None:
+        self.restores += 1
+        self.since_restore.clear()
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def header(self) -> list[str]:
+        return []
+
+
+def never(program: Program, before: list[Program]) -> bool:
+    return False
+
+
+def always(program: Program, before: list[Program]) -> bool:
+    return program == VICTIM
+
+
+def after_poison(program: Program, before: list[Program]) -> bool:
+    return program == VICTIM and POISON in before
+
+
+def once() -> Diverges:
+    left = [True]
+    return lambda program, _: program == VICTIM and bool(left) and left.pop()
+
+
+def runner_of(diverges: Diverges) -> tuple[Runner, Subject]:
+    subject = Subject(diverges)
+    return Runner(subject, PRESETS["model"]), subject
+
+
+# ---------------------------------------------------------------------------------- findings
+
+
+def test_programs_that_conform_run_once_and_need_no_restore() -> None:
+    runner, subject = runner_of(never)
+
+    verdicts = [runner.run(harmless(number)) for number in range(5)]
+
+    assert all(verdict.conforms for verdict in verdicts)
+    assert (len(subject.ran), subject.restores) == (5, 0)
+
+
+def test_a_first_program_that_diverges_stands_alone_and_the_guest_is_restored() -> None:
+    runner, subject = runner_of(always)
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert (verdict.after, verdict.reproduced) == ((), True)
+    assert subject.restores == 1
+    assert subject.since_restore == []
+
+
+def test_a_program_that_diverges_on_a_restored_guest_too_needs_nothing_before_it() -> None:
+    runner, subject = runner_of(always)
+    runner.run(harmless(1))
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert (verdict.after, verdict.reproduced) == ((), True)
+    assert subject.ran == [harmless(1), VICTIM, VICTIM]
+    assert subject.since_restore == []
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2, 5, 12])
+def test_a_program_that_diverges_after_another_carries_it(behind: int) -> None:
+    runner, subject = runner_of(after_poison)
+    history = [harmless(1), harmless(2), POISON, *(harmless(10 + number) for number in range(behind))]
+    for program in history:
+        runner.run(program)
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert verdict.reproduced
+    assert POISON in verdict.after
+    assert tuple(history[-len(verdict.after) :]) == verdict.after
+    assert len(verdict.after) <= 2 * (behind + 1)
+    assert subject.since_restore == []
+
+
+def test_as_little_as_possible_is_carried_where_the_last_one_did_it() -> None:
+    runner, _ = runner_of(after_poison)
+    for program in (harmless(1), harmless(2), POISON):
+        runner.run(program)
+
+    assert runner.run(VICTIM).after == (POISON,)
+
+
+def test_what_is_never_seen_again_is_reported_as_not_reproduced() -> None:
+    runner, subject = runner_of(once())
+    runner.run(harmless(1))
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert (verdict.after, verdict.reproduced) == ((), False)
+    assert subject.since_restore == []
+
+
+@pytest.mark.parametrize("diverges", [after_poison, once()], ids=["with a history", "once"])
+def test_asking_again_gives_the_same_answer_without_running(diverges: Diverges) -> None:
+    runner, subject = runner_of(diverges)
+    runner.run(POISON)
+    first = runner.run(VICTIM)
+    ran = len(subject.ran)
+
+    again = runner.run(VICTIM)
+
+    assert again is first
+    assert len(subject.ran) == ran
+
+
+def test_a_finding_that_stands_alone_is_found_again_and_again() -> None:
+    runner, subject = runner_of(always)
+
+    verdicts = [runner.run(VICTIM) for _ in range(3)]
+
+    assert not any(verdict.conforms for verdict in verdicts)
+    assert subject.restores >= 3
+
+
+def test_listeners_hear_of_findings_and_of_nothing_else() -> None:
+    runner, _ = runner_of(always)
+    heard: list[Verdict] = []
+    runner.listeners.append(heard.append)
+
+    runner.run(harmless(1))
+    verdict = runner.run(VICTIM)
+
+    assert heard == [verdict]
+
+
+def test_what_ran_before_a_restore_is_not_blamed() -> None:
+    runner, _ = runner_of(after_poison)
+    runner.run(POISON)
+    runner.restore()
+
+    assert runner.run(VICTIM).conforms
+
+
+def test_the_guest_is_restored_before_its_history_gets_too_long() -> None:
+    runner, subject = runner_of(never)
+
+    for number in range(MAX_HISTORY + 1):
+        runner.run(harmless(number))
+
+    assert subject.restores == 1
+    assert len(subject.since_restore) == 1
+
+
+def test_trouble_of_ours_is_no_finding() -> None:
+    class Broken(Subject):
+        def execute(self, program: Program, how: How) -> Trace:
+            raise ProtocolError("nonsense")
+
+    runner = Runner(Broken(never), PRESETS["model"])
+
+    with pytest.raises(ProtocolError):
+        runner.run(VICTIM)
+    assert runner.statistics.findings == 0
+
+
+# ---------------------------------------------------------------------------------- how
+
+
+def test_what_is_looked_at_is_what_was_asked_for_also_when_a_finding_is_confirmed() -> None:
+    runner, subject = runner_of(always)
+    runner.run(harmless(1), count_faults=True, accounting=True)
+
+    runner.run(VICTIM, count_faults=True, accounting=True)
+
+    assert set(subject.hows) == {How(count_faults=True, accounting=True)}
+
+
+def test_a_finding_is_explained_with_a_look_after_every_step() -> None:
+    runner, subject = runner_of(after_poison)
+    runner.run(POISON)
+    verdict = runner.run(VICTIM)
+    before = len(subject.ran)
+
+    explained = runner.explain(verdict)
+
+    assert not explained.conforms
+    assert subject.ran[before:] == [POISON, VICTIM]
+    assert set(subject.hows[before:]) == {How(dense=True)}
+    assert subject.since_restore == []
+
+
+def test_a_sequence_starts_from_a_pristine_guest_and_stops_at_its_first_divergence() -> None:
+    runner, subject = runner_of(always)
+    runner.run(POISON)
+
+    verdict = runner.run_sequence([harmless(1), VICTIM, harmless(2)])
+
+    assert verdict.program == VICTIM
+    assert verdict.after == (harmless(1),)
+    assert subject.ran == [POISON, harmless(1), VICTIM]
+
+
+def test_a_sequence_that_conforms_gives_the_last_verdict() -> None:
+    runner, _ = runner_of(never)
+
+    verdict = runner.run_sequence([harmless(1), harmless(2)])
+
+    assert verdict.conforms
+    assert verdict.program == harmless(2)
+
+
+# ---------------------------------------------------------------------------------- numbers
+
+
+def test_programs_steps_processes_and_findings_are_counted() -> None:
+    runner, subject = runner_of(always)
+    runner.run(parse_program("p0: fork p1\np0: fork p2\np1: exit 0"))
+    runner.run(VICTIM)
+
+    numbers = runner.statistics
+
+    assert (numbers.programs, numbers.steps, numbers.processes, numbers.findings) == (2, 4, 4, 1)
+    assert numbers.restores == subject.restores
+    assert (numbers.reach["fork"], numbers.reach["exit"]) == (2, 1)
+
+
+def test_closing_the_runner_closes_the_subject() -> None:
+    runner, subject = runner_of(never)
+
+    runner.close()
+
+    assert subject.closed == 1
