@@ -24,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ReportPlugin(config, guests), "pagepact-report")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the plugin's self-tests out of `pytest contracts`: they run it themselves, and are asked for by name."""
+    asked_for = any("_tests" in str(argument) for argument in config.args)
+    return True if collection_path == CONTRACTS / "_tests" and not asked_for else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With --program run that program alone, and leave its test out otherwise; obey --catches."""
     wants_file = config.getoption("--program") is not None

@@ -103,13 +103,18 @@ def open_subject(guest: str, *, kernel: Path | None = None, faults: tuple[str, .
             raise DefinitionError("--kernel goes with a guest in QEMU; the guest 'model' has no kernel image")
         return ModelGuest(faults=faults)
     check_faults(definition, faults)
-    return MachineSubject(Session(definition, kernel=kernel))
+    return MachineSubject(Session(definition.with_faults(faults), kernel=kernel))
 
 
 def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
     """Raise DefinitionError unless the guest knows every one of these faults."""
     if definition.kind == "model":
         ModelGuest(faults=faults)
+    elif faults and definition.faults:
+        for name in faults:
+            if name not in definition.faults:
+                known = ", ".join(definition.faults)
+                raise DefinitionError(f"the guest {definition.name!r} has no fault {name!r}; it has {known}")
     elif faults:
         raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest model with --fault")
 

@@ -3,8 +3,9 @@
 After a finding the guest is suspect: it goes back to its snapshot, and the program is tried once more on the restored
 guest. Mostly it diverges again, and then it stands alone. Where it does not, an earlier program may have left something
 behind: what ran since the last restore is run again, and the verdict carries as little of it as still shows the divergence
-(`after`). What is never seen again is reported all the same, as not reproduced. Both kinds are remembered, so that asking
-for the same program again gives the same answer. Nothing that was seen is dropped.
+(`after`). What is never seen again is reported all the same, as not reproduced. Every finding is remembered, so that asking
+for the same program again gives the same answer: memory that was freed too early may look different each time. Nothing that
+was seen is dropped.
 """
 
 from __future__ import annotations
@@ -44,19 +45,24 @@ class Runner:
         self.statistics = Statistics()
         self.listeners: list[Callable[[Verdict], None]] = []
         self._history: list[Program] = []
-        self._remembered: dict[Program, Verdict] = {}
+        self._conformed: set[tuple[Program, How]] = set()
+        self._remembered: dict[tuple[Program, How], Verdict] = {}
 
     def run(self, program: Program, *, count_faults: bool = False, accounting: bool = False) -> Verdict:
         """Run `program` and compare. After a finding the guest has been restored.
 
+        A program that conformed once and diverges later, because of what ran in between, is a finding that the listeners
+        hear of; the caller gets the same answer as before.
+
         Raises RigError where our own side fails.
         """
-        if program in self._remembered:
-            return self._remembered[program]
         how = How(count_faults=count_faults, accounting=accounting)
+        if (program, how) in self._remembered:
+            return self._remembered[program, how]
         verdict = self._once(program, how)
         self._count(program, verdict)
         if verdict.conforms:
+            self._conformed.add((program, how))
             self._history.append(program)
             if len(self._history) >= MAX_HISTORY:
                 self.restore()
@@ -64,6 +70,9 @@ class Runner:
         verdict = self._confirm(program, verdict, how)
         for listener in self.listeners:
             listener(verdict)
+        if (program, how) in self._conformed:
+            verdict = Verdict(program, verdict.trace)
+        self._remembered[program, how] = verdict
         return verdict
 
     def explain(self, verdict: Verdict) -> Verdict:
@@ -116,8 +125,7 @@ class Runner:
         self.restore()
         if not again.conforms:
             return again
-        self._remembered[program] = self._with_history(history, program, first, how)
-        return self._remembered[program]
+        return self._with_history(history, program, first, how)
 
     def _with_history(self, history: tuple[Program, ...], program: Program, first: Verdict, how: How) -> Verdict:
         """Run the whole history again, then as little of its end as still shows the divergence."""

@@ -39,6 +39,8 @@ class Guest:
         self.contract = ""
         self.others: dict[str, str] = {}
         """Contracts that programs drawn for other contracts broke, and the file of the first such program."""
+        self.finding: Verdict | None = None
+        """The shortest finding about the tested contract so far."""
         self.examples_to_find: int | None = None
         self._programs_before = 0
         runner.listeners.append(self._note)
@@ -49,6 +51,7 @@ class Guest:
         self.contract = entry.id
         self.progress.name = name
         self.findings.begin()
+        self.finding = None
         self.examples_to_find = None
         self._programs_before = self.runner.statistics.programs
 
@@ -57,6 +60,8 @@ class Guest:
         contract = broken_contract(verdict, self.contract)
         if is_about(verdict, self.contract):
             self.findings.keep(verdict, contract)
+            if self.finding is None or len(verdict.program) < len(self.finding.program):
+                self.finding = verdict
             if self.examples_to_find is None:
                 self.examples_to_find = self.runner.statistics.programs - self._programs_before
         elif contract not in self.others:

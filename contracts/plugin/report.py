@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from contracts.contract import ContractViolation
+from contracts.plugin.findings import broken_contract
 from contracts.plugin.guest import GuestPlugin, violation_of
 from contracts.plugin.options import run_seed
 from contracts.plugin.progress import SHOW_EVERY_S, progress_line, read_workers
@@ -57,7 +58,7 @@ class ReportPlugin:
         return lines
 
     def _runs_contracts(self) -> bool:
-        return any("contracts" in str(argument) for argument in self.config.args)
+        return any("contracts" in str(argument) and "_tests" not in str(argument) for argument in self.config.args)
 
     # ------------------------------------------------------------------ failures
 
@@ -76,12 +77,20 @@ class ReportPlugin:
             if console:
                 report.longrepr += f"\n\nThe last lines of its console:\n{console}"
             report.when = "setup"  # pytest calls what fails outside the call an ERROR: it is no finding
-        found = violation_of(call.excinfo)
+        found = violation_of(call.excinfo) or self._late_finding(call, report)
         if found is not None:
             report.longrepr = self._explain(item, found)
         if report.when == "call":
             self._note_result(item, report, found)
         return report
+
+    def _late_finding(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> ContractViolation | None:
+        """Fail a contract whose test did not: a program that had conformed alone diverged after others had run."""
+        guest = self.guests.opened
+        if guest is None or guest.finding is None or call.when != "call" or not report.passed:
+            return None
+        report.outcome = "failed"
+        return ContractViolation(guest.finding, broken_contract(guest.finding, guest.contract))
 
     def _explain(self, item: pytest.Item, found: ContractViolation) -> str:
         """Write the failing program to its file, and the report."""

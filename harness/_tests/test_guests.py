@@ -96,7 +96,7 @@ def test_a_definition_of_the_users_own_is_opened_by_its_path(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="there is no guest 'nix'; known guests are linux, model"):
+    with pytest.raises(DefinitionError, match="there is no guest 'nix'; known guests are linux, mini, model"):
         open_subject("nix")
     with pytest.raises(DefinitionError, match="the guest 'model' has no kernel image"):
         open_subject("model", kernel=tmp_path)

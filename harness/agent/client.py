@@ -161,6 +161,8 @@ class AgentClient:
                 return (source,)
         else:
             reason = "the guest has no readable /proc/kcore"
+        if self.read_file(linux.KPAGEREFS.path, length=8):
+            return (linux.KPAGEREFS,)
         reasons[Level.REFCOUNTS] = reason
         return (linux.KPAGECOUNT, linux.KPAGEFLAGS)
 

@@ -28,6 +28,15 @@ VMEMMAP_X86_64 = 0xFFFF_EA00_0000_0000
 KPAGECOUNT = Source("/proc/kpagecount", 0, 8, 8, (Field("mapcount", 0, 8),))
 KPAGEFLAGS = Source("/proc/kpageflags", 0, 8, 8, (Field("kflags", 0, 8, (1 << 32) - 1),))
 
+KPAGEREFS = Source(
+    "/proc/kpagerefs",
+    0,
+    8,
+    8,
+    (Field("refcount", 0, 2), Field("mapcount", 2, 2), Field("kflags", 4, 4)),
+)
+"""Not Linux's: the file of kernels that would show their counts to everybody, as fixtures/kernels/mini does."""
+
 
 def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
     """Find struct page in the first HEAD_LENGTH bytes of /proc/kcore.

@@ -126,9 +126,10 @@ def chosen_faults(guest: str, only: Sequence[str]) -> tuple[str, ...]:
     """
     definition = load_definition(guest)
     check_faults(definition, tuple(only))
-    if definition.kind != "model":
-        raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest model")
-    return tuple(name for name in FAULTS if name in only or not only)
+    known = tuple(FAULTS) if definition.kind == "model" else definition.faults
+    if not known:
+        raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest model or mini")
+    return tuple(name for name in known if name in only or not only)
 
 
 def run_plan(plan: Plan, say: Callable[[str], None]) -> tuple[FaultRun, dict[str, FaultRun]]:
@@ -227,7 +228,7 @@ def to_json(plan: Plan, sound: FaultRun, runs: Mapping[str, FaultRun]) -> dict[s
         "faults": [
             {
                 "fault": fault,
-                "sentence": FAULTS[fault].sentence,
+                "sentence": FAULTS[fault].sentence if fault in FAULTS else "",
                 "caught": run.caught_by_all,
                 **asdict(run),
             }

@@ -45,14 +45,13 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
         return _unique(foreign, _file_byte(timeline, process, vpn), ("store.load",))
-    return _unique(
+    explained = _unique(
         _file_byte(timeline, process, vpn),
         _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
         _stale_byte(timeline, process, vpn),
-        _early_free(timeline, process, vpn),
-        ("store.load",),
     )
+    return _unique(explained or _early_free(timeline, process, vpn), ("alloc.never-twice", "store.load"))
 
 
 def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
@@ -131,7 +130,7 @@ def _early_free(timeline: Timeline, process: int, vpn: int) -> Ids:
     if frame is None:
         return ()
     many: Ids = ("count.many-sharers",) if timeline.most_holders(frame) >= MANY else ()
-    return (*many, *_by_departures(timeline, frame), "alloc.never-twice", *after_teardown(timeline))
+    return (*many, *_by_departures(timeline, frame), *after_teardown(timeline))
 
 
 def after_teardown(timeline: Timeline) -> Ids:

@@ -123,7 +123,8 @@ class _Comparison:
         shown = f"{observed}: {evidence[0]}" if evidence else observed
 
         def build(timeline: Timeline) -> Divergence:
-            return Divergence((*ids, *blame.after_teardown(timeline)), number, where, expected, shown)
+            broke = self.trace.ending in (Ending.PANICKED, Ending.DIED)
+            return Divergence((*ids, *(blame.after_teardown(timeline) if broke else ())), number, where, expected, shown)
 
         self.found.append(build)
 

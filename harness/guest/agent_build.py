@@ -1,4 +1,4 @@
-"""The agent, compiled from fixtures/agent when its sources or the compiler changed."""
+"""The agent, and kernels of our own: compiled from fixtures/ when their sources or the compiler changed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ImageError, ToolMissing
 from harness.guest.cache import cache_folder, locked, need_space, storage
-from harness.guest.kernel_check import check_program
+from harness.guest.kernel_check import check_kernel_image, check_program
 
 AGENT_SOURCES = Path(__file__).resolve().parents[2] / "fixtures" / "agent"
 BUILD_TIMEOUT_S = 300
@@ -27,19 +28,32 @@ def build_agent(arch: str, out_dir: Path | None = None, *, sources: Path = AGENT
 
     Raises ToolMissing without a compiler or make, ImageError where the agent does not compile.
     """
+    return _build("agent", arch, sources, out_dir or cache_folder("agents"), check_program)
+
+
+def build_kernel(name: str, arch: str, sources: Path) -> Path:
+    """Return the ELF file NAME-ARCH of the kernel in the folder `sources`, compiled into the cache if need be.
+
+    Raises ToolMissing without a compiler or make, ImageError where the kernel does not compile.
+    """
+    return _build(f"kernel {name}", arch, sources, cache_folder("kernels", "built"), check_kernel_image)
+
+
+def _build(what: str, arch: str, sources: Path, where: Path, check: Callable[[Path, str], object]) -> Path:
+    """Return the file that the Makefile in `sources` makes: the last word of `what`, and the architecture."""
     compiler = find_compiler(arch)
-    folder = (out_dir or cache_folder("agents")) / f"{arch}-{_fingerprint(sources, compiler)}"
-    agent = folder / f"agent-{arch}"
-    if agent.is_file():
-        return agent
+    folder = where / f"{arch}-{_fingerprint(sources, compiler, what)}"
+    product = folder / f"{what.rsplit(maxsplit=1)[-1]}-{arch}"
+    if product.is_file():
+        return product
     with storage(f"the folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(agent):
-        if not agent.is_file():
-            need_space(folder, BUILD_MB, "compiling the agent")
-            _make(sources, folder, arch, compiler)
-            check_program(agent, arch)
-    return agent
+    with locked(product):
+        if not product.is_file():
+            need_space(folder, BUILD_MB, f"compiling the {what}")
+            _make(sources, folder, arch, compiler, what)
+            check(product, arch)
+    return product
 
 
 def find_compiler(arch: str) -> str:
@@ -65,23 +79,23 @@ def _says(compiler: str, option: str) -> str:
     return done.stdout
 
 
-def _fingerprint(sources: Path, compiler: str) -> str:
+def _fingerprint(sources: Path, compiler: str, what: str) -> str:
     """Return a hash of all that decides what the agent becomes."""
     digest = hashlib.sha256(f"{compiler}\n{_says(compiler, '--version')}".encode())
     try:
         files = sorted(path for path in sources.rglob("*") if path.is_file())
         if not files:
-            raise ImageError(f"the agent's sources are not in {sources}")
+            raise ImageError(f"the {what}'s sources are not in {sources}")
         for path in files:
             digest.update(f"\n{path.relative_to(sources)}\n".encode() + path.read_bytes())
     except OSError as error:
-        raise ImageError(f"the agent's sources in {sources} cannot be read: {error.strerror}") from error
+        raise ImageError(f"the {what}'s sources in {sources} cannot be read: {error.strerror}") from error
     return digest.hexdigest()[:16]
 
 
-def _make(sources: Path, folder: Path, arch: str, compiler: str) -> None:
+def _make(sources: Path, folder: Path, arch: str, compiler: str, what: str) -> None:
     if shutil.which("make") is None:
-        raise ToolMissing("make is not installed, and builds the agent; get it with: apt-get install make")
+        raise ToolMissing(f"make is not installed, and builds the {what}; get it with: apt-get install make")
     # Under `make test` our caller's flags are in the environment, and would change this make.
     outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CFLAGS", "LDFLAGS")
     environment = {key: value for key, value in os.environ.items() if key not in outer}
@@ -98,9 +112,9 @@ def _make(sources: Path, folder: Path, arch: str, compiler: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ImageError(f"compiling the agent took longer than {BUILD_TIMEOUT_S} s") from error
+        raise ImageError(f"compiling the {what} took longer than {BUILD_TIMEOUT_S} s") from error
     if done.returncode != 0:
-        raise ImageError(f"the agent does not compile with {compiler}: {_first_error(done.stderr)}")
+        raise ImageError(f"the {what} does not compile with {compiler}: {_first_error(done.stderr)}")
 
 
 def _first_error(stderr: str) -> str:

@@ -11,6 +11,7 @@
     package = "linux-image-cloud-amd64"
     suite = "bookworm"
     # source = "file", path = "bzImage"   # … or a file, relative to the definition
+    # source = "build", path = "../kernels/mini"  # … or a folder with a Makefile, likewise
 
 Every other key has a default, see `GuestDefinition`. A definition that makes no sense is a
 DefinitionError of one sentence, which names the file and the key.
@@ -60,7 +61,7 @@ LINUX_PANICS = (
 
 @dataclass(frozen=True)
 class KernelSource:
-    """Where a kernel image comes from: a Debian package of a suite, or a file."""
+    """Where a kernel image comes from: a Debian package of a suite, a file, or a folder with its sources."""
 
     source: str
     package: str = ""
@@ -89,11 +90,16 @@ class GuestDefinition:
     boot_timeout_s: float = 60.0
     answer_timeout_s: float = 30.0
     panic_patterns: tuple[str, ...] = LINUX_PANICS
+    faults: tuple[str, ...] = ()  # those that this kernel can be told to have, by `fault=NAME[,NAME]`
     file: Path | None = None  # where it was read; no key
 
     def with_kernel(self, path: Path) -> GuestDefinition:
         """Return this definition with the kernel image `path` in the place of its own."""
         return replace(self, kernel=KernelSource("file", path=path.absolute()))
+
+    def with_faults(self, names: tuple[str, ...]) -> GuestDefinition:
+        """Return this definition with faults switched on in its kernel; `names` are some of `faults`."""
+        return replace(self, append=f"{self.append} fault={','.join(names)}") if names else self
 
     @property
     def command_line(self) -> str:
@@ -146,12 +152,13 @@ def _listed(names: list[str]) -> str:
 
 _KINDS = ("qemu", "model")
 _ARCHITECTURES = ("x86_64",)
-_SOURCES = ("debian", "file")
+_SOURCES = ("debian", "file", "build")
 _ACCELERATORS = ("auto", "tcg", "kvm")
 _MODEL_KEYS = ("name", "kind", "title", "semantics")
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 _SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]*")
 _GUEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_FAULT_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _QEMU_WORD = re.compile(r"[A-Za-z0-9][^\s]*")
 
 
@@ -238,6 +245,11 @@ class _Reader:
                     self._wrong(key, f"has {pattern!r}, which matches every line")
         return patterns
 
+    def _faults(self, key: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(each, str) and _FAULT_NAME.fullmatch(each) for each in value):
+            self._wrong(key, "must be a list of names of small letters, digits and '-'")
+        return tuple(cast(list[str], value))
+
     def _kernel(self, key: str, value: object) -> KernelSource:
         if not isinstance(value, dict):
             self._wrong(key, f"must be a table, [kernel], not {value!r}")
@@ -248,7 +260,7 @@ class _Reader:
         for part in known:
             if part not in table:
                 self._wrong(f"kernel.{part}", f'is missing; a kernel with source = "{source}" needs it')
-        if source == "file":
+        if source in ("file", "build"):
             path = Path(self._text("kernel.path", table["path"])).expanduser()
             return KernelSource(source, path=(self._path.parent / path).absolute())
         package = self._word(_PACKAGE_NAME, "the name of a Debian package")("kernel.package", table["package"])
@@ -274,4 +286,5 @@ _CHECKS: dict[str, Callable[[_Reader, str, object], object]] = {
     "boot_timeout_s": _Reader._seconds,
     "answer_timeout_s": _Reader._seconds,
     "panic_patterns": _Reader._patterns,
+    "faults": _Reader._faults,
 }

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import ImageError, ToolMissing
+from harness.guest.agent_build import build_kernel
 from harness.guest.apt import Apt, Package
 from harness.guest.cache import cache_folder, locked, need_space, sha256_of, storage, write_atomically
 from harness.guest.definition import GuestDefinition, KernelSource
@@ -48,6 +49,9 @@ def obtain_kernel(definition: GuestDefinition) -> KernelImage:
     if source.source == "file":
         assert source.path is not None
         return _described(source.path, definition.arch)
+    if source.source == "build":
+        assert source.path is not None
+        return _described(build_kernel(definition.name, definition.arch, source.path), definition.arch)
     if shutil.which("apt-get") is None:
         return _host_kernel(definition.arch)
     folder = cache_folder("kernels", source.suite, source.package)

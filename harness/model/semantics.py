@@ -102,6 +102,13 @@ PRESETS = {
             sole_owner_write=SoleOwner.EITHER,
             protect_grants_write=Choice.NEVER,
         ),
+        # fixtures/kernels/mini: Linux with every question answered.
+        replace(
+            LINUX_6_1,
+            name="mini",
+            fork_copies_clean_ptes=Choice.ALWAYS,
+            protect_grants_write=Choice.NEVER,
+        ),
         # The in-process guest: Linux with every question answered.
         replace(
             LINUX_6_1,

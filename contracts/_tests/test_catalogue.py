@@ -1,0 +1,90 @@
+"""The contracts' tests, the catalogue and the planted faults belong together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import contracts
+from harness.compare.catalogue import CONTRACTS, Contract
+from harness.model_guest import FAULTS
+
+WITHOUT_TEST = {
+    "fork.file-private": "programs of today break it through the exec'd image: cache.private-write-stays-out tests it",
+    "fork.failed-is-no-op": "no guest runs out of memory on request yet",
+}
+"""Contracts that no test is about, with the reason; a divergence may name them all the same."""
+
+UNCAUGHT: dict[str, str] = {}
+"""Faults that no contract must catch, with the reason."""
+
+Marked = tuple[str, Callable[..., None], pytest.Mark]
+
+
+def _marked() -> Iterator[Marked]:
+    folder = Path(contracts.__file__).parent
+    for file in sorted(folder.glob("test_*.py")):
+        module = importlib.import_module(f"contracts.{file.stem}")
+        for name, function in vars(module).items():
+            for mark in getattr(function, "pytestmark", []):
+                if name.startswith("test_") and mark.name == "contract":
+                    yield name, function, mark
+
+
+MARKED = list(_marked())
+
+
+def _entry(mark: pytest.Mark) -> Contract:
+    entry: Contract = mark.args[0]
+    return entry
+
+
+def _capital(sentence: str) -> str:
+    """A docstring begins with a capital, though a system call's name does not."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+@pytest.mark.parametrize(("name", "function", "mark"), MARKED, ids=[name for name, _, _ in MARKED])
+def test_a_contracts_docstring_is_its_sentence(name: str, function: Any, mark: pytest.Mark) -> None:
+    assert " ".join((function.__doc__ or "").split()) == _capital(_entry(mark).sentence)
+
+
+def test_every_contract_has_a_test_or_a_reason() -> None:
+    tested = {_entry(mark).id for _, _, mark in MARKED}
+
+    assert set(CONTRACTS) - tested == set(WITHOUT_TEST)
+
+
+def test_every_contract_carries_its_level_as_a_marker() -> None:
+    for name, function, mark in MARKED:
+        marks = {each.name for each in function.pytestmark}  # type: ignore[attr-defined]
+        assert str(_entry(mark).level) in marks, name
+
+
+def test_contracts_that_must_catch_a_fault_name_one_that_exists() -> None:
+    for name, _, mark in MARKED:
+        assert set(mark.kwargs["catches"]) <= set(FAULTS), name
+
+
+def test_every_fault_must_be_caught_by_a_contract_or_has_a_reason() -> None:
+    named = {fault for _, _, mark in MARKED for fault in mark.kwargs["catches"]}
+
+    assert set(FAULTS) - named == set(UNCAUGHT)
+
+
+def test_faults_name_contracts_of_the_catalogue() -> None:
+    for fault in FAULTS.values():
+        assert set(fault.contracts) <= set(CONTRACTS), fault.name
+
+
+def test_names_are_stable_words() -> None:
+    for id, entry in CONTRACTS.items():
+        assert id == entry.id
+        assert id == id.lower()
+        assert id.count(".") == 1
+        assert entry.sentence.endswith(".")
+    assert len({name for name, _, _ in MARKED}) == len(MARKED)

@@ -1,0 +1,165 @@
+"""Stories with anything at all between their steps: mostly told in full, always in order, and shrunk to what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import HealthCheck, find, settings
+
+from harness.errors import ProgramError
+from harness.program.ops import Exit, Fork, Map, Observe, Op, Store, Wait
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.program.units import Address, PageRange
+from strategies._tests.drawing import draw_many
+from strategies.around import NOISE, PLACES, around
+
+COPY = """
+p0: map a 2 rw private anon
+p0: store a[0] 0x11
+p0: fork p1
+p1: store a[0] 0x22
+p0: load a[0]
+"""
+FAMILY = """
+p0: map a 4 rw private anon
+p0: fill a[3] 0x11
+p0: fork p1
+p1: fork p2
+observe
+p1: exit 3
+p0: wait p1
+p2: exec
+p2: load data[1]
+p2: crash store a[1]
+p0: protect a[0..1] r
+p0: unmap a[2]
+"""
+STORIES = {"copy": COPY, "family": FAMILY, "nothing": "", "a lone load": "p0: load a[0]"}
+QUIET = settings(max_examples=2000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def _same(told: Op, step: Op, names: dict[int, int], place: Address) -> bool:
+    """Whether `told` is `step` of the story, with these names and at this place."""
+    if type(told) is not type(step) or isinstance(step, Observe):
+        return type(told) is type(step)
+    if isinstance(step, Fork):
+        return told.process == names.get(step.process)
+    return told == _retold(step, names, place)
+
+
+def _retold(step: Op, names: dict[int, int], place: Address) -> Op:
+    values = {each.name: getattr(step, each.name) for each in fields(step)} | {"process": names.get(step.process, -1)}
+    if isinstance(step, Wait):
+        values["child"] = names.get(step.child, -1)
+    for name, value in values.items():
+        if isinstance(value, Address | PageRange) and value.window == "a":
+            values[name] = _moved(value, place)
+    return type(step)(**values)
+
+
+def _moved(place: Address | PageRange, to: Address) -> Address | PageRange:
+    if isinstance(place, PageRange):
+        return PageRange(to.window, to.index + place.first, place.npages)
+    return Address(to.window, to.index + place.index, place.offset)
+
+
+def tells(program: Program, story: Program) -> bool:
+    """Whether the steps of the story are in the program, in order, renamed and moved in one way."""
+    return any(_tells(program.steps, story.steps, {0: 0}, place) for place in PLACES)
+
+
+def _tells(steps: tuple[Op, ...], story: tuple[Op, ...], names: dict[int, int], place: Address) -> bool:
+    if not story:
+        return True
+    for number, told in enumerate(steps):
+        if not _same(told, story[0], names, place):
+            continue
+        more = dict(names)
+        if isinstance(story[0], Fork) and isinstance(told, Fork):
+            more[story[0].child] = told.child
+        if _tells(steps[number + 1 :], story[1:], more, place):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("name", "least"), [("copy", 0.4), ("family", 0.2), ("nothing", 1.0), ("a lone load", 0.5)])
+def test_many_programs_tell_the_whole_story_in_order(name: str, least: float) -> None:
+    story = parse_program(STORIES[name])
+    drawn = draw_many(around(STORIES[name]), 200)
+
+    assert sum(tells(program, story) for program in drawn) >= least * len(drawn)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_programs_are_well_formed_and_within_their_bounds(name: str) -> None:
+    for program in draw_many(around(STORIES[name], max_steps=20, max_processes=4), 150, number=2):
+        assert Program(program.steps) == program
+        assert len(program) <= 20
+        assert program.processes <= 16
+
+
+def test_a_story_longer_than_the_bound_is_told_without_noise() -> None:
+    story = parse_program(COPY)
+    drawn = draw_many(around(COPY, max_steps=2), 60)
+
+    assert max(map(len, drawn)) == len(story)
+    assert all(tells(program, story) for program in drawn if len(program) == len(story))
+
+
+def test_the_places_of_a_story_vary() -> None:
+    drawn = draw_many(around(COPY), 200)
+    windows = {op.pages.window for program in drawn for op in program.steps[:1] if isinstance(op, Map)}
+
+    assert windows >= {place.window for place in PLACES}
+
+
+def test_all_kinds_of_noise_are_heard() -> None:
+    drawn = draw_many(around(COPY), 400)
+
+    heard = {type(op) for program in drawn for op in program.steps}
+    assert heard >= set(NOISE) - {Exit, Wait}  # these two need a process that is not of the story, and so are rare
+    assert any(len(program) > len(parse_program(COPY)) + 3 for program in drawn)
+
+
+def test_several_stories_take_turns() -> None:
+    drawn = draw_many(around(COPY, "p0: fork p1\np1: exit 9"), 100)
+
+    assert {Map, Fork} <= {type(op) for program in drawn for op in program.steps[:1]}
+
+
+def test_nothing_spoils_the_pages_of_a_story_nor_ends_its_processes() -> None:
+    story = parse_program(COPY)
+    whole = [program for program in draw_many(around(COPY), 200, number=3) if tells(program, story)]
+
+    assert len(whole) > 50
+    for program in whole:
+        (first, *rest) = program.steps
+        assert isinstance(first, Map)
+        pages = {(first.pages.window, first.pages.first + i) for i in range(first.pages.npages)}
+        stores = [op for op in rest if isinstance(op, Store) and (op.at.window, op.at.index) in pages]
+        assert [op.value for op in stores] == [0x11, 0x22]
+        assert not [op for op in rest if isinstance(op, Exit) and op.process in (0, stores[1].process)]
+
+
+@pytest.mark.parametrize("name", ["copy", "family", "a lone load"])
+def test_what_takes_the_whole_story_shrinks_to_the_bare_story(name: str) -> None:
+    story = parse_program(STORIES[name])
+
+    shrunk = find(around(STORIES[name]), lambda program: tells(program, story), settings=QUIET)
+
+    assert shrunk == story
+
+
+def test_what_takes_a_part_of_the_story_shrinks_to_that_part() -> None:
+    strategy = around(FAMILY)
+
+    shrunk = find(strategy, lambda program: any(isinstance(op, Wait) for op in program.steps), settings=QUIET)
+
+    assert [type(op) for op in shrunk.steps] == [Fork, Exit, Wait]
+
+
+def test_a_text_that_is_no_program_is_refused_at_once() -> None:
+    with pytest.raises(ProgramError, match="there is no operation"):
+        around("p0: lod a[0]")
