@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ _PLUGIN = pytest.StashKey[GuestPlugin]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, then add the plugin."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts background jobs so, and every child would inherit it: nothing could be interrupted any more.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     options.pytest_configure(config)
     guests = GuestPlugin(config)
     config.stash[_PLUGIN] = guests
@@ -28,6 +32,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave the plugin's self-tests out of `pytest contracts`: they run it themselves, and are asked for by name."""
     asked_for = any("_tests" in str(argument) for argument in config.args)
     return True if collection_path == CONTRACTS / "_tests" and not asked_for else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let -k find a contract by its id as well as by its test's name."""
+    marker = item.get_closest_marker("contract")
+    if marker is not None:
+        item.extra_keyword_matches.add(marker.args[0].id)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

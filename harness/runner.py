@@ -83,6 +83,8 @@ class Runner:
 
     def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
         """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""
+        if not programs:
+            raise ValueError("a sequence has at least one program")
         self.restore()
         for number, program in enumerate(programs):
             verdict = self._once(program, how or How())

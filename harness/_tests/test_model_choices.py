@@ -57,7 +57,7 @@ def forked(text: str, semantics: Semantics = LINUX_6_1) -> Machine:
 
 
 def test_the_presets_are_known_by_their_names() -> None:
-    assert set(PRESETS) == {"linux-6.1", "linux", "linux-5.10", "model", "textbook"}
+    assert set(PRESETS) == {"linux-6.1", "linux", "linux-5.10", "model", "mini", "textbook"}
     assert all(semantics.name == name for name, semantics in PRESETS.items())
 
 

@@ -168,13 +168,13 @@ def test_asking_again_gives_the_same_answer_without_running(diverges: Diverges) 
     assert len(subject.ran) == ran
 
 
-def test_a_finding_that_stands_alone_is_found_again_and_again() -> None:
+def test_a_finding_that_stands_alone_is_a_finding_whenever_it_is_asked_for() -> None:
     runner, subject = runner_of(always)
 
     verdicts = [runner.run(VICTIM) for _ in range(3)]
 
     assert not any(verdict.conforms for verdict in verdicts)
-    assert subject.restores == 1  # the finding is remembered
+    assert subject.since_restore == []
 
 
 def test_listeners_hear_of_findings_and_of_nothing_else() -> None:

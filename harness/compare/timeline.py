@@ -173,8 +173,8 @@ class Timeline:
         The first store to a private file page copies the page cache's frame, mapped before or not.
         """
         changed = self.changed(page)
-        if changed is None or not isinstance(changed[1], Store | Fill) or changed[0] == 0:
+        if changed is None or not isinstance(changed[1], Store | Fill) or changed[1].process != page[0]:
             return False
         place = address_of(page[1])
         is_file = place is not None and place.window in FILE_BACKED
-        return changed[1].process == page[0] and (is_file or page in self.frames[changed[0] - 1])
+        return is_file or (changed[0] > 0 and page in self.frames[changed[0] - 1])
