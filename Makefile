@@ -6,6 +6,8 @@
 # Both leave a virtual environment in .venv/ in which `pytest contracts` and `python -m harness …` work.
 PYTHON ?= python3
 ARGS   ?=
+# `make test` draws the same programs every time; `make contracts` draws new ones.
+SEED   ?= 1
 BIN    := .venv/bin
 
 .PHONY: contracts test tools lint self-test short-contracts clean
@@ -26,8 +28,9 @@ self-test: .venv/ready tools
 	$(BIN)/pytest harness strategies contracts/_tests -n auto -q
 
 short-contracts: .venv/ready tools
-	$(BIN)/pytest contracts --guest model --examples 100 -n auto -q
-	$(BIN)/pytest contracts --guest linux --examples 25 -n auto -q
+	$(BIN)/pytest contracts --guest model --examples 100 -n auto -q --seed $(SEED)
+	$(BIN)/pytest contracts --guest linux --examples 25 -n auto -q --seed $(SEED)
+	$(BIN)/pytest contracts --guest mini --examples 10 -n auto -q --seed $(SEED)
 
 # The environment: exactly what the lock file says, so that every machine runs the same versions.
 .venv/ready: requirements.lock

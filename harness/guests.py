@@ -6,16 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.agent.client import AgentClient
-from harness.errors import DefinitionError
+from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.model.semantics import PRESETS, Semantics
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
+from harness.program.ops import Exit, Fork, Load
 from harness.program.program import Program
-from harness.program.trace import Trace
+from harness.program.trace import Ending, Trace
+from harness.program.units import Address
 from harness.runner import Runner
 from harness.subject import How, Subject
+
+CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
+"""The least that a guest must be able to do, for its answers to mean anything."""
 
 
 class MachineSubject:
@@ -55,8 +60,18 @@ class MachineSubject:
         return self.client.probe.missing
 
     def execute(self, program: Program, how: How) -> Trace:
-        """Run `program`; see `Subject.execute`."""
-        return self.client.execute(program, how)
+        """Run `program`; see `Subject.execute`.
+
+        An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
+        should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
+        """
+        try:
+            return self.client.execute(program, how)
+        except ProtocolError as error:
+            self.restore()
+            if self.client.execute(CANARY, How()).ending is not Ending.COMPLETE:
+                raise
+            return Trace(outcomes=(), ending=Ending.GARBLED, evidence=str(error))
 
     def restore(self) -> None:
         """Go back to the snapshot, and configure the agent again."""

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--guest", default="linux", metavar="NAME|FILE.toml", help="the kernel to test (default: linux)")
     group.addoption("--kernel", default=None, metavar="IMAGE", help="another kernel image for the guest")
     group.addoption(
-        "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guest 'model')"
+        "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guests 'model', 'mini')"
     )
     group.addoption(
         "--catches",

@@ -33,7 +33,7 @@ KPAGEREFS = Source(
     0,
     8,
     8,
-    (Field("refcount", 0, 2), Field("mapcount", 2, 2), Field("kflags", 4, 4)),
+    (Field("in_use", 7, 1, 0x80), Field("refcount", 0, 2), Field("mapcount", 2, 2), Field("kflags", 4, 4)),
 )
 """Not Linux's: the file of kernels that would show their counts to everybody, as fixtures/kernels/mini does."""
 

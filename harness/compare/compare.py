@@ -217,6 +217,7 @@ _ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {
     Ending.FORK_FAILED: (("errno.table",), "the fork succeeds", "it failed"),
     Ending.PANICKED: (("live.no-panic",), "the kernel survives", "the kernel panicked, oopsed or warned"),
     Ending.HUNG: (("live.no-panic", "live.bounded"), "the guest answers", "it does not answer"),
+    Ending.GARBLED: (("live.process-survives",), "the agent in the guest stays whole", "its answer makes no sense"),
     Ending.DIED: (("live.no-panic",), "the machine runs on", "it stopped or rebooted"),
     Ending.COMPLETE: (("live.process-survives",), "every step is done", "the trace ends early"),
 }

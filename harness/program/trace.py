@@ -93,6 +93,7 @@ class Ending(enum.Enum):
     FORK_FAILED = "stopped because a fork failed"
     PANICKED = "stopped because the kernel panicked, oopsed or warned"
     HUNG = "stopped because the guest no longer answered"
+    GARBLED = "stopped because the guest's answer made no sense, though a fresh guest's does"
     DIED = "stopped because the machine went away"
 
 

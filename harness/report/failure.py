@@ -49,6 +49,7 @@ _ENDED: dict[Ending, str] = {
     Ending.FORK_FAILED: "this fork failed",
     Ending.PANICKED: "the kernel broke here",
     Ending.HUNG: "no answer from here on",
+    Ending.GARBLED: "what the guest said makes no sense",
     Ending.DIED: "the machine went away here",
 }
 

@@ -135,6 +135,7 @@ _ENDINGS: dict[Ending, str] = {
     Ending.FORK_FAILED: "the fork failed, and should have succeeded",
     Ending.PANICKED: "the kernel reported that it broke (panic, oops or warning)",
     Ending.HUNG: "the guest stopped answering",
+    Ending.GARBLED: "the guest's answer made no sense: the program has damaged the memory of the agent, or of PID 1",
     Ending.DIED: "the machine stopped or rebooted",
 }
 
