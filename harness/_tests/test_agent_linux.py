@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness._tests.fake_agent import VMCOREINFO, VMEMMAP, kcore
 from harness.agent.codec import Field
-from harness.agent.linux import free_frames, struct_page_source
+from harness.agent.linux import struct_page_source
 
 
 def test_struct_page_is_found_in_a_kcore_that_describes_it() -> None:
@@ -93,8 +93,3 @@ def test_garbage_in_a_kcore_is_a_source_or_a_reason(number: int) -> None:
     source, reason = struct_page_source(bytes(head))
 
     assert (source is None) == bool(reason)
-
-
-def test_free_frames_are_read_from_vmstat() -> None:
-    assert free_frames(b"nr_zone 3\nnr_free_pages 4711\nnr_free_pages_blocks 8\n") == 4711
-    assert free_frames(b"nr_zone 3\n") is None

@@ -107,7 +107,7 @@ class AgentClient:
 
         To be called once after boot. Raises ProtocolError or GuestTrouble.
         """
-        errors = self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        errors = self._write_settings()
         faults_around = any(errno for (path, _), errno in zip(SETTINGS, errors, strict=True) if path == FAULT_AROUND)
         banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
         reasons: dict[Level, str] = {}
@@ -123,12 +123,16 @@ class AgentClient:
         if self.probe is None:
             self.prepare()
             return
-        self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        self._write_settings()
         self._configure(self.probe.view)
 
     def adopt(self, probe: Probe) -> None:
         """Use what another client of the same guest found out."""
         self.probe = probe
+
+    def _write_settings(self) -> list[int]:
+        """Write SETTINGS; gives the errno of each, 0 where it was written."""
+        return self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
 
     def _configure(self, view: View) -> ViewAnswer:
         (answer,) = self._ask((encode_view(view), lambda reader: decode_view(reader, view)))

@@ -11,7 +11,6 @@ include/linux/mm_types.h.
 from __future__ import annotations
 
 import io
-import re
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
@@ -86,9 +85,3 @@ def _fields(info: dict[str, str], size: int) -> tuple[Field, ...]:
         if not 0 <= field.offset <= min(size, 64) - field.width:
             raise ValueError(f"{field.name} at byte {field.offset} is not in a record of {size} bytes")
     return fields
-
-
-def free_frames(vmstat: bytes) -> int | None:
-    """Read nr_free_pages from the text of /proc/vmstat, in frames."""
-    match = re.search(rb"^nr_free_pages (\d+)$", vmstat, re.MULTILINE)
-    return int(match[1]) if match else None

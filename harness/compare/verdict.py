@@ -60,8 +60,6 @@ class Verdict:
     """All that was seen at the first diverging point; later points mean nothing any more."""
     rows: tuple[Row, ...] = ()
     """The state at that point, where it was observed."""
-    unspecified: str = ""
-    """Why the comparison ended early without a finding, where it did."""
     after: tuple[Program, ...] = ()
     """The programs that have to run before this one for it to diverge; mostly none."""
     reproduced: bool = True
