@@ -34,7 +34,8 @@ from harness.program.ops import (
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Address, PageRange
-from strategies.ops import ROWS, Raw, Row
+from strategies.fields import Row
+from strategies.ops import ROWS, Raw
 from strategies.scene import Limits, Scene, Space
 
 PLACES = (Address("a", 0), Address("a", 1), Address("b", 3), Address("c", 7), Address("d", 0), Address("e", 5))

@@ -1,22 +1,15 @@
 """One row per operation: how often it is drawn, what is drawn for it, and how that becomes a step.
 
-A *raw* operation is a row and a few small integers, each valid whatever the others are and whatever
-comes before. The row's `resolve` turns it into a step of the program so far, or into nothing. Zero is
-the simplest value of every field, and resolves to p0, window a, page 0, offset 0 where the rest allows.
-
-A new operation is one more function and one more entry of `ROWS`.
+The row's `resolve` turns its numbers (see `fields`) into a step of the program so far, or into nothing.
+A new operation is one more function and one more entry of `ROWS`, here or in a module of its family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from hypothesis import strategies as st
+from dataclasses import dataclass
+from typing import Any
 
 from harness.program.ops import (
-    MAX_LENGTH,
     Access,
     Crash,
     Exec,
@@ -33,134 +26,39 @@ from harness.program.ops import (
     Unmap,
     Wait,
 )
-from harness.program.program import MAX_PROCESSES
-from harness.program.units import PAGE_SIZE, Address, Prot
-from strategies.scene import Scene
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Where an operation would like to be: `page` counts from the program's origin, or is in `image`.
-
-    A steered wish goes to the nearest page on which the operation can succeed; others are taken as
-    they are, and so meet holes and forbidden pages.
-    """
-
-    page: int = 0
-    image: str = ""
-    steered: bool = True
-
-
-def _spread(*weighted: tuple[int, T]) -> tuple[T, ...]:
-    return tuple(value for weight, value in weighted for _ in range(weight))
-
-
-_R, _W, _X = Prot.R, Prot.W, Prot.X
-_HOT = ((26, 0), (17, 1), (11, 2), (9, 3), (6, 4), (5, 5), (4, 6), (4, 7), (2, 8), (2, 9), (2, 10),
-        (2, 12), (3, 15), (4, 16), (2, 17), (1, 20), (1, 33), (1, 48))  # fmt: skip
-_WILD = (40, 20, 16, 15, 7, 4, 4, 3, 3, 2, 2, 1, 1, 1, 0, 0)
-
-WISHES: tuple[Wish, ...] = (
-    *_spread(*((weight, Wish(page)) for weight, page in _HOT)),
-    *(Wish(page, image="data", steered=False) for page in (0, 1, 2, 3)),
-    *(Wish(page, image="bss", steered=False) for page in (0, 1, 2, 3)),
-    *(Wish(page, image="text", steered=False) for page in (0, 1)),
-    *(Wish(page, steered=False) for page in _WILD),
+from harness.program.units import PAGE_SIZE, Prot
+from strategies.fields import (
+    ACTOR,
+    CHILD,
+    FATE,
+    LENGTH,
+    LONE,
+    MAP_PROTS,
+    MAP_SHAPE,
+    PROTECT_PROTS,
+    PROTECT_SHAPE,
+    SPANS,
+    SPOT,
+    STATUSES,
+    UNMAP_SHAPE,
+    VALUE,
+    WHERE,
+    Row,
+    byte_at,
+    may_end,
+    page_at,
+    pick,
+    rank_at,
 )
-"""What the field `WHERE` means. A few hot pages, so that processes meet; an eighth goes wild, and half
-of that meets a hole or a forbidden page."""
-
-OFFSETS = _spread((9, 0), (2, PAGE_SIZE - 1), (1, 1), (1, 511), (1, 512), (1, 2048), (1, PAGE_SIZE - 8))
-"""Bytes into a page: its ends, and the lines at which a partial copy would stop."""
-
-SPANS = _spread((4, 1), (3, 2), (2, 3), (3, 4), (1, 6), (2, 8), (1, 16))
-"""Lengths of ranges, in pages."""
-
-MAP_PROTS = _spread((12, _R | _W), (2, _R), (1, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W))
-PROTECT_PROTS = _spread((5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X))
-STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
-LONE = 7 * len(STATUSES)
-"""A fate from here on up (one in eight) ends even the last live process, and with it the program; and
-lets even the last process that has mappings lose them to exec."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Field:
-    """One integer of a raw operation, `least` to `most`. The least is the simplest.
-
-    Hypothesis makes most of its examples by copying one value over another that was drawn from a like
-    strategy. Two of `integers()` are always alike, two of `sampled_from()` only with equal elements: so it
-    is a page that is copied over a page, and never over the kind of an operation.
-    """
-
-    least: int
-    most: int
-    drawn: st.SearchStrategy[int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Make the strategy once, for all draws."""
-        object.__setattr__(self, "drawn", st.sampled_from(range(self.least, self.most + 1)))
-
-
-# Where one number holds two, the lower part has a power of two of values, since the shrinker clears high
-# bits as one step. It is one number because a copy of half an operand mostly changes nothing.
-ACTOR = Field(0, MAX_PROCESSES - 1)
-CHILD = Field(0, MAX_PROCESSES - 1)
-WHERE = Field(0, len(WISHES) - 1)
-SPOT = Field(0, len(WISHES) * len(OFFSETS) - 1)  # WHERE in the low bits, and an offset above them
-VALUE = Field(1, 255)  # not 0: it could not be told from a fresh page
-LENGTH = Field(1, MAX_LENGTH)
-MAP_SHAPE = Field(0, len(SPANS) * len(MAP_PROTS) - 1)  # a span in the low bits, a protection above
-PROTECT_SHAPE = Field(0, len(SPANS) * len(PROTECT_PROTS) - 1)
-UNMAP_SHAPE = Field(0, len(SPANS) - 1)
-FATE = Field(0, LONE + len(STATUSES) - 1)
-
-
-def pick(table: tuple[T, ...], number: int) -> T:
-    """Look a field's number up; any number will do."""
-    return table[number % len(table)]
-
-
-# ------------------------------------------------------------------------------ places and ends
-
-
-def _rank(scene: Scene, process: int, where: int, need: Prot | None) -> int:
-    """Resolve a `WHERE`; `need` is what a steered wish must find there, None where anything will do."""
-    wish = pick(WISHES, where)
-    if wish.image:
-        rank = scene.space.rank_of.get((wish.image, wish.page))
-        if rank is not None:
-            return rank
-    rank = scene.space.rank(wish.page)
-    return scene.find(process, rank, need) if need is not None and wish.steered else rank
-
-
-def _page(scene: Scene, process: int, where: int, need: Prot) -> Address:
-    return scene.address(_rank(scene, process, where, need))
-
-
-def _byte(scene: Scene, process: int, spot: int, need: Prot) -> Address:
-    offset, where = divmod(spot, len(WISHES))
-    return scene.address(_rank(scene, process, where, need), pick(OFFSETS, offset))
-
-
-def _may_end(scene: Scene, op: type[Op], fate: int) -> bool:
-    """Whether a process may end here; the last one only where nothing is left to do and fate says so."""
-    if not scene.alone:
-        return True
-    done = len(scene.steps) + 1 >= scene.limits.min_steps and all(each is op for each in scene.missing)
-    return done and fate >= LONE
-
+from strategies.scene import Scene
 
 # -------------------------------------------------------------------------------- one per operation
 
 
 def _map(scene: Scene, process: int, where: int, shape: int) -> Op:
-    rank = _rank(scene, process, where, None)
+    at = rank_at(scene, process, where, None)
     prot, span = divmod(shape, len(SPANS))
-    return map_pages(scene, process, rank, pick(SPANS, span), pick(MAP_PROTS, prot))
+    return map_pages(scene, process, at, pick(SPANS, span), pick(MAP_PROTS, prot))
 
 
 def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) -> Map:
@@ -173,7 +71,7 @@ def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) ->
 
 
 def _unmap(scene: Scene, process: int, where: int, span: int) -> Op:
-    pages = scene.pages_from(_rank(scene, process, where, Prot.NONE), pick(SPANS, span))
+    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
     for rank in scene.space.ranks(pages):
         scene.layouts[process].pop(rank, None)
     return Unmap(process, pages)
@@ -182,7 +80,7 @@ def _unmap(scene: Scene, process: int, where: int, span: int) -> Op:
 def _protect(scene: Scene, process: int, where: int, shape: int) -> Op:
     layout = scene.layouts[process]
     prot, span = divmod(shape, len(SPANS))
-    pages = scene.pages_from(_rank(scene, process, where, Prot.NONE), pick(SPANS, span))
+    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
     op = Protect(process, pages, pick(PROTECT_PROTS, prot))
     for rank in scene.space.ranks(pages):
         if rank not in layout:
@@ -192,19 +90,19 @@ def _protect(scene: Scene, process: int, where: int, shape: int) -> Op:
 
 
 def _load(scene: Scene, process: int, spot: int) -> Op:
-    return Load(process, _byte(scene, process, spot, _R))
+    return Load(process, byte_at(scene, process, spot, Prot.R))
 
 
 def _store(scene: Scene, process: int, spot: int, value: int) -> Op:
-    return Store(process, _byte(scene, process, spot, _W), value & 0xFF)
+    return Store(process, byte_at(scene, process, spot, Prot.W), value & 0xFF)
 
 
 def _fill(scene: Scene, process: int, where: int, value: int) -> Op:
-    return Fill(process, _page(scene, process, where, _W), value & 0xFF)
+    return Fill(process, page_at(scene, process, where, Prot.W), value & 0xFF)
 
 
 def _print(scene: Scene, process: int, spot: int, length: int) -> Op:
-    at = _byte(scene, process, spot, _R)
+    at = byte_at(scene, process, spot, Prot.R)
     return Print(process, at, min(length, PAGE_SIZE - at.offset))
 
 
@@ -222,14 +120,14 @@ def _exec(scene: Scene, process: int, fate: int) -> Op | None:
 
 
 def _exit(scene: Scene, process: int, fate: int) -> Op | None:
-    return Exit(process, pick(STATUSES, fate)) if _may_end(scene, Exit, fate) else None
+    return Exit(process, pick(STATUSES, fate)) if may_end(scene, Exit, fate) else None
 
 
 def _crash(scene: Scene, process: int, where: int, fate: int) -> Op | None:
-    if not _may_end(scene, Crash, fate):
+    if not may_end(scene, Crash, fate):
         return None
-    access, need = pick(((Access.STORE, _W), (Access.LOAD, _R)), fate)
-    return Crash(process, access, _page(scene, process, where, need))
+    access, need = pick(((Access.STORE, Prot.W), (Access.LOAD, Prot.R)), fate)
+    return Crash(process, access, page_at(scene, process, where, need))
 
 
 def _wait(scene: Scene, wish: int) -> Op | None:
@@ -243,22 +141,6 @@ def _wait(scene: Scene, wish: int) -> Op | None:
 
 def _observe(scene: Scene) -> Op | None:
     return None if scene.idle else Observe(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """How one operation is drawn.
-
-    `weight` is relative to the other rows'; `fields` are the raw operation's integers (at most four:
-    the shrinker deletes up to five choices in a row, and the kind is one); `resolve` takes the scene and
-    these integers, the acting process in the place of `ACTOR`, and gives the step, already entered in
-    the scene's layouts, or None for no step.
-    """
-
-    op: type[Op]
-    weight: int
-    fields: tuple[Field, ...]
-    resolve: Callable[..., Op | None]
 
 
 ROWS: tuple[Row, ...] = (

@@ -22,7 +22,8 @@ from hypothesis.errors import InvalidArgument
 from harness.program.ops import ENDING, Exit, Fork, Load, Map, Observe, Op, Wait
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
-from strategies.ops import LONE, ROW_OF, ROWS, Raw, Row, map_pages, pick, simplest
+from strategies.fields import LONE, Row, pick
+from strategies.ops import ROW_OF, ROWS, Raw, map_pages, simplest
 from strategies.scene import ALL_WINDOWS, Limits, Scene, Space
 
 ORIGINS = (

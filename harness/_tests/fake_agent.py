@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from harness.agent.codec import Reader, observed_pages
 from harness.errors import GuestTrouble
 from harness.model_guest import ModelGuest
+from harness.program.files import BACKINGS
 from harness.program.ops import (
     OPS,
     Access,
@@ -104,7 +105,7 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
 
     op: Op
     if kind is Map:
-        op = Map(process, span(), Prot(part.byte()), [*Sharing][part.byte()], [*Backing][part.byte()])
+        op = Map(process, span(), Prot(part.byte()), [*Sharing][part.byte()], Backing(BACKINGS[part.byte()], part.number()))
     elif kind is Unmap:
         op = Unmap(process, span())
     elif kind is Protect:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ProtocolError
+from harness.program.files import BACKINGS
 from harness.program.ops import Access, Backing, Kind, Op, Sharing
 from harness.program.program import Program, places
 from harness.program.text import OPERAND_KINDS
@@ -81,7 +82,7 @@ class Reader:
 Slices = Mapping[str, tuple[int, int]]
 """For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
 
-_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Backing, Access)}
+_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access)}
 
 
 def _choice(value: Any, _: Slices) -> bytes:
@@ -102,6 +103,10 @@ def _range(value: Any, slices: Slices) -> bytes:
     return bytes([slot]) + number(value.first - first) + number(value.npages)
 
 
+def _backing(value: Any, _: Slices) -> bytes:
+    return bytes([BACKINGS.index(value.name)]) + number(value.pgoff)
+
+
 _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.CHILD: _one,
     Kind.BYTE: _one,
@@ -111,7 +116,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     PageRange: _range,
     Prot: _one,
     Sharing: _choice,
-    Backing: _choice,
+    Backing: _backing,
     Access: _choice,
 }
 """How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""

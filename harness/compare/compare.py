@@ -92,6 +92,8 @@ class _Comparison:
         elif not allowed.permits(observed):
             self._note_outcome(number, op, allowed.outcomes[0], observed)
         else:
+            if allowed.adopt is not None:
+                allowed.adopt(observed)
             self._check_faults(number, op)
 
     def _note_outcome(self, number: int, op: Op, expected: Outcome, observed: Outcome) -> None:

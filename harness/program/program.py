@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
-from harness.program.ops import ENDING, Fill, Fork, Observe, Op, Print, Wait
+from harness.program.files import BACKINGS, MAX_FILE_PAGES
+from harness.program.ops import ENDING, FORKS, WAITS, Fill, Map, Observe, Op, Print
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
 MAX_PROCESSES = 16
@@ -42,7 +43,7 @@ class Program:
     @property
     def processes(self) -> int:
         """How many processes the program names in all, p0 included."""
-        return 1 + sum(isinstance(op, Fork) for op in self.steps)
+        return 1 + sum(isinstance(op, FORKS) for op in self.steps)
 
     @property
     def windows(self) -> tuple[str, ...]:
@@ -68,9 +69,9 @@ class Family:
             return
         if op.process not in self.live:
             raise ProgramError(f"process p{op.process} does not live here")
-        if isinstance(op, Fork):
+        if isinstance(op, FORKS):
             self._fork(op.process, op.child)
-        elif isinstance(op, Wait):
+        elif isinstance(op, WAITS):
             if op.child not in self.waitable(op.process):
                 raise ProgramError(f"p{op.child} is no ended child of p{op.process}")
             self.zombies.discard(op.child)
@@ -110,7 +111,16 @@ def check_operands(op: Op) -> None:
             raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
         if isinstance(place, Address) and not 0 <= place.offset < PAGE_SIZE:
             raise ProgramError(f"{place}: an offset is 0 to {PAGE_SIZE - 1}")
+    if isinstance(op, Map):
+        _check_backing(op)
     if isinstance(op, Fill) and op.at.offset:
         raise ProgramError("fill takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:
         raise ProgramError("print stays within one page")
+
+
+def _check_backing(op: Map) -> None:
+    if op.backing.name not in BACKINGS:
+        raise ProgramError(f"there is no file {op.backing.name!r}; known are: {', '.join(BACKINGS)}")
+    if not 0 <= op.backing.pgoff <= MAX_FILE_PAGES:
+        raise ProgramError(f"a mapping begins at page 0 to {MAX_FILE_PAGES} of its file")

@@ -9,6 +9,8 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     range     = WINDOW "[" PAGE [ ".." LAST ] "]" | WINDOW NPAGES   a[1..3]   a 4  (the first four)
     byte      = 0x00 … 0xff, or decimal                             prot = none | r | rw | rx | …
 
+    backing   = "anon" | "stack" | FILE [ "+" PAGES ]               anon   f   f+2 (from page 2 of f on)
+
     p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1
     p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
     p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
@@ -27,6 +29,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.errors import ProgramError
+from harness.program.files import BACKINGS
 from harness.program.ops import (
     MAX_LENGTH,
     OP_BY_VERB,
@@ -117,6 +120,13 @@ def _prot(word: str) -> Prot:
         raise ValueError(f"{word!r} is no protection; write none, r, rw, rx, …") from None
 
 
+def _backing(word: str) -> Backing:
+    name, plus, pgoff = word.partition("+")
+    if name not in BACKINGS:
+        raise ValueError(f"{name!r} is not one of: {', '.join(BACKINGS)}")
+    return Backing(name, _integer(pgoff) if plus else 0)
+
+
 def _word(kind: Any) -> Operand:
     def parse(word: str) -> Any:
         try:
@@ -138,7 +148,7 @@ OPERANDS: dict[Any, Operand] = {
     PageRange: Operand(str, _range),
     Prot: Operand(str, _prot),
     Sharing: _word(Sharing),
-    Backing: _word(Backing),
+    Backing: Operand(str, _backing),
     Access: _word(Access),
 }
 """How each kind of operand is written; the key is the field's `Kind`, or its type."""

@@ -7,7 +7,8 @@ import random
 from harness.program.ops import OPS, Exit, Fork, Load, Map, Observe, Op, Store, Unmap, Wait
 from harness.program.program import Program
 from harness.program.text import format_program
-from strategies.ops import LONE, ROW_OF, ROWS, SPANS, WISHES, Raw, Wish
+from strategies.fields import LONE, SPANS, WISHES, Wish
+from strategies.ops import ROW_OF, ROWS, Raw
 from strategies.programs import resolve
 from strategies.scene import Limits, nearest
 

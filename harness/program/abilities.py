@@ -1,0 +1,28 @@
+"""What a kernel must be able to do for an operation: words that a guest's probe answers, once, at boot.
+
+Young kernels lack system calls. An operation that needs one that is missing is not drawn for such a guest, and a
+contract that is about it is skipped with that reason; a system call that is there and answers wrongly is a finding.
+The words are verbs (`remap`), or a verb and what is special about it (`map shared`). An operation that every kernel
+must have, because without it no program runs at all, needs nothing.
+"""
+
+from __future__ import annotations
+
+from harness.program.ops import Backing, Map, Op, Sharing
+
+_BASIC = frozenset(
+    {
+        "map", "unmap", "protect", "load", "store", "fill", "print", "fork", "exec", "exit", "crash", "wait", "observe",
+    }
+)  # fmt: skip
+"""The verbs that a kernel has, or else nothing can be said about it."""
+
+
+def needs(op: Op) -> frozenset[str]:
+    """Give the abilities that `op` takes; none for the operations that every kernel has."""
+    words = set() if op.verb in _BASIC else {op.verb}
+    if isinstance(op, Map) and op.sharing is not Sharing.PRIVATE:
+        words.add("map shared")
+    if isinstance(op, Map) and op.backing != Backing.ANON:
+        words.add(f"map {op.backing.name}")
+    return frozenset(words)

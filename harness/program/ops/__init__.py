@@ -1,0 +1,49 @@
+"""The operations that programs are made of: frozen data, nothing more.
+
+An operation is a dataclass whose fields are of the kinds in `base`. Its `verb` is its word in the text
+form and its `code` its number on the wire; text, wire format and validity checks are all derived from
+the fields. A new operation is therefore one class in a module here and its entry in `OPS`, one module in
+`harness/model/syscalls`, one function in the agent's tables, and one row of a strategy.
+
+No operation has a method that touches a guest or a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.program.ops.base import MAX_LENGTH, Access, Backing, Kind, Op, Sharing
+from harness.program.ops.mapping import Map, Protect, Unmap
+from harness.program.ops.memory import Fill, Load, Print, Store
+from harness.program.ops.process import Crash, Exec, Exit, Fork, Wait
+
+__all__ = [
+    "ENDING", "FORKS", "MAX_LENGTH", "OPS", "OP_BY_VERB", "WAITS", "Access", "Backing", "Crash", "Exec", "Exit", "Fill",
+    "Fork", "Kind", "Load", "Map", "Observe", "Op", "Print", "Protect", "Sharing", "Store", "Unmap", "Wait",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Observe(Op):
+    """Not a step of the process: the whole state is observed here (`process` is p0)."""
+
+    verb: ClassVar[str] = "observe"
+    code: ClassVar[int] = 13
+
+
+OPS: tuple[type[Op], ...] = (
+    Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
+)  # fmt: skip
+"""Every operation; the one registry from which verbs, codes and strategies are looked up."""
+
+OP_BY_VERB = {op.verb: op for op in OPS}
+
+ENDING = (Exit, Crash)
+"""The operations after which their process is gone."""
+
+FORKS = (Fork,)
+"""The operations that make a process; each has a `child`."""
+
+WAITS = (Wait,)
+"""The operations that reap a process; each has a `child`."""

@@ -1,0 +1,56 @@
+"""Operations in the life of a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.program.ops.base import Access, Child, Op, Status
+from harness.program.units import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Op):
+    """fork(2). `child` is the name of the new process, used by no other process of the program."""
+
+    verb: ClassVar[str] = "fork"
+    code: ClassVar[int] = 8
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Exec(Op):
+    """execve(2) of the agent's own image: the arena goes, the image windows are as in the file."""
+
+    verb: ClassVar[str] = "exec"
+    code: ClassVar[int] = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Exit(Op):
+    """exit_group(2) with a status."""
+
+    verb: ClassVar[str] = "exit"
+    code: ClassVar[int] = 10
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Crash(Op):
+    """Touch `at` with SIGSEGV and SIGBUS at their default action; where the access is allowed,
+    die of SIGKILL instead. The process is gone either way, and its wait status tells which.
+    """
+
+    verb: ClassVar[str] = "crash"
+    code: ClassVar[int] = 11
+    access: Access
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Op):
+    """wait4(2) for `child`, which has ended and was not waited for before."""
+
+    verb: ClassVar[str] = "wait"
+    code: ClassVar[int] = 12
+    child: Child
