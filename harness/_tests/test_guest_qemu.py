@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -10,7 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,36 @@ def test_a_guest_answers_and_comes_back_from_its_snapshot(session: Session) -> N
     assert session.notes == []
     assert session.kernel_version
     assert 0 < session.resident_bytes < MOST_MEMORY
+
+
+def test_the_memory_of_a_guest_is_seen_from_outside(session: Session) -> None:
+    ram = session.ram
+
+    assert ram is not None
+    assert b"Linux version " in bytes(ram.bytes)
+
+
+def test_a_host_without_shared_memory_has_a_guest_all_the_same(
+    definition: GuestDefinition, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "memfd_create", _full_when_asked_for_ram(os.memfd_create))
+
+    with Session(definition, agent=agent) as session:
+        answer = session.request(PING)
+
+    assert answer.startswith(PING)
+    assert session.notes == [
+        "the guest's memory cannot be seen from outside: the host gives no shared memory: No space left on device"
+    ]
+
+
+def _full_when_asked_for_ram(create: Callable[[str], int]) -> Callable[[str], int]:
+    def refuse(name: str) -> int:
+        if name == "guest-ram":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(name)
+
+    return refuse
 
 
 def test_a_guest_whose_machine_is_killed_has_died_until_it_is_restored(session: Session) -> None:

@@ -36,6 +36,7 @@ class MemoryGuest:
         self.hello = self.channel.hello(1.0)
         self.closed = False
         self.pid = 1
+        self.ram = None
 
     def _reply(self, request: bytes) -> bytes | None:
         if request == b"interrupt":

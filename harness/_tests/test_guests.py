@@ -38,6 +38,7 @@ class TwinGuest:
         self.channel = Channel(Console(self.transport, LINUX_PANICS))
         self.hello = self.channel.hello(1.0)
         self.pid = 1
+        self.ram = None
         self.closed = False
         self.twin = twin
 

@@ -11,6 +11,7 @@ from harness.guest.channel import Channel
 from harness.guest.console import Console, SocketStream
 from harness.guest.machine import Machine, MachineSpec
 from harness.guest.monitor import MonitorError
+from harness.guest.ram import GuestRam
 
 PING = b"\x00"  # the request that the agent answers with itself and its hello
 _EXIT_S = 2.0
@@ -25,6 +26,10 @@ class LiveGuest(Protocol):
     @property
     def pid(self) -> int:
         """The process number of the machine."""
+
+    @property
+    def ram(self) -> GuestRam | None:
+        """The machine's memory, where it is shared."""
 
     def resident_bytes(self) -> int:
         """Host memory that the machine holds."""
@@ -46,6 +51,11 @@ class QemuGuest:
     def pid(self) -> int:
         """The process number of QEMU."""
         return self.machine.pid
+
+    @property
+    def ram(self) -> GuestRam | None:
+        """The machine's memory, where QEMU shares it with us."""
+        return self.machine.ram
 
     def resident_bytes(self) -> int:
         """Host memory that QEMU holds."""

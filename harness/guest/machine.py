@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness.errors import RigError, ToolMissing
+from harness.errors import RigError, StorageError, ToolMissing
 from harness.guest.child import start_child
 from harness.guest.monitor import Monitor, MonitorError
+from harness.guest.ram import BACKEND, GuestRam
 
 TRANSLATION_CACHE_MB = 64  # QEMU's own default is a fraction of the host's memory, up to 1 GiB
 _STDERR_TAIL = 2000
@@ -85,9 +86,10 @@ class MachineSpec:
     cpu: str
     accelerator: str  # "tcg" or "kvm"
     icount: str | None = None
+    arch: str = "x86_64"
 
-    def arguments(self) -> list[str]:
-        """Return QEMU's command line, without the ends of the console and the monitor."""
+    def arguments(self, backend: str | None = None) -> list[str]:
+        """Return QEMU's command line, without the ends of the console and the monitor; `backend` is where its memory is."""
         smp = "single" if self.cpus == 1 or self.icount else "multi"
         accel = f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
         command = [
@@ -98,7 +100,9 @@ class MachineSpec:
             "none",
             "-no-reboot",
         ]
-        command += ["-nic", "none", "-machine", self.machine, "-accel", accel, "-cpu", self.cpu]
+        command += ["-object", backend or f"memory-backend-ram,id={BACKEND},size={self.memory_mb << 20}"]
+        machine = f"{self.machine},memory-backend={BACKEND}"
+        command += ["-nic", "none", "-machine", machine, "-accel", accel, "-cpu", self.cpu]
         command += ["-smp", str(self.cpus), "-m", f"{self.memory_mb}M"]
         command += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.append]
         if self.icount:
@@ -107,7 +111,7 @@ class MachineSpec:
 
 
 class Machine:
-    """A running QEMU; `console` is the near end of its serial port."""
+    """A running QEMU; `console` is the near end of its serial port, `ram` its memory, unless `no_ram` says why not."""
 
     def __init__(self, spec: MachineSpec, *, incoming: Path | None = None) -> None:
         """Start QEMU, from the snapshot `incoming` where one is given.
@@ -115,6 +119,12 @@ class Machine:
         Raises LaunchFailure where it cannot be started, FileNotFoundError without that snapshot.
         """
         self._monitor: Monitor | None = None
+        self.ram: GuestRam | None = None
+        self.no_ram = ""
+        try:
+            self.ram = GuestRam(spec.arch, spec.memory_mb)
+        except StorageError as error:
+            self.no_ram = str(error)
         with ExitStack() as inherited:
             state = inherited.enter_context(incoming.open("rb")) if incoming else None
             self.console, console_end = socket.socketpair()
@@ -122,7 +132,8 @@ class Machine:
             self._stderr = os.memfd_create("qemu-stderr")
             ends = [inherited.enter_context(end) for end in (console_end, monitor_end)]
             fds = [end.fileno() for end in ends] + ([state.fileno()] if state else [])
-            self.command = spec.arguments() + _attach(*fds)
+            self.command = spec.arguments(self.ram.backend() if self.ram else None) + _attach(*fds)
+            fds += [self.ram.fd] if self.ram else []
             try:
                 self._process = start_child(self.command, pass_fds=fds, stderr=self._stderr)
             except OSError as error:
@@ -211,6 +222,8 @@ class Machine:
             self._monitor.close()
         self._monitor_socket.close()
         self.console.close()
+        if self.ram is not None:
+            self.ram.close()
         os.close(self._stderr)
         self._stderr = -1
 

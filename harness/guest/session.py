@@ -22,6 +22,7 @@ from types import TracebackType
 from harness.errors import GuestTrouble, PagepactError, ProtocolError
 from harness.guest.definition import GuestDefinition
 from harness.guest.live import LiveGuest
+from harness.guest.ram import GuestRam
 from harness.guest.source import GuestSource, QemuSource
 
 
@@ -121,6 +122,11 @@ class Session:
     def resident_bytes(self) -> int:
         """Host memory that the machine holds, in bytes."""
         return self._guest.resident_bytes()
+
+    @property
+    def ram(self) -> GuestRam | None:
+        """The guest's memory as ours; None where it is not shared, which the notes then tell."""
+        return self._guest.ram
 
     @property
     def accelerator(self) -> str:

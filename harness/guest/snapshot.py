@@ -22,7 +22,7 @@ from harness.guest.machine import Machine, MachineSpec
 from harness.guest.monitor import MonitorError
 
 KEEP = 4  # about 75 MB each
-_FORMAT = 1  # change it when what a snapshot holds changes its meaning
+_FORMAT = 2  # change it when what a snapshot holds changes its meaning
 _DEVICES_MB = 16  # beside the memory: device state, and firmware
 _CHUNK = 1 << 20
 _verified: set[tuple[str, int, int]] = set()  # path, inode, size

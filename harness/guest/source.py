@@ -64,11 +64,13 @@ class QemuSource:
         if not self._snapshots:
             return self._boot(spec)
         try:
-            return self._from_snapshot(spec, Snapshot.of(spec, kernel.sha256))
+            guest = self._from_snapshot(spec, Snapshot.of(spec, kernel.sha256))
         except StorageError as error:
             self._snapshots = False
             self.facts.notes.append(f"no snapshot, so each restore is a boot: {error}")
             return self._boot(spec)
+        self._note(guest)
+        return guest
 
     def booted(self) -> QemuGuest:
         """Return a guest that has just booted, snapshot or not; the facts say how long it took.
@@ -106,9 +108,15 @@ class QemuSource:
         began = time.monotonic()
         guest = boot(spec, self._definition.panic_patterns, self._definition.boot_timeout_s)
         self.facts.boot_seconds = time.monotonic() - began
-        notes = (f"the kernel warned while it booted: {warning}" for warning in guest.console.warnings)
-        self.facts.notes += [note for note in notes if note not in self.facts.notes]
+        self._note(guest)
         return guest
+
+    def _note(self, guest: QemuGuest) -> None:
+        """Tell the reader of a report, once, what this guest warned of or has to do without."""
+        notes = [f"the kernel warned while it booted: {warning}" for warning in guest.console.warnings]
+        if guest.machine.no_ram:
+            notes.append(f"the guest's memory cannot be seen from outside: {guest.machine.no_ram}")
+        self.facts.notes += [note for note in notes if note not in self.facts.notes]
 
     def _prepare(self) -> tuple[MachineSpec, KernelImage]:
         if self._prepared is None:
@@ -133,6 +141,7 @@ class QemuSource:
             cpu=definition.cpu,
             accelerator="tcg",
             icount=definition.icount,
+            arch=definition.arch,
         )
 
     def _initramfs(self) -> Path:
