@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", default=None, metavar="TEXT", help="draw the same programs as a run with this seed")
     group.addoption("--program", default=None, metavar="FILE", help="run this one program, and nothing else")
     group.addoption("--json", default=None, metavar="FILE", help="write each contract's result to this file")
+    group.addoption("--coverage", default=None, metavar="FILE.html", help="write which situations the run reached")
     group.addoption("--failures", default="failures", metavar="DIR", help="where failing programs are written")
 
 

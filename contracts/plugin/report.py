@@ -20,6 +20,7 @@ from contracts.plugin.options import run_seed
 from contracts.plugin.progress import SHOW_EVERY_S, progress_line, read_workers
 from harness.compare.verdict import Verdict
 from harness.errors import BootFailure, GuestTrouble, PagepactError, RigError
+from harness.report.coverage import coverage_html
 from harness.report.failure import failure_text
 from harness.report.summary import RunNumbers, summary_lines
 
@@ -141,6 +142,10 @@ class ReportPlugin:
         target = self.config.getoption("--json")
         if target:
             Path(target).write_text(json.dumps(self.results, indent=1))
+        page = self.config.getoption("--coverage")
+        if page:
+            text = coverage_html(self.numbers.situations, self.numbers.examples, programs=self.numbers.programs)
+            Path(page).write_text(text, encoding="utf-8")
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

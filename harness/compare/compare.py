@@ -16,6 +16,7 @@ from harness.compare.state import Difference, StateCheck
 from harness.compare.table import state_rows
 from harness.compare.timeline import Timeline
 from harness.compare.verdict import Divergence, Row, Verdict
+from harness.coverage.recorder import Recorder
 from harness.model.machine import Machine
 from harness.model.semantics import Semantics
 from harness.model.step import step as model_step
@@ -32,11 +33,18 @@ def compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
     first = _Comparison(program, trace, semantics)
     first.run()
     if not first.found:
-        return Verdict(program, trace, reach=dict(first.machine.reach))
+        return Verdict(program, trace, reach=dict(first.machine.reach), situations=frozenset(first.recorder.situations))
     second = _Comparison(program, trace, semantics, timeline=Timeline(program))
     second.run()
     divergences = tuple(build(second.timeline) for build in second.found if second.timeline)
-    return Verdict(program, trace, divergences, second.rows, reach=dict(first.machine.reach))
+    return Verdict(
+        program,
+        trace,
+        divergences,
+        second.rows,
+        reach=dict(first.machine.reach),
+        situations=frozenset(first.recorder.situations),
+    )
 
 
 Build = Callable[[Timeline], Divergence]
@@ -53,6 +61,7 @@ class _Comparison:
     timeline: Timeline | None = None
     machine: Machine = field(init=False)
     binding: Binding = field(default_factory=Binding)
+    recorder: Recorder = field(default_factory=Recorder)
     found: list[Build] = field(default_factory=list)
     rows: tuple[Row, ...] = ()
 
@@ -82,6 +91,8 @@ class _Comparison:
     # ------------------------------------------------------------------ steps
 
     def _do_step(self, number: int, op: Op, observed: Outcome | None) -> None:
+        if self.timeline is None:
+            self.recorder.before(self.machine, op)
         allowed = model_step(self.machine, op)
         if self.timeline is not None:
             self.timeline.record(self.machine, op, observed)

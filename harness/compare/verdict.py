@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.compare.catalogue import CONTRACTS, Contract
+from harness.coverage.situation import Situation
 from harness.program.program import Program
 from harness.program.trace import Trace
 
@@ -66,6 +67,8 @@ class Verdict:
     """False where it was seen once, and neither the program alone nor what ran before it showed it again."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How often the program reached each kind of event, as the model counts them."""
+    situations: frozenset[Situation] = frozenset()
+    """The cells of the coverage table that the program reached."""
 
     @property
     def conforms(self) -> bool:

@@ -1,0 +1,107 @@
+"""Follows a program on the model, and notes the situations that it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.coverage.situation import Action, Memory, Role, Situation, State
+from harness.model.counts import mapcount, reference_index
+from harness.model.frame import Frame, FrameKind
+from harness.model.machine import Machine
+from harness.model.page_table import PTE
+from harness.model.process import Process
+from harness.model.vma import Vma
+from harness.program.ops import FORKS, Op
+from harness.program.program import places
+from harness.program.units import Address, PageRange, Prot, address_of
+
+ACTIONS = {
+    "store": Action.STORE, "fill": Action.STORE,
+    "load": Action.LOAD, "print": Action.LOAD, "write": Action.LOAD, "pin": Action.LOAD,
+    "receive": Action.KERNEL_WRITE, "ask": Action.KERNEL_WRITE, "reap": Action.KERNEL_WRITE, "read": Action.KERNEL_WRITE,
+    "force": Action.KERNEL_WRITE,
+    "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
+    "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT,
+    "unmap": Action.MUNMAP, "map": Action.MUNMAP, "brk": Action.MUNMAP,
+    "protect": Action.MPROTECT, "remap": Action.MREMAP, "advise": Action.MADVISE,
+}  # fmt: skip
+"""What the operations do to pages, by verb: `map` replaces what was there. Others have no column in the table."""
+
+_WHOLE = frozenset({Action.FORK, Action.EXEC, Action.EXIT})
+"""The actions that meet every page of the process."""
+
+_IMAGE = {"text": Memory.TEXT, "data": Memory.DATA, "heap": Memory.BRK}
+
+
+class Recorder:
+    """Collects the situations of one program. `before` is to be called before each step that the model does."""
+
+    def __init__(self) -> None:
+        self.situations: set[Situation] = set()
+        self._generation = {0: 0}
+        self._was_shared: set[Frame] = set()
+        self._moved: set[Frame] = set()
+
+    def before(self, machine: Machine, op: Op) -> None:
+        """Note what `op` is about to meet."""
+        action = ACTIONS.get(op.verb)
+        process = machine.processes.get(op.process)
+        if action is None or process is None or process.space is None:
+            return
+        role = (Role.PARENT, Role.CHILD, Role.GRANDCHILD)[min(self._generation.get(op.process, 0), 2)]
+        if action in _WHOLE:
+            self._note_all(machine, process, action, role)
+        else:
+            self._note_some(machine, process, op, action, role)
+        if isinstance(op, FORKS):
+            self._generation[op.child] = self._generation.get(op.process, 0) + 1
+            self._was_shared.update(pte.frame for pte in process.space.page_table.ptes())
+
+    def _note_all(self, machine: Machine, process: Process, action: Action, role: Role) -> None:
+        index = reference_index(machine)
+        for vma in process.memory.vmas:
+            for vpn in vma.vpns:
+                pte = process.memory.page_table.lookup(vpn)
+                sharers = index[pte.frame].mapcount if pte else 0
+                self.situations.add(Situation(memory_of(vpn, pte), self._state(vma, pte, sharers), action, role))
+
+    def _note_some(self, machine: Machine, process: Process, op: Op, action: Action, role: Role) -> None:
+        space = process.memory
+        for vpn in _pages(places(op)):
+            vma = space.vmas.find(vpn)
+            if vma is None:
+                continue
+            pte = space.page_table.lookup(vpn)
+            sharers = mapcount(machine, pte.frame) if pte else 0
+            self.situations.add(Situation(memory_of(vpn, pte), self._state(vma, pte, sharers), action, role))
+            if action is Action.MREMAP and pte is not None:
+                self._moved.add(pte.frame)
+
+    def _state(self, vma: Vma, pte: PTE | None, sharers: int) -> State:
+        if pte is None:
+            return State.FRESH
+        if not vma.prot or (pte.frame.kind is FrameKind.ANON and not vma.prot & Prot.W):
+            return State.PROTECTED
+        if pte.frame in self._moved:
+            return State.MOVED
+        if sharers > 1:
+            return State.SHARED_2 if sharers == 2 else State.SHARED_3
+        return State.FORMERLY_SHARED if pte.frame in self._was_shared else State.RESIDENT
+
+
+def memory_of(vpn: int, pte: PTE | None) -> Memory:
+    """Tell what kind of memory page `vpn` is; `pte` is its entry."""
+    if pte is not None and pte.frame.kind in (FrameKind.ZERO, FrameKind.UNDETERMINED):
+        return Memory.ZERO
+    place = address_of(vpn)
+    if place is not None and place.window in _IMAGE:
+        return _IMAGE[place.window]
+    return Memory.ANON
+
+
+def _pages(operands: Iterable[Address | PageRange]) -> Iterator[int]:
+    for operand in operands:
+        if isinstance(operand, PageRange):
+            yield from operand.vpns
+        else:
+            yield operand.vpn
