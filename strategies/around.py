@@ -10,13 +10,13 @@ is left out too, which is what the shrinker likes best: what remains is the part
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from hypothesis import strategies as st
 
 from harness.program.ops import (
     ENDING,
-    Crash,
     Exec,
     Exit,
     Fill,
@@ -26,12 +26,10 @@ from harness.program.ops import (
     Observe,
     Op,
     Print,
-    Protect,
     Store,
-    Unmap,
     Wait,
 )  # fmt: skip
-from harness.program.program import Program
+from harness.program.program import Program, places
 from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Address, PageRange
 from strategies.fields import Row
@@ -61,10 +59,8 @@ class Telling:
         self.place = place
         self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
         self.names = {0: 0}
-        self.pages = {(op.pages.window, op.pages.first + i) for op in self._ranges() for i in range(op.pages.npages)}
-
-    def _ranges(self) -> list[Map | Unmap | Protect]:
-        return [op for op in map(self._moved, self.story.steps) if isinstance(op, Map | Unmap | Protect)]
+        ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
+        self.pages = {page for each in ranges for page in _pages_of(each)}
 
     def tell(self, op: Op) -> None:
         """Do the next step of the story, unless steps that were left out have made it impossible."""
@@ -110,20 +106,25 @@ class Telling:
             return True
         if isinstance(op, Wait):
             return op.child in ours
-        if isinstance(op, Map | Unmap | Protect):
-            return any((op.pages.window, op.pages.first + i) in self.pages for i in range(op.pages.npages))
-        if isinstance(op, Store | Fill | Load | Print | Crash):
-            return (op.at.window, op.at.index) in self.pages
-        return False
+        return any(page in self.pages for each in places(op) for page in _pages_of(each))
 
     def _moved(self, op: Op) -> Op:
         """Move the places of window a to where this telling happens."""
-        if isinstance(op, Map | Unmap | Protect) and op.pages.window == "a":
-            moved = PageRange(self.place.window, self.place.index + op.pages.first, op.pages.npages)
-            return replace(op, pages=moved)
-        if isinstance(op, Load | Store | Fill | Print | Crash) and op.at.window == "a":
-            return replace(op, at=Address(self.place.window, self.place.index + op.at.index, op.at.offset))
-        return op
+        moved: dict[str, Any] = {}
+        for each in fields(op):
+            value = getattr(op, each.name)
+            if isinstance(value, PageRange) and value.window == "a":
+                moved[each.name] = PageRange(self.place.window, self.place.index + value.first, value.npages)
+            elif isinstance(value, Address) and value.window == "a":
+                moved[each.name] = Address(self.place.window, self.place.index + value.index, value.offset)
+        return replace(op, **moved) if moved else op
+
+
+def _pages_of(place: Address | PageRange) -> set[tuple[str, int]]:
+    """Give the pages of an operand, by window and index."""
+    if isinstance(place, Address):
+        return {(place.window, place.index)}
+    return {(place.window, place.first + i) for i in range(place.npages)}
 
 
 @st.composite

@@ -7,10 +7,26 @@ compared is the `normalised` list, in which all that could be one is one.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from harness.program.units import Prot
+
+
+class VmaFlag(enum.IntFlag):
+    """What else is special about a VMA, and is kept when it is split, moved or inherited."""
+
+    GROWS_DOWN = 1
+    """It takes in the pages below it that are touched (MAP_GROWSDOWN)."""
+    NOT_FORKED = 2
+    """A child does not get it (MADV_DONTFORK)."""
+    WIPED_ON_FORK = 4
+    """A child gets it with all its pages zero (MADV_WIPEONFORK)."""
+
+
+PLAIN = VmaFlag(0)
+"""Nothing is special."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +43,7 @@ class Vma:
     prot: Prot
     file: str | None = None
     pgoff: int = 0
+    flags: VmaFlag = PLAIN
 
     @property
     def npages(self) -> int:
@@ -42,7 +59,7 @@ class Vma:
         """Give the part of it that lies in pages [start, end), at the file offset that it has."""
         first, last = max(start, self.start), min(end, self.end)
         pgoff = self.pgoff + first - self.start if self.file is not None else 0
-        return Vma(first, last, self.prot, self.file, pgoff)
+        return replace(self, start=first, end=last, pgoff=pgoff)
 
     def file_page(self, vpn: int) -> int:
         """Give the index, in its file window, of the page that `vpn` maps."""
@@ -53,6 +70,7 @@ class Vma:
         return (
             other.end == self.start
             and other.prot == self.prot
+            and other.flags == self.flags
             and other.file == self.file
             and (self.file is None or self.pgoff == other.pgoff + other.npages)
         )

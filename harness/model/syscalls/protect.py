@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.counts import references
@@ -61,7 +63,7 @@ def _first_hole(space: AddressSpace, first: int, last: int) -> int:
 def _change(machine: Machine, space: AddressSpace, part: Vma, prot: Prot) -> None:
     """Change one VMA, or a part of one. Source: mprotect_fixup, which skips one that is as asked for."""
     space.vmas.carve(part.start, part.end)
-    space.vmas.insert(Vma(part.start, part.end, prot, part.file, part.pgoff))
+    space.vmas.insert(replace(part, prot=prot))
     for vpn in part.vpns:
         pte = space.page_table.lookup(vpn)
         if pte is not None:
