@@ -42,6 +42,7 @@ from harness.program.outcome import (
     Loaded,
     Outcome,
     Printed,
+    Received,
     Signal,
 )
 from harness.program.program import Program
@@ -270,6 +271,8 @@ def saw(outcome: Outcome) -> bytes:
             return b"\x06" + leb(_number(signal))
         case Gone():
             return b"\x07"
+        case Received(length):
+            return b"\x08" + leb(length)
         case _:
             raise AssertionError(f"the agent never says {outcome}")
 

@@ -27,7 +27,20 @@ from harness.agent.codec import (
 from harness.agent.decode import TraceDecoder
 from harness.errors import ProtocolError
 from harness.program.ops import OPS, Store
-from harness.program.outcome import Code, Done, Exited, Failed, Faulted, Gone, Killed, Loaded, Outcome, Printed, Signal
+from harness.program.outcome import (
+    Code,
+    Done,
+    Exited,
+    Failed,
+    Faulted,
+    Gone,
+    Killed,
+    Loaded,
+    Outcome,
+    Printed,
+    Received,
+    Signal,
+)
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending
@@ -134,6 +147,7 @@ SAID: list[Outcome] = [
     Done(),
     Loaded(0xFF),
     Printed(64),
+    Received(200),
     Faulted(Signal.SIGSEGV, Code.MAPERR, Address("a", 1, 17)),
     Faulted(Signal.SIGSEGV, Code.ACCERR, Address("e", 15, 4095)),
     Faulted(Signal.SIGBUS, Code.ADRERR, Address("text", 0)),

@@ -195,7 +195,7 @@ NONSENSE = {
     "an answer without an end": (b"\x02", "ends in the middle"),
     "an answer to another command": (b"\x03\0", "answered command 3, not 2"),
     "an unknown record": (ended(b"\x09"), "unknown record 9"),
-    "an unknown outcome": (ended(b"\x01\x01" + counted(b"\x08")), "unknown outcome 8"),
+    "an unknown outcome": (ended(b"\x01\x01" + counted(b"\x7e")), "unknown outcome 126"),
     "an outcome that is cut": (ended(b"\x01\x01" + counted(b"\x01")), "ends in the middle"),
     "fewer outcomes than it says": (ended(b"\x01\x02" + counted(b"\0")), "ends in the middle"),
     "more outcomes than steps": (ended(b"\x01\x03" + counted(b"\0\0\0")), "more steps than the program has"),

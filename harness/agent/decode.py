@@ -25,6 +25,7 @@ from harness.program.outcome import (
     Loaded,
     Outcome,
     Printed,
+    Received,
     Signal,
 )
 from harness.program.program import Program
@@ -79,6 +80,7 @@ _OUTCOMES: tuple[Callable[[Reader], Outcome], ...] = (
     lambda reader: Exited(reader.number()),
     lambda reader: Killed(signal(reader.number())),
     lambda _: Gone(),
+    lambda reader: Received(reader.number()),
 )
 """Indexed by the SAW_… tags of `fixtures/agent/agent.h`."""
 

@@ -44,7 +44,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A write took this many bytes."""
+    """A write, to the output or to a file, took this many bytes."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The kernel stored this many bytes into memory."""
 
     length: int
 
@@ -95,5 +102,5 @@ class Lost:
     why: str
 
 
-Outcome = Done | Loaded | Printed | Faulted | Failed | Exited | Killed | Gone | Lost
+Outcome = Done | Loaded | Printed | Received | Faulted | Failed | Exited | Killed | Gone | Lost
 """Anything that a step can report."""

@@ -54,6 +54,7 @@ from harness.program.outcome import (
     Lost,
     Outcome,
     Printed,
+    Received,
     Signal,
 )
 from harness.program.program import Program
@@ -199,6 +200,8 @@ def format_outcome(outcome: Outcome | None) -> str:
             return f"0x{value:02x}"
         case Printed(length):
             return f"wrote {length}"
+        case Received(length):
+            return f"received {length}"
         case Faulted(signal, code, at, raw):
             name = code.name if isinstance(code, Code) else f"code {code}"
             where = str(at) if at else f"0x{raw or 0:x}"
