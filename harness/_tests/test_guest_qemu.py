@@ -87,6 +87,17 @@ def test_the_memory_of_a_guest_is_seen_from_outside(session: Session) -> None:
     assert b"Linux version " in bytes(ram.bytes)
 
 
+def test_messages_go_through_the_memory_unless_the_definition_says_otherwise(
+    session: Session, definition: GuestDefinition, agent: Path
+) -> None:
+    with Session(replace(definition, mailbox=False), agent=agent) as other:
+        ways = [session.has_mailbox, other.has_mailbox]
+        answers = [each.request(PING) for each in (session, other)]
+
+    assert ways == [True, False]
+    assert answers[0] == answers[1]
+
+
 def test_a_host_without_shared_memory_has_a_guest_all_the_same(
     definition: GuestDefinition, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +108,8 @@ def test_a_host_without_shared_memory_has_a_guest_all_the_same(
 
     assert answer.startswith(PING)
     assert session.notes == [
-        "the guest's memory cannot be seen from outside: the host gives no shared memory: No space left on device"
+        "the guest's memory cannot be seen from outside: the host gives no shared memory: No space left on device",
+        "all messages go over the console: the host gives no shared memory: No space left on device",
     ]
 
 

@@ -5,6 +5,10 @@ kernel printed into its marker), only silence tells: the channel asks after sile
 half of the time of a request is over, so that a lost line is not taken for a hang of the kernel. An
 agent that is still busy finds such a question later and sends an answer twice; what is left over is
 known by its sequence number.
+
+Where there is a mailbox (see `harness.guest.mailbox`), requests and answers lie there, and the console carries a bell.
+Everything else stays as it is: an answer that does not fit comes over the console, a lost bell is found out by looking,
+and the agent that is asked again repeats itself on the console.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from dataclasses import dataclass, field
 from harness.errors import GuestDied, ProtocolError
 from harness.guest.console import Console
 from harness.guest.frames import (
+    BELL,
     HELLO,
     LINE_PAYLOAD,
     MAX_MESSAGE,
@@ -27,11 +32,13 @@ from harness.guest.frames import (
     decode_payload,
     encode_message,
 )
+from harness.guest.mailbox import Mailbox, MailboxLost
 
 MAX_RETRIES = 5  # of one request, and of one answer
 FIRST_PATIENCE_S = 0.5  # silence after evidence of damage; doubles with each question
 _MAX_LINES = MAX_MESSAGE * 4 // 3 // LINE_PAYLOAD + 2
 _STRAY_S = 0.05
+_LOOK_S = 0.25  # how often to look into the mailbox, in case that its bell was lost
 
 
 @dataclass
@@ -54,7 +61,7 @@ class _Exchange:
 
 
 class Channel:
-    """One agent behind one console; `last_step` is the step that it reported last in this request."""
+    """One agent behind one console, with or without a `mailbox` beside it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -63,7 +70,16 @@ class Channel:
         self._lines: list[bytes] = []  # of the request in flight
         self._next_line = 0
         self._restarts = 0
-        self.last_step: int | None = None
+        self._step: int | None = None
+        self._posted = False  # whether the request in flight lies in the mailbox
+        self.mailbox: Mailbox | None = None
+
+    @property
+    def last_step(self) -> int | None:
+        """The step that the agent reported last in this request."""
+        if self._posted and self._step is None and self.mailbox is not None:
+            return self.mailbox.step
+        return self._step
 
     def hello(self, deadline: float) -> bytes:
         """Wait for the agent's first words; `deadline` is a time of the console's clock."""
@@ -78,12 +94,14 @@ class Channel:
         """
         if len(payload) > MAX_MESSAGE:
             raise ProtocolError(f"a request of {len(payload)} bytes is longer than the protocol's {MAX_MESSAGE}")
-        self.last_step = None
+        self._step = None
         self._sequence = self._sequence % MAX_SEQUENCE + 1
         self._lines = encode_message(">", self._sequence, payload)
         self._restarts = 0
         exchange = self._expect(self._sequence, self._console.clock() + timeout_s)
-        self._send_line(0, exchange)
+        self._posted = self._post(payload, exchange)
+        if not self._posted:
+            self._send_line(0, exchange)
         answer = self._receive(exchange)
         self._look_for_strays()
         return answer
@@ -92,21 +110,46 @@ class Channel:
         now = self._console.clock()
         return _Exchange(sequence, deadline, half_time=(now + deadline) / 2, progressed=now)
 
+    def _post(self, payload: bytes, exchange: _Exchange) -> bool:
+        """Lay the request into the mailbox; whether that was possible."""
+        if self.mailbox is None or not self.mailbox.fits(payload):
+            return False
+        try:
+            is_asleep = self.mailbox.post(exchange.sequence, payload)
+        except MailboxLost:
+            self.mailbox = None
+            return False
+        if is_asleep:
+            self._console.send(BELL + b"\n", deadline=exchange.deadline)
+        self._next_line = len(self._lines)  # nothing is left to be sent
+        return True
+
+    def _look(self, exchange: _Exchange) -> bytes | None:
+        """Return the answer that lies in the mailbox."""
+        if not self._posted or self.mailbox is None:
+            return None
+        return self.mailbox.answer(exchange.sequence)
+
     def _receive(self, exchange: _Exchange) -> bytes:
         while not exchange.complete:
+            answer = self._look(exchange)
+            if answer is not None:
+                return answer
             if self._console.clock() >= exchange.deadline:
                 raise self._hung(exchange)
-            line = self._console.read_line(deadline=self._next_poll(exchange))
-            if line is None:
-                self._on_silence(exchange)
-            else:
+            question = self._next_question(exchange)
+            look = self._console.clock() + _LOOK_S if self._posted else question
+            line = self._console.read_line(deadline=min(look, question))
+            if line is not None:
                 self._take(line, exchange)
+            elif self._console.clock() >= question:
+                self._on_silence(exchange)
         message = decode_payload([exchange.pieces[index] for index in sorted(exchange.pieces)])
         if message is None:
             raise ProtocolError("an answer is no base64 text", evidence=exchange.pieces[0])
         return message
 
-    def _next_poll(self, exchange: _Exchange) -> float:
+    def _next_question(self, exchange: _Exchange) -> float:
         """When silence is worth a question."""
         times = [exchange.deadline]
         if exchange.half_time > self._console.clock():
@@ -178,7 +221,7 @@ class Channel:
     def _on_control(self, control: Control, exchange: _Exchange) -> None:
         if control.kind == b"~":
             if control.sequence == exchange.sequence:
-                self.last_step = control.number
+                self._step = control.number
             return
         if control.kind == b"+":
             if (control.sequence, control.number) == (exchange.sequence, self._next_line - 1):

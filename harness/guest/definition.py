@@ -89,6 +89,7 @@ class GuestDefinition:
     icount: str | None = None
     boot_timeout_s: float = 60.0
     answer_timeout_s: float = 30.0
+    mailbox: bool = True  # messages go through the machine's RAM, where that is possible
     panic_patterns: tuple[str, ...] = LINUX_PANICS
     faults: tuple[str, ...] = ()  # those that this kernel can be told to have, by `fault=NAME[,NAME]`
     file: Path | None = None  # where it was read; no key
@@ -231,6 +232,11 @@ class _Reader:
             self._wrong(key, f"must be a number of seconds above 0 and up to 86400, not {value!r}")
         return float(number)
 
+    def _truth(self, key: str, value: object) -> bool:
+        if not isinstance(value, bool):
+            self._wrong(key, f"must be true or false, not {value!r}")
+        return cast(bool, value)
+
     def _patterns(self, key: str, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self._wrong(key, "must be a list of regular expressions")
@@ -285,6 +291,7 @@ _CHECKS: dict[str, Callable[[_Reader, str, object], object]] = {
     "icount": lambda r, k, v: r._word(_QEMU_WORD, "one word for QEMU's -icount")(k, v),
     "boot_timeout_s": _Reader._seconds,
     "answer_timeout_s": _Reader._seconds,
+    "mailbox": _Reader._truth,
     "panic_patterns": _Reader._patterns,
     "faults": _Reader._faults,
 }

@@ -10,10 +10,12 @@ from harness.errors import BootFailure, GuestDied, GuestHung, GuestPanicked, Gue
 from harness.guest.channel import Channel
 from harness.guest.console import Console, SocketStream
 from harness.guest.machine import Machine, MachineSpec
+from harness.guest.mailbox import SPINS, Mailbox, MailboxLost, new_mark
 from harness.guest.monitor import MonitorError
 from harness.guest.ram import GuestRam
 
 PING = b"\x00"  # the request that the agent answers with itself and its hello
+OPEN_MAILBOX = b"\x08"  # mark, patience (u32); answered by itself and two bytes, the counts of pages
 _EXIT_S = 2.0
 
 
@@ -107,6 +109,24 @@ def resume(spec: MachineSpec, snapshot: Path, panic_patterns: tuple[str, ...], t
         guest.close()
         raise
     return guest
+
+
+def open_mailbox(guest: QemuGuest, timeout_s: float) -> None:
+    """Have messages go through the guest's RAM from now on.
+
+    Raises MailboxLost where that cannot be, with the reason; GuestTrouble or ProtocolError as each request does.
+    """
+    if guest.ram is None:
+        raise MailboxLost(guest.machine.no_ram)
+    mark = new_mark()
+    request = OPEN_MAILBOX + mark + SPINS.to_bytes(4, "little")
+    answer = guest.channel.request(request, timeout_s=timeout_s)
+    if len(answer) != len(OPEN_MAILBOX) + 2 or not answer.startswith(OPEN_MAILBOX):
+        raise ProtocolError("the agent's answer about its mailbox is something else", evidence=answer)
+    request_pages, answer_pages = answer[-2:]
+    if not request_pages:
+        raise MailboxLost("the agent cannot keep its memory out of forks")
+    guest.channel.mailbox = Mailbox(guest.ram, mark, request_pages, answer_pages)
 
 
 def _hello_in(answer: bytes) -> bytes:

@@ -28,7 +28,7 @@ _MOST_MB = {"x86_64": 2048, "aarch64": 65536}
 
 
 class GuestRam:
-    """The RAM of one machine; `words` are its bytes as little-endian u64."""
+    """The RAM of one machine: `bytes`, and the same as `cells` of four bytes and `words` of eight, little-endian."""
 
     def __init__(self, arch: str, memory_mb: int) -> None:
         """Make room for `memory_mb` MiB; StorageError where there can be none, with the reason."""
@@ -47,6 +47,7 @@ class GuestRam:
             self._close_file()
             raise StorageError(f"the host gives no shared memory: {error.strerror}") from error
         self.bytes = memoryview(self._map)
+        self.cells = self.bytes.cast("I")
         self.words = self.bytes.cast("Q")
 
     def backend(self) -> str:
@@ -74,6 +75,7 @@ class GuestRam:
         if self.fd < 0:
             return
         self.words.release()
+        self.cells.release()
         self.bytes.release()
         self._map.close()
         self._close_file()

@@ -129,6 +129,11 @@ class Session:
         return self._guest.ram
 
     @property
+    def has_mailbox(self) -> bool:
+        """Whether messages go through the guest's memory."""
+        return self._guest.channel.mailbox is not None
+
+    @property
     def accelerator(self) -> str:
         """What runs the guest, "kvm" or "tcg"; empty before the start."""
         return self._source.facts.accelerator.name

@@ -16,8 +16,9 @@ from harness.guest.definition import GuestDefinition
 from harness.guest.image import KernelImage, obtain_kernel
 from harness.guest.initramfs import build_initramfs
 from harness.guest.kernel_check import check_program
-from harness.guest.live import LiveGuest, QemuGuest, boot, resume
+from harness.guest.live import LiveGuest, QemuGuest, boot, open_mailbox, resume
 from harness.guest.machine import LaunchFailure, MachineSpec, find_emulator
+from harness.guest.mailbox import MailboxLost
 from harness.guest.snapshot import Snapshot
 
 SETTLE_S = 0.2  # after the hello the kernel still frees its init memory and drains its queues
@@ -54,6 +55,7 @@ class QemuSource:
         self._agent = agent
         self._prepared: tuple[MachineSpec, KernelImage] | None = None
         self._snapshots = True  # until the disk refuses them
+        self._mailbox = True  # until it cannot be found
 
     def fresh(self) -> QemuGuest:
         """Return a guest from the snapshot, which is made where there is none; else a booted one.
@@ -61,16 +63,30 @@ class QemuSource:
         Raises RigError where a part is missing, BootFailure where the kernel does not come up.
         """
         spec, kernel = self._prepare()
-        if not self._snapshots:
-            return self._boot(spec)
-        try:
-            guest = self._from_snapshot(spec, Snapshot.of(spec, kernel.sha256))
-        except StorageError as error:
-            self._snapshots = False
-            self.facts.notes.append(f"no snapshot, so each restore is a boot: {error}")
-            return self._boot(spec)
+        guest = self._from_snapshot_or_boot(spec, kernel)
         self._note(guest)
+        if self._definition.mailbox and self._mailbox:
+            self._open_mailbox(guest)
         return guest
+
+    def _from_snapshot_or_boot(self, spec: MachineSpec, kernel: KernelImage) -> QemuGuest:
+        if self._snapshots:
+            try:
+                return self._from_snapshot(spec, Snapshot.of(spec, kernel.sha256))
+            except StorageError as error:
+                self._snapshots = False
+                self.facts.notes.append(f"no snapshot, so each restore is a boot: {error}")
+        return self._boot(spec)
+
+    def _open_mailbox(self, guest: QemuGuest) -> None:
+        try:
+            open_mailbox(guest, PING_S)
+        except MailboxLost as lost:
+            self._mailbox = False
+            self.facts.notes.append(f"all messages go over the console: {lost}")
+        except BaseException:
+            guest.close()
+            raise
 
     def booted(self) -> QemuGuest:
         """Return a guest that has just booted, snapshot or not; the facts say how long it took.
@@ -108,7 +124,6 @@ class QemuSource:
         began = time.monotonic()
         guest = boot(spec, self._definition.panic_patterns, self._definition.boot_timeout_s)
         self.facts.boot_seconds = time.monotonic() - began
-        self._note(guest)
         return guest
 
     def _note(self, guest: QemuGuest) -> None:

@@ -1,0 +1,109 @@
+"""Messages through the guest's RAM: pages of the agent that the host reads and writes; the console only rings the bell.
+
+The layout stands in fixtures/agent/mailbox.h. The host chooses a random mark, the agent writes its complement into each
+page of the mailbox, and the pages are looked for in RAM: that needs nothing of the kernel, and no copy of the agent's file
+or of the message is taken for the mailbox. A kernel may move a page. So the marks of the pages are checked before each
+write, and where one is gone they are looked for again. What goes wrong is mended by the console: see `channel`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from harness.guest.ram import PAGE_SIZE, GuestRam
+
+MARK = 16
+_HEAD = 32
+ROOM = PAGE_SIZE - _HEAD
+"""Bytes of a message in each page."""
+SPINS = 20_000
+"""How often the agent looks for the next request before it sleeps."""
+_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP = range(_HEAD // 4, _HEAD // 4 + 6)
+_ASLEEP = 1
+_MOST_PAGES = 4096
+
+
+class MailboxLost(Exception):
+    """The pages of the mailbox are not, or no longer, to be found."""
+
+
+class Mailbox:
+    """The mailbox of one agent. `request_pages` and `answer_pages` are the agent's words about its size."""
+
+    def __init__(self, ram: GuestRam, mark: bytes, request_pages: int, answer_pages: int) -> None:
+        """Look for the pages that the agent marked; MailboxLost where one is missing, or there twice."""
+        if not 0 < request_pages + answer_pages < _MOST_PAGES or not request_pages or not answer_pages:
+            raise MailboxLost(f"the agent offers {request_pages} and {answer_pages} pages")
+        self._ram = ram
+        self._stamp = bytes(~byte & 0xFF for byte in mark)
+        self._cells = ram.cells
+        self._request_pages = request_pages
+        self._answer_pages = answer_pages
+        self._pages: Sequence[int] = self._find()
+
+    def fits(self, message: bytes) -> bool:
+        """Whether `message` is short enough for a request."""
+        return len(message) <= self._request_pages * ROOM
+
+    def post(self, sequence: int, message: bytes) -> bool:
+        """Lay a request into the mailbox; whether the agent sleeps, and needs to be rung for.
+
+        Raises MailboxLost; nothing was written then.
+        """
+        if not all(self._is_marked(number, index) for index, number in enumerate(self._pages)):
+            self._pages = self._find()
+        for at in range(0, len(message), ROOM):
+            place = self._pages[1 + at // ROOM] * PAGE_SIZE + _HEAD
+            piece = message[at : at + ROOM]
+            self._ram.bytes[place : place + len(piece)] = piece
+        words = self._pages[0] * PAGE_SIZE // 4
+        self._cells[words + _STEP] = 0
+        self._cells[words + _REQUEST_LENGTH] = len(message)
+        self._cells[words + _REQUEST] = sequence
+        return self._cells[words + _STATE] == _ASLEEP
+
+    def answer(self, sequence: int) -> bytes | None:
+        """Return the answer to the request `sequence`; None where it is not there, or makes no sense."""
+        words = self._pages[0] * PAGE_SIZE // 4
+        if self._cells[words + _ANSWER] != sequence:
+            return None
+        length = self._cells[words + _ANSWER_LENGTH]
+        if length > self._answer_pages * ROOM:
+            return None
+        first = 1 + self._request_pages
+        pages = self._pages[first : first + (length + ROOM - 1) // ROOM]
+        starts = [number * PAGE_SIZE + _HEAD for number in pages]
+        return b"".join(self._ram.bytes[start : start + ROOM] for start in starts)[:length]
+
+    @property
+    def step(self) -> int | None:
+        """The step that the agent said begins, in the request that it works on."""
+        step = self._cells[self._pages[0] * PAGE_SIZE // 4 + _STEP]
+        return step - 1 if step else None
+
+    def _is_marked(self, number: int, index: int) -> bool:
+        at = number * PAGE_SIZE
+        return self._ram.bytes[at : at + MARK] == self._stamp and self._cells[at // 4 + MARK // 4] == index
+
+    def _find(self) -> list[int]:
+        first_word = int.from_bytes(self._stamp[:8], "little")
+        found: dict[int, int] = {}
+        for pages in self._ram.used_pages():
+            words = self._ram.words[pages.start * 512 : pages.stop * 512 : 512].tolist()
+            for number in (page for page, word in zip(pages, words, strict=True) if word == first_word):
+                index = self._cells[number * 1024 + MARK // 4]
+                if not self._is_marked(number, index):
+                    continue
+                if index in found:
+                    raise MailboxLost(f"page {index} of the mailbox is in memory twice")
+                found[index] = number
+        count = 1 + self._request_pages + self._answer_pages
+        if sorted(found) != list(range(count)):
+            raise MailboxLost(f"of {count} pages of the mailbox {len(found)} are in memory")
+        return [found[index] for index in range(count)]
+
+
+def new_mark() -> bytes:
+    """Return a mark for a mailbox that nobody has used before."""
+    return secrets.token_bytes(MARK)
