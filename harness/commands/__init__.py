@@ -12,6 +12,7 @@ from harness.commands.faults import faults
 from harness.commands.guests import guests
 from harness.commands.replay import replay
 from harness.commands.show import show
+from harness.commands.story import story
 
 cli.add_command(replay)
 cli.add_command(show)
@@ -19,6 +20,7 @@ cli.add_command(guests)
 cli.add_command(contracts)
 cli.add_command(faults)
 cli.add_command(bench)
+cli.add_command(story)
 
 
 def main() -> int:

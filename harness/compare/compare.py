@@ -7,16 +7,18 @@ broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.compare import blame
 from harness.compare.binding import Binding
-from harness.compare.state import Difference, StateCheck
+from harness.compare.state import Difference, StateCheck, holders_text
 from harness.compare.table import state_rows
 from harness.compare.timeline import Timeline
 from harness.compare.verdict import Divergence, Row, Verdict
 from harness.coverage.recorder import Recorder
+from harness.model.counts import Holders, reference_index
+from harness.model.frame import Frame as ModelFrame
 from harness.model.machine import Machine
 from harness.model.semantics import Semantics
 from harness.model.step import step as model_step
@@ -187,15 +189,19 @@ class _Comparison:
         lost = {frame: seen for frame, seen in (self.trace.leftover or {}).items() if is_lost(seen)}
         if not lost:
             return
-        names = [self._name(frame) for frame in lost]
+        index = reference_index(self.machine)
+        names = [self._name(frame, index) for frame in lost]
         counts = ", ".join(f"{name} (refcount {seen.refcount})" for name, seen in zip(names, lost.values(), strict=True))
         kinds = {type(op) for op in self.program.steps}
         ids = blame.leftover(kinds)
         self._note(ids, len(self.program), "after the last exit", "every frame is free", f"{counts} not")
 
-    def _name(self, frame: int) -> str:
+    def _name(self, frame: int, index: Mapping[ModelFrame, Holders]) -> str:
+        """Name a frame of the guest by those who held it at the end of the program."""
         model = self.binding.model_of.get(frame)
-        return f"frame {model.serial}" if model else f"frame 0x{frame:x} of the guest"
+        if model in index:
+            return f"the frame of {holders_text(index[model])}"
+        return f"frame 0x{frame:x} of the guest"
 
     def _check_accounts(self) -> None:
         before, after = self.trace.before, self.trace.after
