@@ -199,7 +199,7 @@ class _Comparison:
     def _name(self, frame: int, index: Mapping[ModelFrame, Holders]) -> str:
         """Name a frame of the guest by those who held it at the end of the program."""
         model = self.binding.model_of.get(frame)
-        if model in index:
+        if model is not None and model in index:
             return f"the frame of {holders_text(index[model])}"
         return f"frame 0x{frame:x} of the guest"
 
