@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from harness.agent.client import AgentClient
 from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
-from harness.model.semantics import PRESETS, Semantics
+from harness.model.semantics import PRESETS, Semantics, changed
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
@@ -28,7 +29,6 @@ class MachineSubject:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.is_packaged = session.definition.kernel.source != "file"
         self.client = AgentClient(session)
         try:
             session.start()
@@ -44,8 +44,13 @@ class MachineSubject:
 
     @property
     def semantics(self) -> str:
-        """The preset that the definition names; for an image of the caller's own, what every Linux may do."""
-        return self.session.definition.semantics if self.is_packaged else "linux"
+        """The preset that the definition names."""
+        return self.session.definition.semantics
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """What the definition changes in that preset."""
+        return dict(self.session.definition.overrides)
 
     @property
     def levels(self) -> frozenset[Level]:
@@ -106,19 +111,46 @@ class MachineSubject:
         return lines + [f"note: {note}" for note in session.notes]
 
 
-def open_subject(guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()) -> Subject:
+def open_subject(
+    guest: str,
+    *,
+    kernel: Path | None = None,
+    faults: tuple[str, ...] = (),
+    arch: str | None = None,
+    append: str = "",
+) -> Subject:
     """Open the guest called `guest`, or defined in the file `guest` (a path that ends in .toml).
 
-    Raises DefinitionError for an unknown guest, fault or combination, other RigErrors and BootFailure where it does
-    not come up.
+    `kernel` takes the place of its image, `arch` of its architecture; `append` is added to its command line. Raises
+    DefinitionError for an unknown guest, fault or combination, other RigErrors and BootFailure where it does not come up.
     """
-    definition = load_definition(guest)
+    definition = choose_definition(guest, kernel=kernel, faults=faults, arch=arch, append=append)
     if definition.kind == "model":
-        if kernel is not None:
-            raise DefinitionError("--kernel goes with a guest in QEMU; the guest 'model' has no kernel image")
         return ModelGuest(faults=faults)
+    return MachineSubject(Session(definition.with_faults(faults).with_append(append), kernel=kernel))
+
+
+def choose_definition(
+    guest: str,
+    *,
+    kernel: Path | None = None,
+    faults: tuple[str, ...] = (),
+    arch: str | None = None,
+    append: str = "",
+) -> GuestDefinition:
+    """Read the definition of `guest`, and see that it goes with the rest, before anything is started.
+
+    Raises DefinitionError where it does not.
+    """
+    definition = load_definition(guest, arch=arch)
+    if definition.kind == "model" and (kernel is not None or append or arch):
+        given = "--kernel" if kernel is not None else "--append" if append else "--arch"
+        raise DefinitionError(f"{given} goes with a guest in QEMU; the guest {definition.name!r} has no kernel image")
+    if definition.kernel.source == "given" and kernel is None:
+        raise DefinitionError(f"the guest {definition.name!r} has no kernel of its own: pass one with --kernel IMAGE")
     check_faults(definition, faults)
-    return MachineSubject(Session(definition.with_faults(faults), kernel=kernel))
+    semantics_by_name(definition.semantics, dict(definition.overrides))
+    return definition
 
 
 def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
@@ -139,16 +171,30 @@ def semantics_of(subject: Subject) -> Semantics:
 
     Raises DefinitionError where there is none of that name.
     """
-    if subject.semantics not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise DefinitionError(f"there are no semantics {subject.semantics!r}; known are: {known}")
-    semantics = PRESETS[subject.semantics]
+    semantics = semantics_by_name(subject.semantics, getattr(subject, "overrides", {}))
     if getattr(subject, "faults_around", False):
         semantics = replace(semantics, file_pages_may_appear=True)
     return semantics
 
 
-def open_runner(guest: str, *, kernel: Path | None = None, faults: tuple[str, ...] = ()) -> Runner:
+def semantics_by_name(preset: str, overrides: Mapping[str, object]) -> Semantics:
+    """Give the model's preset of that name, changed as a definition asks; DefinitionError where that makes no sense."""
+    if preset not in PRESETS:
+        raise DefinitionError(f"there are no semantics {preset!r}; known are: {', '.join(PRESETS)}")
+    try:
+        return changed(PRESETS[preset], overrides)
+    except ValueError as error:
+        raise DefinitionError(f"the semantics of the guest make no sense: {error}") from error
+
+
+def open_runner(
+    guest: str,
+    *,
+    kernel: Path | None = None,
+    faults: tuple[str, ...] = (),
+    arch: str | None = None,
+    append: str = "",
+) -> Runner:
     """Open a guest and a runner on it; see `open_subject`."""
-    subject = open_subject(guest, kernel=kernel, faults=faults)
+    subject = open_subject(guest, kernel=kernel, faults=faults, arch=arch, append=append)
     return Runner(subject, semantics_of(subject))

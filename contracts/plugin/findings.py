@@ -26,6 +26,8 @@ class Findings:
         self.guest: str = option("--guest")
         self.faults: tuple[str, ...] = tuple(option("--fault"))
         self.kernel = Path(option("--kernel")) if option("--kernel") else None
+        self.arch: str | None = option("--arch")
+        self.append: str = option("--append")
         self.trouble: StorageError | None = None
         self._best: dict[str, tuple[int, Path]] = {}
 
@@ -40,7 +42,14 @@ class Findings:
             return
         try:
             path = self.store.save(
-                verdict, contract=contract, guest=self.guest, faults=self.faults, kernel=self.kernel, replaces=older
+                verdict,
+                contract=contract,
+                guest=self.guest,
+                faults=self.faults,
+                kernel=self.kernel,
+                arch=self.arch,
+                append=self.append,
+                replaces=older,
             )
         except StorageError as error:
             self.trouble = error

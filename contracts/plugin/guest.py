@@ -113,6 +113,8 @@ class GuestPlugin:
                     option("--guest"),
                     kernel=Path(kernel) if kernel else None,
                     faults=tuple(option("--fault")),
+                    arch=option("--arch"),
+                    append=option("--append"),
                 )
             except PagepactError as error:
                 self.failure = error

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from contracts.contract import Drawing
 from harness.errors import PagepactError
-from harness.guest.definition import load_definition
-from harness.guests import check_faults
+from harness.guests import choose_definition
 from harness.program.levels import Level
 
 PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
@@ -40,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("pagepact", "pagepact: contracts for kernel memory")
     group.addoption("--guest", default="linux", metavar="NAME|FILE.toml", help="the kernel to test (default: linux)")
     group.addoption("--kernel", default=None, metavar="IMAGE", help="another kernel image for the guest")
+    group.addoption("--arch", default=None, metavar="NAME", help="the architecture of --kernel (x86_64 or arm64)")
+    group.addoption("--append", default="", metavar="WORDS", help="more words for the kernel's command line")
     group.addoption(
         "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guests 'model', 'mini')"
     )
@@ -87,12 +88,18 @@ def _check(config: pytest.Config) -> None:
         value = config.getoption(name)
         if value is not None and value < least:
             raise pytest.UsageError(f"{name} must be at least {least}, not {value}")
-    definition = load_definition(config.getoption("--guest"))
-    check_faults(definition, tuple(config.getoption("--fault")))
     for name in ("--kernel", "--program"):
         path = config.getoption(name)
         if path is not None and not Path(path).is_file():
             raise pytest.UsageError(f"{name} {path}: there is no such file")
+    kernel = config.getoption("--kernel")
+    choose_definition(
+        config.getoption("--guest"),
+        kernel=Path(kernel) if kernel else None,
+        faults=tuple(config.getoption("--fault")),
+        arch=config.getoption("--arch"),
+        append=config.getoption("--append"),
+    )
 
 
 def must_catch(item: pytest.Item, faults: list[str]) -> bool:

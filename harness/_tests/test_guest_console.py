@@ -169,3 +169,30 @@ def test_a_socket_that_takes_nothing_does_not_stop_the_host() -> None:
 
     stream.close()
     far.close()
+
+
+def two_ports(console: bytes, log: bytes) -> Console:
+    ports = []
+    for text in (console, log):
+        port = MemoryTransport(FakeAgent())
+        port.read(65536, 0)
+        port.print(text)
+        ports.append(port)
+    return Console(ports[0], LINUX_PANICS, log=ports[1])
+
+
+def test_a_panic_on_the_kernels_own_port_is_seen_and_kept() -> None:
+    console = two_ports(b"", b"booting\nKernel panic - not syncing: no init\nrax 0\n")
+
+    with pytest.raises(GuestPanicked, match="Kernel panic") as caught:
+        console.read_line(deadline=5)
+
+    assert caught.value.console.startswith("booting\nKernel panic")
+
+
+def test_what_the_kernel_logs_on_its_own_port_is_evidence_and_no_message() -> None:
+    console = two_ports(b"one\n", b"half a li")
+
+    assert console.read_line(deadline=1) == b"one"
+    assert console.read_line(deadline=1) is None
+    assert console.tail() == ""

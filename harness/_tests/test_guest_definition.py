@@ -93,11 +93,25 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
         ("init = 'init'", "absolute path"),
         ("cpu = 'max -drive x'", "one word"),
         ("machine = '-usb'", "one word"),
-        ("append = ''", "not empty"),
+        ("append = 3", "must be a text"),
         ('append = "a\\nb"', "one line"),
         ("icount = 3", "'icount' must be a text"),
         ("name = 'other'", "no TOML"),
         ("file = 'x'", "'file' is no key"),
+        ("overrides = 'x'", "'overrides' is no key"),
+        ("init = ['/init', 'init']", "absolute path"),
+        ("init = []", "absolute path"),
+        ("init_by = 'magic'", "'init_by' is 'magic', but must be one of rdinit, init, path"),
+        ("initramfs = 'embeded'", r"did you mean 'embedded'"),
+        ("console = 'lp0'", "'console' must be a serial port"),
+        ("log = 'ttyS0'", "'log' is 'ttyS0', which is the console already"),
+        ("icount = 'shift=0'\naccel = 'kvm'", "needs software emulation"),
+        ("qemu = '-device x'", "'qemu' must be a list"),
+        ("poweroff_status = 256", "from 0 to 255"),
+        ("quiescence = 3", r"must be a table, \[quiescence\]"),
+        ("quiescence = {wait = 3}", "'quiescence.wait' is no key"),
+        ("quiescence = {bound_ms = 0}", "'quiescence.bound_ms' must be a whole number from 1"),
+        ("known_divergences = 3", "must be a text"),
         ("kernel = 3", "no TOML"),
     ],
 )
@@ -131,6 +145,39 @@ def test_a_kernel_table_is_checked_too(tmp_path: Path, kernel: str, complaint: s
 
     with pytest.raises(DefinitionError, match=complaint):
         load_definition(path)
+
+
+def test_semantics_may_be_a_preset_with_changes(tmp_path: Path) -> None:
+    text = GOOD.replace('semantics = "linux-6.1"', 'semantics = { preset = "linux", prefault_budget = 8 }')
+
+    definition = load_definition(write(tmp_path, text))
+
+    assert (definition.semantics, definition.overrides) == ("linux", (("prefault_budget", 8),))
+
+
+def test_semantics_without_a_preset_are_refused(tmp_path: Path) -> None:
+    text = GOOD.replace('semantics = "linux-6.1"', "semantics = { prefault_budget = 8 }")
+
+    with pytest.raises(DefinitionError, match=r"'semantics.preset' is missing"):
+        load_definition(write(tmp_path, text))
+
+
+def test_an_architecture_brings_its_machine_and_console(tmp_path: Path) -> None:
+    definition = load_definition(write(tmp_path, GOOD), arch="arm64")
+
+    assert (definition.machine, definition.cpu, definition.console) == ("virt", "cortex-a57", "ttyAMA0")
+    assert "console=ttyAMA0" in definition.append
+    with pytest.raises(DefinitionError, match="no guests of architecture 'vax'; known are x86_64, arm64"):
+        load_definition(write(tmp_path, GOOD), arch="vax")
+
+
+def test_a_kernel_that_finds_its_first_process_by_itself_is_told_nothing(tmp_path: Path) -> None:
+    text = 'init = ["/bin/sh", "/sbin/init"]\ninit_by = "path"\nappend = ""\n' + GOOD
+
+    definition = load_definition(write(tmp_path, text))
+
+    assert (definition.command_line, definition.init) == ("", ("/bin/sh", "/sbin/init"))
+    assert definition.with_append("quiet").command_line == "quiet"
 
 
 @pytest.mark.parametrize("key", ["name", "kind", "title", "semantics"])

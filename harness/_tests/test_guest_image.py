@@ -261,7 +261,7 @@ def test_a_package_that_no_mirror_has_is_said_so(tmp_path: Path) -> None:
     apt = Apt(tmp_path / "work", "bookworm", architecture="amd64", sources=tmp_path / "etc")
 
     with pytest.raises(ImageError, match="linux-image-none is not on the mirrors"):
-        apt.show("linux-image-none")
+        apt.versions("linux-image-none")
 
 
 def members(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
@@ -284,7 +284,18 @@ def test_an_initramfs_holds_the_agent_and_the_devices(tmp_path: Path) -> None:
 
     found = members(archive)
 
-    assert list(found) == ["dev", "dev/console", "dev/null", "dev/ttyS0", "init", "proc", "sys", "tmp"]
+    assert list(found) == [
+        "dev",
+        "dev/console",
+        "dev/hvc0",
+        "dev/null",
+        "dev/ttyAMA0",
+        "dev/ttyS0",
+        "init",
+        "proc",
+        "sys",
+        "tmp",
+    ]
     assert found["init"] == (0o100755, b"agent!!", (0, 0))
     assert found["dev/console"] == (0o020600, b"", (5, 1))
     assert found["dev/ttyS0"] == (0o020600, b"", (4, 64))

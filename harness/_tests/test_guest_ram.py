@@ -32,7 +32,7 @@ def test_only_pages_that_somebody_touched_are_listed(ram: GuestRam) -> None:
 
 
 def test_an_address_outside_of_ram_has_no_place(ram: GuestRam) -> None:
-    arm = GuestRam("aarch64", 32)
+    arm = GuestRam("arm64", 32)
     places = [ram.offset(0), ram.offset((32 << 20) - 1), ram.offset(32 << 20), ram.offset(-1)]
     others = [arm.offset(0), arm.offset(0x4000_0000), arm.offset(0x4200_0000)]
     arm.close()

@@ -299,6 +299,35 @@ def test_a_missing_emulator_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, 
         find_emulator("x86_64")
 
 
+@pytest.mark.parametrize(
+    ("console", "log", "ports"),
+    [
+        ("ttyS0", "", "-serial chardev:console"),
+        ("ttyS1", "ttyS0", "-serial chardev:log -serial chardev:console"),
+        ("ttyS1", "", "-serial null -serial chardev:console"),
+        ("hvc0", "ttyAMA0", "-serial chardev:log -device virtio-serial-pci -device virtconsole,chardev=console"),
+        ("ttyS0", "debugcon", "-serial chardev:console -device isa-debugcon,iobase=0xe9,chardev=log"),
+    ],
+)
+def test_console_and_log_are_where_the_definition_says(tmp_path: Path, console: str, log: str, ports: str) -> None:
+    assert " ".join(spec(tmp_path, console=console, log=log).ports()) == ports
+
+
+def test_a_kernel_with_its_initramfs_inside_is_handed_none(tmp_path: Path) -> None:
+    inside = spec(tmp_path, initramfs=None, append="", qemu=("-device", "isa-debug-exit"))
+
+    assert "-initrd" not in inside.arguments()
+    assert "-append" not in inside.arguments()
+    assert inside.arguments()[-2:] == ["-device", "isa-debug-exit"]
+    assert snapshot_key(inside, "k") != snapshot_key(spec(tmp_path), "k")
+
+
+def test_a_guest_of_another_architecture_is_emulated(tmp_path: Path) -> None:
+    chosen = choose_accelerator("auto", icount=False, identity="x", trial=works, foreign="it is arm64", device=tmp_path)
+
+    assert (chosen.name, chosen.reason) == ("tcg", "it is arm64")
+
+
 def test_the_command_line_gives_the_guest_nothing_of_the_host(tmp_path: Path) -> None:
     arguments = spec(tmp_path, icount="shift=0,sleep=off").arguments()
 

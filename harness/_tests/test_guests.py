@@ -17,7 +17,15 @@ from harness.guest.memory_transport import FakeAgent as WireAgent
 from harness.guest.memory_transport import MemoryTransport
 from harness.guest.session import Session
 from harness.guest.source import SourceFacts
-from harness.guests import MachineSubject, check_faults, open_runner, open_subject, semantics_of
+from harness.guests import (
+    MachineSubject,
+    check_faults,
+    choose_definition,
+    open_runner,
+    open_subject,
+    semantics_by_name,
+    semantics_of,
+)
 from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
@@ -97,7 +105,7 @@ def test_a_definition_of_the_users_own_is_opened_by_its_path(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="there is no guest 'nix'; known guests are linux, mini, model"):
+    with pytest.raises(DefinitionError, match="there is no guest 'nix'; known guests are custom, linux,"):
         open_subject("nix")
     with pytest.raises(DefinitionError, match="the guest 'model' has no kernel image"):
         open_subject("model", kernel=tmp_path)
@@ -223,3 +231,38 @@ def test_an_image_of_the_callers_own_is_held_to_what_every_linux_may_do(tmp_path
     subject = MachineSubject(Session(load_definition("linux"), kernel=image, source=TwinSource(LINUX)))
 
     assert subject.semantics == "linux"
+
+
+def test_a_definition_may_change_its_preset() -> None:
+    changed = semantics_by_name("linux", {"prefault_budget": 8, "sole_owner_write": "copy", "write_implies_read": False})
+
+    assert (changed.prefault_budget, changed.sole_owner_write.name, changed.write_implies_read) == (8, "COPY", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"prefault": 8}, "'prefault' is no choice that a kernel has; there are zero_page_on_read"),
+        ({"prefault_budget": -1}, "'prefault_budget' is -1, and must be a whole number that is not negative"),
+        ({"prefault_budget": True}, "must be a whole number"),
+        ({"sole_owner_write": "perhaps"}, "'sole_owner_write' is 'perhaps', and must be one of reuse, copy, either"),
+        ({"write_implies_read": 1}, "must be true or false"),
+        ({"name": "x"}, "'name' is no choice"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_said_so(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(DefinitionError, match=complaint):
+        semantics_by_name("linux", changes)
+
+
+def test_a_guest_without_a_kernel_of_its_own_needs_one() -> None:
+    with pytest.raises(DefinitionError, match="'custom' has no kernel of its own: pass one with --kernel IMAGE"):
+        choose_definition("custom")
+
+    assert choose_definition("custom", kernel=Path("kernel.elf"), arch="arm64").arch == "arm64"
+
+
+@pytest.mark.parametrize("given", [{"arch": "arm64"}, {"append": "quiet"}, {"kernel": Path("k")}])
+def test_the_model_has_no_machine_to_choose(given: dict[str, object]) -> None:
+    with pytest.raises(DefinitionError, match="goes with a guest in QEMU; the guest 'model' has no kernel image"):
+        choose_definition("model", **given)  # type: ignore[arg-type]

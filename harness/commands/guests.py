@@ -17,6 +17,7 @@ Examples:
     python -m harness guests
     python -m harness guests --probe linux
     python -m harness guests --probe linux --kernel build/bzImage
+    python -m harness guests --probe custom --kernel kernel.elf --append "log=debug"
 """
 
 
@@ -28,17 +29,19 @@ Examples:
     type=click.Path(path_type=Path),
     help="A kernel image for --probe.",
 )
-def guests(probe: str | None, kernel: Path | None) -> None:
+@click.option("--arch", metavar="NAME", help="The architecture of that image (x86_64 or arm64).")
+@click.option("--append", metavar="WORDS", default="", help="More words for the kernel's command line.")
+def guests(probe: str | None, kernel: Path | None, arch: str | None, append: str) -> None:
     """List the guests: the kernels that --guest selects.
 
     With --probe one of them is booted, to find out at which levels it can be observed. A contract whose
     level a guest does not show is skipped on it.
     """
     if probe is not None:
-        with closing(open_subject(probe, kernel=kernel)) as subject:
+        with closing(open_subject(probe, kernel=kernel, arch=arch, append=append)) as subject:
             click.echo("\n".join(subject.header()))
-    elif kernel is not None:
-        raise click.UsageError("--kernel goes with --probe")
+    elif kernel is not None or arch or append:
+        raise click.UsageError("--kernel, --arch and --append go with --probe")
     else:
         click.echo("\n".join(guest_lines()))
 
@@ -69,4 +72,4 @@ def _kernel(definition: GuestDefinition) -> str:
         return "in this process"
     if source.source == "debian":
         return f"{source.package} of {source.suite}"
-    return str(source.path)
+    return "given by --kernel" if source.source == "given" else str(source.path)

@@ -38,12 +38,23 @@ Examples:
     type=click.Path(path_type=Path),
     help="A kernel image for the guest.",
 )
+@click.option("--arch", metavar="NAME", help="The architecture of that image (x86_64 or arm64).")
+@click.option("--append", metavar="WORDS", default="", help="More words for the kernel's command line.")
 @click.option("--fault", "faults", metavar="NAME", multiple=True, help="Plant a fault; may be repeated.")
 @click.option(
     "--times", type=click.IntRange(min=1), default=1, show_default=True,
     help="Run so often, each time from a pristine guest.",
 )  # fmt: skip
-def replay(file: Path, guest: str | None, kernel: Path | None, faults: tuple[str, ...], times: int) -> int:
+def replay(
+    *,
+    file: Path,
+    guest: str | None,
+    kernel: Path | None,
+    arch: str | None,
+    append: str,
+    faults: tuple[str, ...],
+    times: int,
+) -> int:
     """Run the program in FILE on a guest and hold it to the contracts.
 
     FILE is a failure file, or any program (.prog). Guest, kernel and faults are those that the head of
@@ -51,20 +62,32 @@ def replay(file: Path, guest: str | None, kernel: Path | None, faults: tuple[str
 
     Exit status: 0 it conforms, 1 it diverges, 2 the file or the rig is in trouble.
     """
-    failure = _chosen(read_failure(file), guest, kernel, faults)
+    failure = _chosen(read_failure(file), guest=guest, kernel=kernel, faults=faults, arch=arch, append=append)
     if failure.kernel is not None and not failure.kernel.is_file():
         raise DefinitionError(f"there is no kernel image {failure.kernel}")
-    runner = open_runner(failure.guest, kernel=failure.kernel, faults=failure.faults)
+    runner = open_runner(
+        failure.guest, kernel=failure.kernel, faults=failure.faults, arch=failure.arch, append=failure.append
+    )
     with closing(runner):
         return _replay(runner, failure, file, times)
 
 
-def _chosen(failure: Failure, guest: str | None, kernel: Path | None, faults: tuple[str, ...]) -> Failure:
+def _chosen(
+    failure: Failure,
+    *,
+    guest: str | None,
+    kernel: Path | None,
+    faults: tuple[str, ...],
+    arch: str | None,
+    append: str,
+) -> Failure:
     """Let the command line go before the file's head."""
     if guest is not None:
-        return dataclasses.replace(failure, guest=guest, kernel=kernel, faults=faults)
+        return dataclasses.replace(failure, guest=guest, kernel=kernel, faults=faults, arch=arch, append=append)
     return dataclasses.replace(
         failure,
+        arch=arch or failure.arch,
+        append=append or failure.append,
         guest=failure.guest or DEFAULT_GUEST,
         kernel=kernel or failure.kernel,
         faults=faults or failure.faults,

@@ -32,18 +32,24 @@ class Accelerator:
 
 
 def choose_accelerator(
-    wanted: str, *, icount: bool, identity: str, trial: Callable[[float], None], device: Path = KVM
+    wanted: str,
+    *,
+    icount: bool,
+    identity: str,
+    trial: Callable[[float], None],
+    foreign: str = "",
+    device: Path = KVM,
 ) -> Accelerator:
     """Decide for a definition's `accel`; `trial(deadline_s)` boots with KVM and raises where that fails.
 
-    `identity` stands for the machine, its kernel and its QEMU. Raises ToolMissing where "kvm" is
-    demanded and cannot be had.
+    `identity` stands for the machine, its kernel and its QEMU; `foreign` says why KVM cannot run it, where that is
+    so. Raises ToolMissing where "kvm" is demanded and cannot be had.
     """
     if wanted == "tcg":
         return Accelerator("tcg", "the definition asks for it")
     if icount:
         return Accelerator("tcg", "the definition sets icount, which needs software emulation")
-    refusal = _refusal(device)
+    refusal = foreign or _refusal(device)
     if wanted == "kvm":
         if refusal:
             raise ToolMissing(f'the guest\'s definition says accel = "kvm", but {refusal}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -19,8 +20,9 @@ from harness.guest.kernel_check import check_kernel_image, check_program
 AGENT_SOURCES = Path(__file__).resolve().parents[2] / "fixtures" / "agent"
 BUILD_TIMEOUT_S = 300
 BUILD_MB = 16
-_ZIG_TARGET = "-target {arch}-freestanding-none"
-_CANDIDATES = ("cc", "gcc", "clang", "{arch}-linux-gnu-gcc")
+_ZIG_TARGET = "-target {machine}-freestanding-none"
+_CANDIDATES = ("cc", "gcc", "clang", "{machine}-linux-gnu-gcc")
+_MACHINES = {"arm64": "aarch64"}  # what compilers call an architecture, where we call it otherwise
 
 
 def build_agent(arch: str, out_dir: Path | None = None, *, sources: Path = AGENT_SOURCES) -> Path:
@@ -63,12 +65,18 @@ def find_compiler(arch: str) -> str:
         if shutil.which(shlex.split(chosen)[0]) is None:
             raise ToolMissing(f"the compiler that CC names, {chosen}, is not there")
         return chosen
-    for candidate in (name.format(arch=arch) for name in _CANDIDATES):
-        if shutil.which(candidate) and _says(candidate, "-dumpmachine").startswith(arch):
+    machine = _MACHINES.get(arch, arch)
+    for candidate in (name.format(machine=machine) for name in _CANDIDATES):
+        if shutil.which(candidate) and _says(candidate, "-dumpmachine").startswith(machine):
             return candidate
+    if shutil.which("clang"):
+        return f"clang --target={machine}-linux-gnu"
     if importlib.util.find_spec("ziglang") is not None:
-        return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(arch=arch)}"
-    raise ToolMissing("no C compiler for the agent; get one with: apt-get install gcc make, or: pip install ziglang")
+        return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(machine=machine)}"
+    package = "gcc" if platform.machine() == machine else f"gcc-{machine.replace('_', '-')}-linux-gnu"
+    raise ToolMissing(
+        f"no C compiler for the agent on {arch}; get one with: apt-get install {package} make, or: pip install ziglang"
+    )
 
 
 def _says(compiler: str, option: str) -> str:

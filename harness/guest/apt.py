@@ -53,13 +53,17 @@ class Apt:
         """Fetch the lists. A source that fails is left out: what is missed shows when it is needed."""
         self._run("apt-get", "update", check=False)
 
-    def show(self, package: str) -> Package:
-        """Return the newest version of `package`; ImageError where the mirrors have none."""
-        said = self._run("apt-cache", "show", "--no-all-versions", package, check=False)
-        fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", said.partition("\n\n")[0], re.MULTILINE))
-        if not {"Version", "SHA256"} <= fields.keys():
+    def versions(self, package: str) -> list[Package]:
+        """Return the versions of `package` in all areas (main, security, updates), newest first.
+
+        Raises ImageError where the mirrors have none.
+        """
+        said = self._run("apt-cache", "show", "--all-versions", package, check=False)
+        stanzas = [dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", each, re.MULTILINE)) for each in said.split("\n\n")]
+        found = {each["Version"]: each for each in stanzas if {"Version", "SHA256"} <= each.keys()}
+        if not found:
             raise ImageError(f"the package {package} is not on the mirrors of this machine")
-        return Package(package, fields["Version"], fields["SHA256"], fields.get("Depends", ""))
+        return [Package(package, version, each["SHA256"], each.get("Depends", "")) for version, each in found.items()]
 
     def unpack(self, package: Package) -> Path:
         """Download `package`, check it against the index, and return the folder of its files."""

@@ -14,7 +14,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import pexpect
@@ -24,6 +24,7 @@ from harness.errors import GuestDied, GuestHung, GuestPanicked
 
 CHUNK = 65536
 MAX_LINE = 8192  # more than the longest message line with log text in front of it
+LOG_EVERY_S = 0.05  # how long a panic on the kernel's own port may go unseen
 TAIL_LINES = 200
 TAIL_WIDTH = 500
 SILENCE_AFTER_PANIC_S = 0.3
@@ -92,8 +93,21 @@ class SocketStream:
 class Console:
     """Lines from a guest, a bounded tail of what was no message, and the words for its troubles."""
 
-    def __init__(self, stream: ByteStream, panic_patterns: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        panic_patterns: Sequence[str] = (),
+        *,
+        log: ByteStream | None = None,
+        ending: Callable[[], str] = lambda: "the machine stopped, or rebooted, by itself",
+    ) -> None:
+        """Read `stream`, and beside it `log`, a port where the kernel only logs; `ending` says how a machine that went
+        away has ended.
+        """
         self._stream = stream
+        self._log = log
+        self._log_partial = b""
+        self._ending = ending
         self._panic = [re.compile(pattern) for pattern in panic_patterns]
         self._lines: deque[bytes] = deque()
         self._partial = bytearray()
@@ -166,17 +180,34 @@ class Console:
     def close(self) -> None:
         """Give the stream up."""
         self._stream.close()
+        if self._log is not None:
+            self._log.close()
 
     def _fill(self, timeout_s: float) -> bool:
-        """Read one chunk and cut it into lines; whether anything came."""
+        """Read one chunk and cut it into lines; whether anything came. Where there is a log, its turn comes often."""
         try:
-            chunk = self._stream.read(CHUNK, max(timeout_s, 0))
+            if self._log is None:
+                chunk = self._stream.read(CHUNK, max(timeout_s, 0))
+            else:
+                chunk = self._stream.read(CHUNK, min(max(timeout_s, 0), LOG_EVERY_S))
+                self._read_log(self._log)
         except StreamEnded:
             self._end()
             return True
         if chunk:
             self._cut(chunk)
         return bool(chunk)
+
+    def _read_log(self, log: ByteStream) -> None:
+        """Take in what the kernel logged on its own port; raises what `log` raises."""
+        try:
+            chunk = log.read(CHUNK, 0)
+        except StreamEnded:
+            self._log, chunk = None, b"\n"
+        *whole, rest = _END_OF_LINE.split(self._log_partial + chunk)
+        self._log_partial = rest[-MAX_LINE:]
+        for line in whole:
+            self.log(line)
 
     def _cut(self, chunk: bytes) -> None:
         *whole, rest = _END_OF_LINE.split(chunk)
@@ -221,7 +252,7 @@ class Console:
                 self._keep(self._lines.popleft())
 
     def _died(self) -> GuestDied:
-        return GuestDied("the machine stopped, or rebooted, by itself", console=self.tail())
+        return GuestDied(self._ending(), console=self.tail())
 
 
 def _printable(line: bytes) -> str:

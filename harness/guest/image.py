@@ -11,19 +11,20 @@ import platform
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.errors import ImageError, ToolMissing
 from harness.guest.agent_build import build_kernel
 from harness.guest.apt import Apt, Package
 from harness.guest.cache import cache_folder, locked, need_space, sha256_of, storage, write_atomically
-from harness.guest.definition import GuestDefinition, KernelSource
+from harness.guest.definition import GuestDefinition
+from harness.guest.definition_values import KernelSource
 from harness.guest.kernel_check import check_kernel_image
 
 BOOT = Path("/boot")
 FETCH_MB = 400  # package lists, the package, and its files unpacked; most of it for a moment only
-_DEBIAN_ARCHITECTURES = {"x86_64": "amd64"}
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 _META_DEPTH = 3  # linux-image-cloud-amd64 -> linux-image-VERSION -> (from 7.x on) linux-binary-VERSION
 _IMAGES = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")
 _PASS_ONE = "pass the path of a kernel image with --kernel IMAGE"
@@ -46,6 +47,8 @@ def obtain_kernel(definition: GuestDefinition) -> KernelImage:
     it.
     """
     source = definition.kernel
+    if source.source == "given":
+        raise ImageError(f"the guest {definition.name!r} has no kernel of its own: {_PASS_ONE}")
     if source.source == "file":
         assert source.path is not None
         return _described(source.path, definition.arch)
@@ -68,7 +71,7 @@ def _cached(folder: Path, arch: str) -> KernelImage | None:
     """Return the image of an earlier fetch, where it is still what was fetched."""
     try:
         record = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
-        image = _described(folder / Path(record["image"]).name, arch)
+        image = _described(folder / Path(record["image"]).name, arch, note=record.get("note", ""))
     except (OSError, ValueError, TypeError, KeyError, ImageError):
         return None
     return image if image.sha256 == record["sha256"] else None
@@ -89,19 +92,37 @@ def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImag
     ):
         apt = Apt(Path(work), source.suite, architecture=_DEBIAN_ARCHITECTURES[arch])
         apt.update()
-        package, unpacked = _find_image(apt, source.package)
+        package, unpacked, note = _newest_image(apt, source.package)
         place = folder / f"vmlinuz-{package.version.replace(':', '_')}"
         checked = _described(unpacked, arch)
         unpacked.replace(place)
-    record = {"image": place.name, "sha256": checked.sha256, "package": asdict(package)}
+    record = {"image": place.name, "sha256": checked.sha256, "package": asdict(package), "note": note}
     write_atomically(folder / "kernel.json", json.dumps(record, indent=1).encode())
-    return KernelImage(place, checked.sha256, checked.version)
+    return replace(checked, path=place, note=note)
 
 
-def _find_image(apt: Apt, name: str) -> tuple[Package, Path]:
-    """Unpack `name`, or what it depends on where it is a meta package, until an image turns up."""
+def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, str]:
+    """Find the image of the newest version of `name` that can be had, and say so where that is not the newest.
+
+    The index of one area of a distribution (security) may name files that its mirror has no more, while another (main)
+    still has an older version.
+    """
+    versions = apt.versions(name)
+    refusal: ImageError | None = None
+    for candidate in versions:
+        try:
+            package, path = _find_image(apt, candidate)
+        except ImageError as error:
+            refusal = refusal or error
+            continue
+        note = f"{name} {versions[0].version} cannot be fetched, so {candidate.version} is used" if refusal else ""
+        return package, path, note
+    raise refusal or ImageError(f"the package {name} is not on the mirrors of this machine")
+
+
+def _find_image(apt: Apt, package: Package) -> tuple[Package, Path]:
+    """Unpack `package`, or what it depends on where it is a meta package, until an image turns up."""
     for _ in range(_META_DEPTH):
-        package = apt.show(name)
         unpacked = apt.unpack(package)
         images = [path for pattern in _IMAGES for path in unpacked.glob(pattern) if path.is_file()]
         if images:
@@ -109,8 +130,8 @@ def _find_image(apt: Apt, name: str) -> tuple[Package, Path]:
         wanted = re.search(r"\b(linux-(?:image|binary)-(?:unsigned-)?\d[a-z0-9.+~-]*)", package.depends)
         if wanted is None:
             break
-        name = wanted[1]
-    raise ImageError(f"the package {name} holds no kernel image")
+        package = apt.versions(wanted[1])[0]
+    raise ImageError(f"the package {package.name} holds no kernel image")
 
 
 def _host_kernel(arch: str) -> KernelImage:

@@ -6,13 +6,18 @@ Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst ("newc"
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import ImageError
 from harness.guest.cache import write_atomically
 
+INIT = "/init"
 _TRAILER = "TRAILER!!!"
+_PADDING = "padding"  # the name of the file that fills an archive up to the length that it shall have
+_MAGIC = b"070701"
+_HEADER = 110  # the magic number, and thirteen numbers of eight digits
 
 
 @dataclass(frozen=True)
@@ -25,28 +30,43 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
 
-def build_initramfs(agent: Path, out: Path) -> Path:
-    """Write to `out` an archive whose /init is the program `agent`; the same bytes for the same agent.
+def build_initramfs(agent: Path, out: Path, *, paths: Sequence[str] = (INIT,), length: int | None = None) -> Path:
+    """Write to `out` an archive that holds the program `agent` at `paths`; the same bytes for the same agent.
 
-    Raises ImageError where the agent cannot be read, StorageError where `out` cannot be written.
+    `length`, in bytes, is what the archive is filled up to. Raises ImageError where the agent cannot be read or the
+    archive is longer than that, StorageError where `out` cannot be written.
     """
     try:
         program = agent.read_bytes()
     except OSError as error:
         raise ImageError(f"the agent {agent} cannot be read: {error.strerror}") from error
-    write_atomically(out, archive(root_entries(program)))
+    content = archive(root_entries(program, paths))
+    if length is not None:
+        filled = fitted(content, length)
+        if filled is None:
+            raise ImageError(f"the initramfs needs {len(content)} bytes, and cannot be filled up to {length}")
+        content = filled
+    write_atomically(out, content)
     return out
 
 
-def root_entries(program: bytes) -> list[Entry]:
-    """Return what the guest's root holds when its kernel starts `program`."""
-    folders = [Entry(name, stat.S_IFDIR | 0o755) for name in ("dev", "proc", "sys", "tmp")]
+def root_entries(program: bytes, paths: Sequence[str] = (INIT,)) -> list[Entry]:
+    """Return what the guest's root holds when its kernel starts `program`, which lies at each of `paths` and at /init.
+
+    Copies, not links: young kernels know no links in an archive.
+    """
+    programs = sorted({INIT, *paths})
+    inside = {str(parent).strip("/") for path in programs for parent in PurePosixPath(path).parents}
+    folders = sorted({"dev", "proc", "sys", "tmp", *inside} - {""})
     nodes = [
         Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
+        Entry("dev/hvc0", stat.S_IFCHR | 0o600, device=(229, 0)),
         Entry("dev/null", stat.S_IFCHR | 0o666, device=(1, 3)),
+        Entry("dev/ttyAMA0", stat.S_IFCHR | 0o600, device=(204, 64)),
         Entry("dev/ttyS0", stat.S_IFCHR | 0o600, device=(4, 64)),
     ]
-    return [*folders, *nodes, Entry("init", stat.S_IFREG | 0o755, program)]
+    files = [Entry(path.strip("/"), stat.S_IFREG | 0o755, program) for path in programs]
+    return [*(Entry(name, stat.S_IFDIR | 0o755) for name in folders), *nodes, *files]
 
 
 def archive(entries: list[Entry]) -> bytes:
@@ -58,12 +78,51 @@ def archive(entries: list[Entry]) -> bytes:
     return bytes(out + bytes(-len(out) % 512))
 
 
+def archive_length(content: bytes, at: int = 0) -> int:
+    """Return the length of the archive that begins at `at`, up to the end of its trailer; 0 where there is none."""
+    place = at
+    while content[place : place + len(_MAGIC)] == _MAGIC:
+        try:
+            size, name_size = (int(content[place + 6 + 8 * n : place + 14 + 8 * n], 16) for n in (6, 11))
+        except ValueError:
+            return 0
+        name = content[place + _HEADER : place + _HEADER + name_size - 1]
+        place += _up(_HEADER + name_size) + _up(size)
+        if name == _TRAILER.encode():
+            return place - at
+        if place - at > len(content):
+            return 0
+    return 0
+
+
+def fitted(content: bytes, length: int) -> bytes | None:
+    """Return the archive `content` with a file of zeroes in front of its trailer, so that it ends after `length` bytes.
+
+    None where it is too long for that.
+    """
+    trailer = _member(Entry(_TRAILER, 0), 0)
+    files = content[: archive_length(content) - len(trailer)]
+    room = length - len(files) - len(trailer)
+    empty = len(_member(Entry(_PADDING, stat.S_IFREG | 0o644), 1))
+    if room == 0:
+        return files + trailer
+    if room < empty:
+        return None
+    zeroes = bytes((room - empty) // 4 * 4)
+    filled = files + _member(Entry(_PADDING, stat.S_IFREG | 0o644, zeroes), 0xFFFF) + trailer
+    return filled + bytes(length - len(filled))
+
+
 def _member(entry: Entry, inode: int) -> bytes:
     name = entry.name.encode("ascii") + b"\0"
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     header = [inode, entry.mode, 0, 0, links, 0, len(entry.content), 0, 0, *entry.device, len(name), 0]
-    head = b"070701" + b"".join(b"%08x" % value for value in header) + name
+    head = _MAGIC + b"".join(b"%08x" % value for value in header) + name
     return _padded(head) + _padded(entry.content)
+
+
+def _up(length: int) -> int:
+    return length + -length % 4
 
 
 def _padded(data: bytes) -> bytes:

@@ -1,12 +1,16 @@
-"""Is this file a kernel that QEMU can boot, and which?
+r"""Is this file a kernel that QEMU can boot, of what kind, and which?
 
 A bzImage carries its own length, so a download or copy that was cut short is found before a boot that
 would only hang. Picture of what is read (offsets in the file)::
 
-    0x1f1 setup_sects   0x1f4 syssize   0x1fe 0xaa55   0x202 "HdrS"   0x206 version
-    0x20e kernel_version (+0x200: the version text)   0x236 xloadflags (bit 0: has a 64-bit entry)
+    bzImage   0x1f1 setup_sects   0x1f4 syssize   0x1fe 0xaa55   0x202 "HdrS"   0x206 version
+              0x20e kernel_version (+0x200: the version text)   0x236 xloadflags (bit 0: has a 64-bit entry)
+    Image     0x38 "ARM\x64"  (arm64, flat)
+    zboot     0x00 "MZ"  0x04 "zimg"  0x08 offset and size of the packed Image  0x18 how it is packed
+    ELF       a PVH note, or a multiboot header in its first 8 KiB
 
-Source: Linux Documentation/arch/x86/boot.rst.
+Source: Linux Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
+drivers/firmware/efi/libstub/zboot-header.S; the multiboot specification, 3.1.
 """
 
 from __future__ import annotations
@@ -24,10 +28,11 @@ from harness.errors import ImageError
 
 _HEADER_END = 0x250
 _PROTOCOL_WITH_XLOADFLAGS = 0x20C
-_ELF_MACHINES = {"x86_64": ("EM_X86_64",)}
+_ELF_MACHINES = {"x86_64": ("EM_X86_64",), "arm64": ("EM_AARCH64",)}
 _PVH_ENTRY = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 _MULTIBOOT = struct.pack("<I", 0x1BADB002)
 _MULTIBOOT_WITHIN = 8192  # bytes from the start of the file, so the multiboot specification
+_MULTIBOOT_HAS_ADDRESSES = 1 << 16
 
 
 def check_kernel_image(path: Path, arch: str) -> str | None:
@@ -49,13 +54,18 @@ def check_kernel_image(path: Path, arch: str) -> str | None:
     if head.startswith(b"\x7fELF"):
         _check_kernel_elf(path, arch)
         return None
+    if arch == "arm64":
+        _check_arm64_image(path, size, head)
+        return None
     return _check_bzimage(path, size, head)
 
 
 def _check_bzimage(path: Path, size: int, head: bytes) -> str | None:
+    if is_arm64_image(head) or is_zboot(head):
+        raise ImageError(f"the kernel image {path} is for arm64 machines, and the guest is x86_64")
     if len(head) < _HEADER_END:
         raise ImageError(f"{path} is no kernel: with {size} bytes it is too short for one")
-    if head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
+    if not is_bzimage(head):
         raise ImageError(f"{path} is no kernel: neither a bzImage nor an ELF file")
     setup_sectors = head[0x1F1] or 4
     (paragraphs,) = struct.unpack_from("<I", head, 0x1F4)
@@ -66,6 +76,30 @@ def _check_bzimage(path: Path, size: int, head: bytes) -> str | None:
     if version < _PROTOCOL_WITH_XLOADFLAGS or not flags & 1:
         raise ImageError(f"the kernel image {path} is for 32-bit machines, and the guest is x86_64")
     return _version_text(path, head)
+
+
+def _check_arm64_image(path: Path, size: int, head: bytes) -> None:
+    if is_bzimage(head):
+        raise ImageError(f"the kernel image {path} is for x86 machines, and the guest is arm64")
+    if not (is_arm64_image(head) or is_zboot(head) or head.startswith(b"\x1f\x8b")):
+        raise ImageError(f"{path} is no kernel: neither an arm64 Image nor an ELF file")
+    if is_arm64_image(head) and size < 4096:
+        raise ImageError(f"the kernel image {path} is cut short: {size} bytes")
+
+
+def is_bzimage(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (592 bytes) is an x86 bzImage."""
+    return head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == b"HdrS"
+
+
+def is_arm64_image(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (60 bytes) is a flat arm64 Image."""
+    return head[0x38:0x3C] == b"ARM\x64"
+
+
+def is_zboot(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (8 bytes) is a packed Image that unpacks itself under EFI."""
+    return head.startswith(b"MZ") and head[4:8] == b"zimg"
 
 
 def _version_text(path: Path, head: bytes) -> str | None:
@@ -81,11 +115,39 @@ def _version_text(path: Path, head: bytes) -> str | None:
 def _check_kernel_elf(path: Path, arch: str) -> None:
     what = f"the kernel image {path}"
     with path.open("rb") as file:
-        multiboot = _MULTIBOOT in file.read(_MULTIBOOT_WITHIN)
-    also = ("EM_386",) if multiboot else ()  # QEMU takes multiboot kernels as 32-bit files only
+        multiboot = multiboot_header(file.read(_MULTIBOOT_WITHIN)) is not None
+    also = ("EM_386",) if multiboot and arch == "x86_64" else ()  # multiboot enters in 32-bit mode
     segments = _check_elf(path, what, (*_ELF_MACHINES[arch], *also))
-    if not multiboot and not any(_is_pvh(note) for segment in segments for note in _notes(segment)):
+    if arch == "x86_64" and not multiboot and not _has_pvh_note(segments):
         raise ImageError(f"{what} is no kernel that QEMU can boot: it has neither a PVH note nor a multiboot header")
+
+
+def multiboot_header(head: bytes) -> tuple[int, bool] | None:
+    """Find the multiboot header in the first bytes of a file.
+
+    Returns its offset, and whether it says where the image goes (QEMU then looks at no ELF header); None without one.
+    """
+    head = head[:_MULTIBOOT_WITHIN]
+    at = head.find(_MULTIBOOT)
+    while at >= 0:
+        if at % 4 == 0 and at + 12 <= len(head):
+            magic, flags, checksum = struct.unpack_from("<III", head, at)
+            if (magic + flags + checksum) & 0xFFFF_FFFF == 0:
+                return at, bool(flags & _MULTIBOOT_HAS_ADDRESSES)
+        at = head.find(_MULTIBOOT, at + 1)
+    return None
+
+
+def has_pvh_note(content: bytes) -> bool:
+    """Tell whether an ELF file has a note with the address where QEMU may enter it."""
+    try:
+        return _has_pvh_note(ELFFile(io.BytesIO(content)).iter_segments())
+    except (ELFError, struct.error, KeyError, ValueError):
+        return False
+
+
+def _has_pvh_note(segments: Iterable[Any]) -> bool:
+    return any(_is_pvh(note) for segment in segments for note in _notes(segment))
 
 
 def _notes(segment: Any) -> Iterable[Mapping[str, Any]]:

@@ -137,7 +137,8 @@ def _hello_in(answer: bytes) -> bytes:
 
 def _started(spec: MachineSpec, snapshot: Path | None, panic_patterns: tuple[str, ...]) -> QemuGuest:
     machine = Machine(spec, incoming=snapshot)
-    console = Console(SocketStream(machine.console), panic_patterns)
+    log = SocketStream(machine.log) if machine.log is not None else None
+    console = Console(SocketStream(machine.console), panic_patterns, log=log, ending=lambda: machine.ending(_EXIT_S))
     return QemuGuest(machine, console, Channel(console))
 
 
@@ -149,6 +150,7 @@ def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> 
     if isinstance(trouble, GuestHung):
         message = f"the guest was not ready after {timeout_s:g} s; {last}"
         return BootFailure(message, console=trouble.console)
-    if guest.machine.wait_exit(_EXIT_S) != 0 and not trouble.console:
+    status = guest.machine.wait_exit(_EXIT_S)
+    if status != 0 and guest.machine.stderr() and not trouble.console:
         return guest.machine.launch_failure("QEMU gave up")
-    return BootFailure(f"the guest stopped or rebooted before it was ready; {last}", console=trouble.console)
+    return BootFailure(f"{trouble.reason} before it was ready; {last}", console=trouble.console)

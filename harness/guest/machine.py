@@ -31,7 +31,10 @@ _MIGRATION_S = 120
 _RESUME_POLL_S = 0.002
 _UNLIMITED = 1 << 40  # bytes a second; QEMU's default is 128 MiB
 
-_EMULATORS = {"x86_64": ("qemu-system-x86_64", "qemu-system-x86")}
+_EMULATORS = {
+    "x86_64": ("qemu-system-x86_64", "qemu-system-x86"),
+    "arm64": ("qemu-system-aarch64", "qemu-system-arm"),
+}
 
 
 class LaunchFailure(RigError):
@@ -78,7 +81,7 @@ class MachineSpec:
 
     emulator: Emulator
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None  # None where the kernel has it inside
     append: str
     memory_mb: int
     cpus: int
@@ -87,6 +90,10 @@ class MachineSpec:
     accelerator: str  # "tcg" or "kvm"
     icount: str | None = None
     arch: str = "x86_64"
+    console: str = "ttyS0"
+    log: str = ""  # where the kernel logs, if not on the console
+    qemu: tuple[str, ...] = ()  # further arguments
+    poweroff_status: int = 0  # of QEMU, after the guest powered off in good order
 
     def arguments(self, backend: str | None = None) -> list[str]:
         """Return QEMU's command line, without the ends of the console and the monitor; `backend` is where its memory is."""
@@ -104,14 +111,30 @@ class MachineSpec:
         machine = f"{self.machine},memory-backend={BACKEND}"
         command += ["-nic", "none", "-machine", machine, "-accel", accel, "-cpu", self.cpu]
         command += ["-smp", str(self.cpus), "-m", f"{self.memory_mb}M"]
-        command += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.append]
+        command += ["-kernel", str(self.kernel), *(["-initrd", str(self.initramfs)] if self.initramfs else [])]
+        command += ["-append", self.append] if self.append else []
         if self.icount:
             command += ["-icount", self.icount]
+        return command + list(self.qemu)
+
+    def ports(self) -> list[str]:
+        """Return the arguments that connect the character devices `console` and `log` (where there is one)."""
+        wired = {self.console: "console", **({self.log: "log"} if self.log else {})}
+        serial = {int(name[-1]): device for name, device in wired.items() if name.startswith("tty")}
+        command: list[str] = []
+        for number in range(max(serial, default=-1) + 1):
+            command += ["-serial", f"chardev:{serial[number]}" if number in serial else "null"]
+        if "hvc0" in wired:
+            command += ["-device", "virtio-serial-pci", "-device", f"virtconsole,chardev={wired['hvc0']}"]
+        if "debugcon" in wired:
+            command += ["-device", f"isa-debugcon,iobase=0xe9,chardev={wired['debugcon']}"]
         return command
 
 
 class Machine:
-    """A running QEMU; `console` is the near end of its serial port, `ram` its memory, unless `no_ram` says why not."""
+    """A running QEMU; `console` is the near end of its console, `log` that of the kernel's own log where it has one, `ram`
+    its memory, unless `no_ram` says why not.
+    """
 
     def __init__(self, spec: MachineSpec, *, incoming: Path | None = None) -> None:
         """Start QEMU, from the snapshot `incoming` where one is given.
@@ -119,6 +142,7 @@ class Machine:
         Raises LaunchFailure where it cannot be started, FileNotFoundError without that snapshot.
         """
         self._monitor: Monitor | None = None
+        self._poweroff_status = spec.poweroff_status
         self.ram: GuestRam | None = None
         self.no_ram = ""
         try:
@@ -129,10 +153,18 @@ class Machine:
             state = inherited.enter_context(incoming.open("rb")) if incoming else None
             self.console, console_end = socket.socketpair()
             self._monitor_socket, monitor_end = socket.socketpair()
+            self.log: socket.socket | None = None
+            log_end: socket.socket | None = None
+            if spec.log:
+                self.log, log_end = socket.socketpair()
             self._stderr = os.memfd_create("qemu-stderr")
             ends = [inherited.enter_context(end) for end in (console_end, monitor_end)]
             fds = [end.fileno() for end in ends] + ([state.fileno()] if state else [])
             self.command = spec.arguments(self.ram.backend() if self.ram else None) + _attach(*fds)
+            if log_end is not None:
+                fds.append(inherited.enter_context(log_end).fileno())
+                self.command += ["-chardev", f"socket,id=log,fd={fds[-1]}"]
+            self.command += spec.ports()
             fds += [self.ram.fd] if self.ram else []
             try:
                 self._process = start_child(self.command, pass_fds=fds, stderr=self._stderr)
@@ -159,6 +191,13 @@ class Machine:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+
+    def ending(self, timeout_s: float) -> str:
+        """Say how the machine ended by itself, as far as QEMU's exit status tells: "the machine …"."""
+        status = self.wait_exit(timeout_s)
+        if status == self._poweroff_status:
+            return "the machine powered off or rebooted by itself"
+        return "the machine stopped" if status is None else f"the machine ended itself with exit status {status}"
 
     def launch_failure(self, message: str) -> LaunchFailure:
         """Return the error for a QEMU that went away by itself, with its evidence."""
@@ -222,6 +261,8 @@ class Machine:
             self._monitor.close()
         self._monitor_socket.close()
         self.console.close()
+        if self.log is not None:
+            self.log.close()
         if self.ram is not None:
             self.ram.close()
         os.close(self._stderr)
@@ -230,7 +271,7 @@ class Machine:
 
 def _attach(console_fd: int, monitor_fd: int, state_fd: int | None = None) -> list[str]:
     return [
-        *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=console,fd={console_fd}"),
         *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
         *(("-incoming", f"fd:{state_fd}") if state_fd is not None else ()),
     ]

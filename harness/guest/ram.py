@@ -21,9 +21,9 @@ BACKEND = "ram"
 """QEMU's name for the guest's memory. The same with and without a file, so that one snapshot serves both."""
 
 PAGE_SIZE = 4096
-_START = {"x86_64": 0, "aarch64": 0x4000_0000}
+_START = {"x86_64": 0, "arm64": 0x4000_0000}
 """Where RAM begins in the guest's physical addresses. Source: QEMU hw/i386/pc.c, hw/arm/virt.c."""
-_MOST_MB = {"x86_64": 2048, "aarch64": 65536}
+_MOST_MB = {"x86_64": 2048, "arm64": 65536}
 """Up to here RAM is one piece: a PC with more has a hole below 4 GiB."""
 
 

@@ -89,8 +89,10 @@ class Snapshot:
 
 def snapshot_key(spec: MachineSpec, kernel_sha256: str) -> str:
     """Return a name for the state that `spec` boots into: not paths count, but what the files hold."""
-    contents = {str(spec.kernel): kernel_sha256, str(spec.initramfs): sha256_of(spec.initramfs)}
-    arguments = [contents.get(argument, argument) for argument in spec.arguments()]
+    contents = {str(spec.kernel): kernel_sha256}
+    if spec.initramfs is not None:
+        contents[str(spec.initramfs)] = sha256_of(spec.initramfs)
+    arguments = [contents.get(argument, argument) for argument in spec.arguments() + spec.ports()]
     identity = json.dumps([_FORMAT, spec.emulator.version, arguments])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Protocol
 from harness.errors import GuestTrouble, ProtocolError, StorageError
 from harness.guest.accelerator import Accelerator, choose_accelerator
 from harness.guest.agent_build import build_agent
+from harness.guest.boot_copy import bootable
 from harness.guest.cache import cache_folder, locked, prune, sha256_of
 from harness.guest.definition import GuestDefinition
 from harness.guest.image import KernelImage, obtain_kernel
@@ -135,7 +137,7 @@ class QemuSource:
 
     def _prepare(self) -> tuple[MachineSpec, KernelImage]:
         if self._prepared is None:
-            kernel = obtain_kernel(self._definition)
+            kernel = self._bootable(obtain_kernel(self._definition))
             spec = self._accelerated(self._spec(kernel), kernel)
             self._prepared = (spec, kernel)
             self.facts.kernel = kernel.path
@@ -148,7 +150,7 @@ class QemuSource:
         return MachineSpec(
             emulator=find_emulator(definition.arch),
             kernel=kernel.path,
-            initramfs=self._initramfs(),
+            initramfs=self._initramfs() if definition.initramfs == "qemu" else None,
             append=definition.command_line,
             memory_mb=definition.memory_mb,
             cpus=definition.cpus,
@@ -157,14 +159,24 @@ class QemuSource:
             accelerator="tcg",
             icount=definition.icount,
             arch=definition.arch,
+            console=definition.console,
+            log=definition.log,
+            qemu=definition.qemu,
+            poweroff_status=definition.poweroff_status,
         )
+
+    def _bootable(self, kernel: KernelImage) -> KernelImage:
+        definition = self._definition
+        inside = self._initramfs().read_bytes() if definition.initramfs == "patch" else None
+        return bootable(kernel, load=definition.kernel.load, initramfs=inside)
 
     def _initramfs(self) -> Path:
         agent = self._agent or build_agent(self._definition.arch)
         check_program(agent, self._definition.arch)
         folder = cache_folder("initramfs")
-        path = folder / f"{sha256_of(agent)[:32]}.cpio"
-        build_initramfs(agent, path)
+        identity = f"{sha256_of(agent)} {' '.join(self._definition.init)}"
+        path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.cpio"
+        build_initramfs(agent, path, paths=self._definition.init)
         prune(folder, "*.cpio", keep=_KEEP_INITRAMFS)
         return path
 
@@ -184,7 +196,14 @@ class QemuSource:
         self.facts.accelerator = choose_accelerator(
             definition.accel,
             icount=definition.icount is not None,
+            foreign=_foreign(definition.arch),
             identity=hashlib.sha256("\n".join(what).encode()).hexdigest(),
             trial=trial,
         )
         return replace(spec, accelerator=self.facts.accelerator.name)
+
+
+def _foreign(arch: str) -> str:
+    """Say why KVM is out of the question for guests of `arch`; empty where it is not."""
+    host = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return f"the guest is {arch}, and this machine is {host}" if host != arch else ""

@@ -8,7 +8,9 @@ observation answers it (`adopt`).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 class Choice(enum.Enum):
@@ -86,6 +88,32 @@ class Semantics:
     """
 
 
+def changed(semantics: Semantics, fields_: Mapping[str, object]) -> Semantics:
+    """Return `semantics` with other values for some fields: a choice by its word, a number, true or false.
+
+    Raises ValueError, one sentence, for a field that there is none of and for a value that it cannot have.
+    """
+    known = {field.name: getattr(semantics, field.name) for field in fields(Semantics) if field.name != "name"}
+    values: dict[str, Any] = {}
+    for name, value in fields_.items():
+        if name not in known:
+            raise ValueError(f"{name!r} is no choice that a kernel has; there are {', '.join(known)}")
+        values[name] = _value_like(known[name], name, value)
+    return replace(semantics, **values) if values else semantics
+
+
+def _value_like(old: object, name: str, value: object) -> object:
+    if isinstance(old, enum.Enum):
+        words = {member.name.lower(): member for member in type(old)}
+        if value not in words:
+            raise ValueError(f"{name!r} is {value!r}, and must be one of {', '.join(words)}")
+        return words[str(value)]
+    if type(value) is not type(old) or (isinstance(value, int) and value < 0):
+        kind = "true or false" if isinstance(old, bool) else "a whole number that is not negative"
+        raise ValueError(f"{name!r} is {value!r}, and must be {kind}")
+    return value
+
+
 LINUX_6_1 = Semantics("linux-6.1")
 
 LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER)
@@ -101,6 +129,14 @@ PRESETS = {
             name="linux-5.10",
             sole_owner_write=SoleOwner.EITHER,
             protect_grants_write=Choice.NEVER,
+        ),
+        # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.
+        replace(
+            LINUX,
+            name="any-kernel",
+            zero_page_on_read=Choice.EITHER,
+            prefault_budget=1 << 16,
+            file_pages_may_appear=True,
         ),
         # fixtures/kernels/mini: as the in-process guest.
         replace(LINUX_6_1, name="mini", fork_copies_clean_ptes=Choice.ALWAYS),

@@ -7,6 +7,8 @@ its comments. Those at the head are read by `read_failure`::
     # sentence: Once every other holder …   for people, as are `wrong:` and `replay:`
     # guest: linux                          where it was found: a name, or the path of a .toml
     # kernel: bzImage                       the kernel image, where it was not the guest's own
+    # arch: arm64                           its architecture, and more words for its command line, likewise
+    # append: quiet
     # fault: cow-shares                     each planted fault that was on
     # look: count-faults accounting         what was looked at beside the memory
     # before 1: p0: map a 4 rw …            the steps of the programs that have to run first, in order,
@@ -27,7 +29,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +42,7 @@ from harness.report.sentence import what_went_wrong
 from harness.report.state_table import state_lines
 from harness.subject import How
 
-_KEY = re.compile(r"(contract|sentence|wrong|guest|kernel|fault|look|replay|before \d+): (.*)")
+_KEY = re.compile(r"(contract|sentence|wrong|guest|kernel|arch|append|fault|look|replay|before \d+): (.*)")
 _LOOKS = {"count-faults": "count_faults", "accounting": "accounting"}
 
 
@@ -53,6 +55,8 @@ class Failure:
     contract: str = ""
     guest: str = ""
     kernel: Path | None = None
+    arch: str | None = None
+    append: str = ""
     faults: tuple[str, ...] = ()
     how: How = field(default_factory=How)
 
@@ -76,6 +80,8 @@ class FailureStore:
         guest: str,
         faults: Sequence[str] = (),
         kernel: Path | None = None,
+        arch: str | None = None,
+        append: str = "",
         replaces: Path | None = None,
     ) -> Path:
         """Write the failure file of a verdict, whole or not at all, and give its path.
@@ -84,7 +90,8 @@ class FailureStore:
         Raises StorageError where it cannot be written; nothing is left behind then, `replaces` stays.
         """
         path = self.directory / file_name(verdict.program, contract)
-        head = _head(verdict, contract, path, guest=guest, faults=faults, kernel=kernel)
+        own = {"kernel": str(kernel or ""), "arch": arch or "", "append": append}
+        head = _head(verdict, contract, path, guest=guest, faults=faults, own=own)
         _write(path, _text(verdict, head))
         if replaces is not None and replaces != path:
             with contextlib.suppress(OSError):  # an old file too many does no harm
@@ -115,7 +122,7 @@ def _head(
     *,
     guest: str,
     faults: Sequence[str],
-    kernel: Path | None,
+    own: Mapping[str, str],
 ) -> list[str]:
     known = CONTRACTS.get(contract)
     looks = {"count-faults": verdict.trace.faults, "accounting": verdict.trace.before}
@@ -125,14 +132,14 @@ def _head(
         ("sentence", known.sentence if known else ""),
         ("wrong", wrong),
         ("guest", guest),
-        ("kernel", str(kernel) if kernel else ""),
+        *own.items(),
         *(("fault", name) for name in faults),
         ("look", " ".join(word for word, found in looks.items() if found is not None)),
         ("replay", replay_command(path)),
         *_before_pairs(verdict.after),
     ]
-    own = [line for line in verdict.program.title.splitlines() if not _KEY.fullmatch(line)]
-    return [*own, *(f"{key}: {_one_line(value)}" for key, value in pairs if value)]
+    title = [line for line in verdict.program.title.splitlines() if not _KEY.fullmatch(line)]
+    return [*title, *(f"{key}: {_one_line(value)}" for key, value in pairs if value)]
 
 
 def _before_pairs(programs: Sequence[Program]) -> Iterator[tuple[str, str]]:
@@ -210,6 +217,8 @@ def read_failure(path: Path) -> Failure:
         contract=single.get("contract", ""),
         guest=single.get("guest", ""),
         kernel=Path(single["kernel"]) if "kernel" in single else None,
+        arch=single.get("arch"),
+        append=single.get("append", ""),
         faults=tuple(value for key, value in said if key == "fault"),
         how=How(**looks),
     )

@@ -1,0 +1,110 @@
+"""Copies of a kernel image that QEMU can start, where it cannot start the image as it was built.
+
+- An ELF64 file with a multiboot header: QEMU's multiboot loader refuses the machine EM_X86_64, and has nothing against
+  the same file with EM_386 in that field. Source: QEMU hw/i386/multiboot.c, load_multiboot.
+- An ELF64 file with a multiboot header that is to be entered by its PVH note: QEMU looks for multiboot first, so the copy
+  has no such header any more. Source: QEMU hw/i386/x86.c, x86_load_linux.
+- An arm64 Image that is packed for EFI: unpacked.
+- A kernel with an initramfs inside: the archive is found by its magic numbers, and replaced by ours.
+
+The copies lie in the cache, named after what went into them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import ImageError
+from harness.guest.cache import cache_folder, prune, write_atomically
+from harness.guest.image import KernelImage
+from harness.guest.initramfs import archive_length, fitted
+from harness.guest.kernel_check import has_pvh_note, is_zboot, multiboot_header
+
+_E_MACHINE, _EM_386, _EM_X86_64 = 18, 3, 62
+_CPIO = b"070701"
+_KEEP = 8
+
+
+def bootable(kernel: KernelImage, *, load: str, initramfs: bytes | None = None) -> KernelImage:
+    """Return `kernel`, or the copy of it that QEMU can start by `load`, with `initramfs` put into it where one is given.
+
+    Raises ImageError where that cannot be done, StorageError where the cache cannot hold the copy.
+    """
+    original = kernel.path.read_bytes()
+    content = _enterable(original, load, kernel.path)
+    if initramfs is not None:
+        content = _with_initramfs(content, initramfs, kernel.path)
+    if content == original:
+        return kernel
+    digest = hashlib.sha256(content).hexdigest()
+    path = cache_folder("kernels", "copies") / f"{digest[:32]}.img"
+    if not path.is_file():
+        write_atomically(path, content)
+    prune(path.parent, "*.img", keep=_KEEP)
+    return replace(kernel, path=path, sha256=digest)
+
+
+def _enterable(content: bytes, load: str, path: Path) -> bytes:
+    if is_zboot(content[:8]):
+        return _unpacked(content, path)
+    if not content.startswith(b"\x7fELF"):
+        return content
+    multiboot = multiboot_header(content)
+    machine = struct.unpack_from("<H", content, _E_MACHINE)[0]
+    if load == "multiboot" and multiboot is None:
+        raise ImageError(f'the kernel image {path} has no multiboot header, and its definition says load = "multiboot"')
+    if load == "pvh" and not has_pvh_note(content):
+        raise ImageError(f'the kernel image {path} has no PVH note, and its definition says load = "pvh"')
+    if multiboot is None:
+        return content
+    at, has_addresses = multiboot
+    if load == "pvh" or (load == "auto" and machine == _EM_X86_64 and not has_addresses and has_pvh_note(content)):
+        return content[:at] + bytes(4) + content[at + 4 :]
+    if machine == _EM_X86_64 and not has_addresses:
+        return content[:_E_MACHINE] + struct.pack("<H", _EM_386) + content[_E_MACHINE + 2 :]
+    return content
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    at, size = struct.unpack_from("<II", content, 8)
+    packing = content[24:32].partition(b"\0")[0].decode("ascii", "replace")
+    if packing != "gzip":
+        raise ImageError(f"the kernel image {path} is packed with {packing}; unpack it, or pass the flat Image")
+    try:
+        return gzip.decompress(content[at : at + size])
+    except (OSError, EOFError, zlib.error) as error:
+        raise ImageError(f"the kernel image {path} is packed, and damaged: {error}") from error
+
+
+def _with_initramfs(content: bytes, initramfs: bytes, path: Path) -> bytes:
+    places = _archives(content)
+    if len(places) != 1:
+        found = "no initramfs" if not places else f"{len(places)} of them"
+        raise ImageError(
+            f"the initramfs in the kernel image {path} cannot be replaced: there is {found} (cpio, not packed)"
+        )
+    at, length = places[0]
+    ours = fitted(initramfs, length)
+    if ours is None:
+        raise ImageError(
+            f"the initramfs in the kernel image {path} has {length} bytes, and the agent's needs {len(initramfs)}; "
+            "build the kernel with one from: python -m harness initramfs --pad SIZE"
+        )
+    return content[:at] + ours + content[at + length :]
+
+
+def _archives(content: bytes) -> list[tuple[int, int]]:
+    """Find the cpio archives in `content`: offset and length of each, up to the end of its trailer."""
+    found = []
+    at = content.find(_CPIO)
+    while at >= 0:
+        length = archive_length(content, at)
+        if length:
+            found.append((at, length))
+        at = content.find(_CPIO, at + max(length, 1))
+    return found
