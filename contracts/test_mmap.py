@@ -74,7 +74,7 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
     assert_conforms(verdict, to="file.private-offset")
 
 
-@contract("tlb.no-stale", catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb"))
+@contract("tlb.no-stale", catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb", "remap-keeps-tlb"))
 @given(
     program=drawn(
         """
@@ -104,6 +104,12 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: load a[0]
         """,
         """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: remap a[0] a[2]
+        p0: load a[0]
+        """,
+        """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
         p0: load a[0]
@@ -114,7 +120,7 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
     )
 )
 def test_no_stale_translation_is_used(guest: Guest, program: Program) -> None:
-    """After munmap, mprotect, fork or a copy returns, no CPU uses the old translation."""
+    """After munmap, mprotect, mremap, fork or a copy returns, no CPU uses the old translation."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="tlb.no-stale")

@@ -61,6 +61,11 @@ SPANS = spread((4, 1), (3, 2), (2, 3), (3, 4), (1, 6), (2, 8), (1, 16))
 
 MAP_PROTS = spread((12, _R | _W), (2, _R), (1, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W))
 PROTECT_PROTS = spread((5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X))
+RESIZES = spread(
+    (5, (False, 0)), (2, (False, 1)), (1, (False, 3)), (2, (False, -1)), (2, (True, 1)), (1, (True, 4)), (3, (True, -1))
+)
+"""How mremap changes a range: whether it stays in place, and by how many pages it grows."""
+
 STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
 LONE = 7 * len(STATUSES)
 """A fate from here on up (one in eight) ends even the last live process, and with it the program; and
@@ -96,6 +101,7 @@ LENGTH = Field(1, MAX_LENGTH)
 MAP_SHAPE = Field(0, len(SPANS) * len(MAP_PROTS) - 1)  # a span in the low bits, a protection above
 PROTECT_SHAPE = Field(0, len(SPANS) * len(PROTECT_PROTS) - 1)
 UNMAP_SHAPE = Field(0, len(SPANS) - 1)
+REMAP_SHAPE = Field(0, len(SPANS) * len(RESIZES) - 1)
 FATE = Field(0, LONE + len(STATUSES) - 1)
 
 

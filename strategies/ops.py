@@ -27,6 +27,7 @@ from harness.program.ops import (
     Wait,
 )
 from harness.program.units import PAGE_SIZE, Prot
+from strategies import vma_ops
 from strategies.fields import (
     ACTOR,
     CHILD,
@@ -157,6 +158,7 @@ ROWS: tuple[Row, ...] = (
     Row(Print, 4, (ACTOR, SPOT, LENGTH), _print),
     Row(Exec, 3, (ACTOR, FATE), _exec),
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
+    *vma_ops.ROWS,
 )
 """Every operation of `harness.program.ops.OPS` (a test checks that), in the order of simplicity."""
 

@@ -26,6 +26,7 @@ from harness.program.ops import (
     Op,
     Print,
     Protect,
+    Remap,
     Sharing,
     Store,
     Unmap,
@@ -111,6 +112,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Unmap(process, span())
     elif kind is Protect:
         op = Protect(process, span(), Prot(part.byte()))
+    elif kind is Remap:
+        op = Remap(process, span(), span())
     elif kind is Load:
         op = Load(process, place())
     elif kind in (Store, Fill):

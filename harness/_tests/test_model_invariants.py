@@ -253,8 +253,8 @@ def _frame_is_lost(machine: Machine) -> None:
     machine.pool.fresh(FrameKind.ANON)
 
 
-def _frame_moves(machine: Machine) -> None:
-    machine.process(1).memory.page_table.map(BSS + 3, PTE(entry(machine, 0, BSS).frame, True, False))
+def _frame_is_at_two_pages(machine: Machine) -> None:
+    machine.process(0).memory.page_table.map(BSS + 3, PTE(entry(machine, 0, BSS).frame, True, False))
 
 
 def _zombie_keeps_its_memory(machine: Machine) -> None:
@@ -287,7 +287,7 @@ BREAKS: dict[str, tuple[Callable[[Machine], None], ...]] = {
     "cached_pages_are_cache_only": (_private_page_enters_the_cache,),
     "held_frames_are_in_use": (_live_frame_is_freed,),
     "frames_in_use_are_held": (_frame_is_lost,),
-    "own_frames_stay_at_their_page": (_frame_moves,),
+    "own_frames_have_one_page_in_a_process": (_frame_is_at_two_pages,),
     "only_the_living_have_memory": (_zombie_keeps_its_memory,),
     "the_ended_have_a_status": (_dead_without_status,),
     "zombies_have_a_living_parent": (_zombie_of_nobody,),

@@ -71,6 +71,8 @@ def _step(machine: Machine, op: Op, number: int) -> str:
     """Do a step; say what the caller sees, and what the kernel had to do for it."""
     reached = Counter(machine.reach)
     allowed = model_step(machine, op)
+    if allowed.adopt is not None:
+        allowed.adopt(allowed.outcomes[0])
     head = f"step {number}  {format_op(op)}"
     if isinstance(op, Observe):
         return head

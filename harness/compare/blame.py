@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.compare.state import Difference, Topic
-from harness.compare.timeline import Timeline
+from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
@@ -23,6 +23,7 @@ from harness.program.ops import (
     Op,
     Print,
     Protect,
+    Remap,
     Store,
     Unmap,
     Wait,
@@ -59,13 +60,13 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
     mine = {stored.step for stored in timeline.inherited(process, vpn)}
     suspects = [
         stored
-        for stored in timeline.stores(vpn)
+        for stored in timeline.stores(process, vpn)
         if stored.step not in mine and stored.value == value and stored.offset in (None, offset)
     ]
     if not suspects:
         return ()
     culprit = suspects[-1]
-    change = timeline.last_change(culprit.process, vpn)
+    change = timeline.last_change(culprit.process, culprit.vpn)
     return _unique(
         isolation(timeline, writer=culprit.process, victim=process),
         ("mprotect.never-breaks-isolation",) if change and isinstance(change[1], Protect) else (),
@@ -91,7 +92,7 @@ def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     if any(stored.step > since for stored in timeline.inherited(process, vpn)):
         return ()
     ids: Ids = ("exec.image-intact", "file.private-offset", "cache.outlives-mappers")
-    if timeline.stores(vpn):
+    if timeline.stores(process, vpn):
         return ("cache.private-write-stays-out", "fork.file-private", *ids)
     change = timeline.last_change(process, vpn)
     return ids if change is None or isinstance(change[1], Exec) else _unique(("file.private-offset",), ids)
@@ -102,10 +103,17 @@ def _fresh_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) 
     if place is None or place.window in FILE_BACKED:
         return ()
     change = timeline.last_change(process, vpn)
-    since = change[0] if change and isinstance(change[1], Map | Exec) else -1
+    since = change[0] if change and _is_fresh(vpn, change[1]) else -1
     if any(stored.step > since and stored.offset in (None, offset) for stored in timeline.inherited(process, vpn)):
         return ()
     return ("zero.fresh-memory", "zero.page-stays-zero", "batch.distinct-zeroed")
+
+
+def _is_fresh(vpn: int, op: Op) -> bool:
+    """Tell whether page `vpn` was as good as new after `op`."""
+    if isinstance(op, Remap):
+        return vpn - op.to.vpn >= op.kept
+    return isinstance(op, Map | Exec)
 
 
 def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
@@ -115,7 +123,9 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
         return ()
     if isinstance(change[1], Exec):
         return ("exec.drops-all",)
-    if isinstance(change[1], Map) and any(s.step < change[0] for s in timeline.stores(vpn)):
+    if isinstance(change[1], Remap):
+        return ("mremap.preserves", "tlb.no-stale")
+    if isinstance(change[1], Map) and any(s.step < change[0] for s in timeline.stores(process, vpn)):
         return ("mmap.fixed-replaces", "tlb.no-stale")
     return ()
 
@@ -155,6 +165,7 @@ _DEPARTURES: dict[type[Op], Ids] = {
     Fill: ("cow.old-frame-released",),
     Unmap: ("munmap.exact",),
     Map: ("mmap.fixed-replaces",),
+    Remap: ("mremap.preserves",),
 }
 
 
@@ -186,6 +197,8 @@ def _wrong_access(timeline: Timeline, op: Load | Store | Fill | Print, expected:
     ids: Ids = ()
     if by(Unmap):
         ids = ("munmap.exact",)
+    elif by(Remap):
+        ids = ("mremap.preserves",)
     elif by(Protect):
         ids = ("mprotect.last-one-counts",)
         if isinstance(op, Store | Fill) and was_allowed:
@@ -212,38 +225,48 @@ def _bytes(timeline: Timeline, it: Difference) -> Ids:
 
 
 def _vmas(timeline: Timeline, it: Difference) -> Ids:
-    changes = [
-        op for _, op in timeline.steps() if op.process == it.process and isinstance(op, Map | Unmap | Protect | Exec)
-    ]
+    changes = [op for _, op in timeline.steps() if op.process == it.process and (shaped(op) or isinstance(op, Exec))]
     if not changes:
         return ("fork.inherits-vmas", "mmap.geometry") if it.process in timeline.parent else ("mmap.geometry",)
     words: dict[type[Op], Ids] = {
         Map: ("mmap.fixed-replaces",),
         Unmap: ("munmap.exact",),
         Protect: ("mprotect.last-one-counts",),
+        Remap: ("mremap.preserves",),
         Exec: ("exec.drops-all",),
     }
     return _unique(words[type(changes[-1])], ("mmap.geometry",))
+
+
+_ENDED: dict[type[Op], Ids] = {Unmap: ("munmap.exact",), Remap: ("mremap.preserves",)}
+"""The contracts of the operations after which a page may be mapped no more."""
 
 
 def _present(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     if it.expected == "not mapped":
         change = timeline.last_change(it.process, it.vpn)
-        ids: Ids = ("munmap.exact",) if change and isinstance(change[1], Unmap) else ()
+        ids: Ids = _ENDED.get(type(change[1]), ()) if change else ()
         return _unique(ids, ("page.present",), after_teardown(timeline))
     return ("prefault.budget", "page.present", *after_teardown(timeline))
 
 
+def _absent(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    change = timeline.last_change(it.process, it.vpn)
+    return ("mremap.preserves", "page.present") if change and isinstance(change[1], Remap) else ("page.present",)
+
+
 def _shared(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
-    if it.partner is None or it.partner[1] != it.vpn:
+    if it.partner is None or not timeline.akin((it.process, it.vpn), it.partner):
         return ("alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
     pair = {it.process, it.partner[0]}
     ids: Ids = ()
-    for stored in timeline.stores(it.vpn):
+    vpns = dict([(it.process, it.vpn), it.partner])
+    for stored in timeline.stores(it.process, it.vpn):
         victim = (pair - {stored.process} or pair).pop()
-        if stored.process in pair and stored not in timeline.inherited(victim, it.vpn):
+        if stored.process in pair and stored not in timeline.inherited(victim, vpns[victim]):
             ids = _unique(ids, isolation(timeline, writer=stored.process, victim=victim))
     return _unique(ids, ("alloc.never-twice",))
 
@@ -251,7 +274,10 @@ def _shared(timeline: Timeline, it: Difference) -> Ids:
 def _moved(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     assert it.frame is not None
-    touched = [s for s in timeline.stores(it.vpn) if s.process == it.process]
+    touched = [s for s in timeline.stores(it.process, it.vpn) if s.process == it.process]
+    change = timeline.last_change(it.process, it.vpn)
+    if change and isinstance(change[1], Remap):
+        return ("mremap.preserves", "frame.stays")
     if touched and timeline.left(it.frame):
         return ("cow.sole-owner-reuses", "frame.stays")
     return ("frame.stays", "cow.sole-owner-reuses") if touched else ("frame.stays",)
@@ -273,7 +299,7 @@ def _fixed(*ids: str) -> Callable[[Timeline, Difference], Ids]:
 _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
     Topic.PROCESSES: _fixed("conserve.process"),
     Topic.VMAS: _vmas,
-    Topic.ABSENT: _fixed("page.present"),
+    Topic.ABSENT: _absent,
     Topic.PRESENT: _present,
     Topic.NOT_SHARED: _fixed("fork.shares-frames", "frame.stays"),
     Topic.SHARED: _shared,

@@ -99,6 +99,8 @@ CONTRACTS = _table(
      "Access depends on the last protection only, not on history, sharing, fork or residency."),
     ("mprotect.never-breaks-isolation", Level.OUTCOMES,
      "mprotect never makes a shared frame writable, and takes away a pending right to write."),
+    ("mremap.preserves", Level.OUTCOMES,
+     "mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."),
     ("fault.signal", Level.OUTCOMES,
      "A forbidden access gives one SIGSEGV with the right si_code and si_addr; an allowed one completes."),
     ("file.private-offset", Level.OUTCOMES,
@@ -108,7 +110,7 @@ CONTRACTS = _table(
     ("errno.table", Level.OUTCOMES,
      "A system call fails with the documented errno, or does what it is documented to do."),
     ("tlb.no-stale", Level.OUTCOMES,
-     "After munmap, mprotect, fork or a copy returns, no CPU uses the old translation."),
+     "After munmap, mprotect, mremap, fork or a copy returns, no CPU uses the old translation."),
     ("kernel-read.sees-memory", Level.OUTCOMES,
      "What the kernel reads for a process is what the process itself would read."),
     # ------------------------------------------------------------ prefault and batches

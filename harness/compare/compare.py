@@ -96,6 +96,8 @@ class _Comparison:
         if self.timeline is None:
             self.recorder.before(self.machine, op)
         allowed = model_step(self.machine, op)
+        if allowed.adopt is not None and observed in allowed.outcomes:
+            allowed.adopt(observed)
         if self.timeline is not None:
             self.timeline.record(self.machine, op, observed)
         if isinstance(op, Observe) or (observed is None and self.trace.ending is not Ending.COMPLETE):
@@ -105,8 +107,6 @@ class _Comparison:
         elif not allowed.permits(observed):
             self._note_outcome(number, op, allowed.outcomes[0], observed)
         else:
-            if allowed.adopt is not None:
-                allowed.adopt(observed)
             self._check_faults(number, op)
 
     def _note_outcome(self, number: int, op: Op, expected: Outcome, observed: Outcome) -> None:

@@ -12,10 +12,10 @@ from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.program.image import FILE_BACKED
-from harness.program.ops import Exec, Fill, Fork, Map, Op, Protect, Store, Unmap
+from harness.program.ops import Exec, Fill, Fork, Map, Op, Protect, Remap, Store, Unmap
 from harness.program.outcome import Done
-from harness.program.program import Program
-from harness.program.units import address_of
+from harness.program.program import Program, places
+from harness.program.units import PageRange, address_of
 
 Page = tuple[int, int]
 """A page of a process: (process number, virtual page number)."""
@@ -23,10 +23,11 @@ Page = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A store that was done: which step, by whom, and what it wrote (`offset` None: the whole page)."""
+    """A store that was done: which step, by whom, where, and what it wrote (`offset` None: the whole page)."""
 
     step: int
     process: int
+    vpn: int
     offset: int | None
     value: int
 
@@ -38,6 +39,13 @@ class Left:
     page: Page
     step: int
     op: Op
+
+
+def shaped(op: Op) -> list[PageRange]:
+    """List the pages whose mapping `op` makes, changes or ends."""
+    if not isinstance(op, Map | Unmap | Protect | Remap):
+        return []
+    return [place for place in places(op) if isinstance(place, PageRange)]
 
 
 @dataclass(slots=True)
@@ -82,13 +90,51 @@ class Timeline:
         """Give the steps that were done, numbered."""
         return enumerate(self.program.steps[: len(self.frames)])
 
-    def stores(self, vpn: int) -> list[Stored]:
-        """List the stores that were done to page `vpn`, by anybody."""
+    def trail(self, process: int, vpn: int, *, end: int | None = None) -> list[Page]:
+        """Say where the page was that is `vpn` of `process` now (or before step `end`): for each step, when it was done.
+
+        A fork brings the parent's page, mremap brings it from elsewhere. A page that was mapped anew is taken for the
+        one that it replaced: whoever asks looks at `last_change` too.
+        """
+        page = (process, vpn)
+        found = []
+        for step in range((len(self.frames) if end is None else end) - 1, -1, -1):
+            found.append(page)
+            page = self._before(step, page)
+        return found[::-1]
+
+    def _before(self, step: int, page: Page) -> Page:
+        """Say where `page` was before a step that may have brought it."""
+        op = self.program.steps[step]
+        process, vpn = page
+        if isinstance(op, Fork) and op.child == process:
+            return op.process, vpn
+        if isinstance(op, Remap) and op.process == process and self.outcomes[step] == Done():
+            index = vpn - op.to.vpn
+            if 0 <= index < op.kept:
+                return process, op.pages.vpn + index
+        return page
+
+    def akin(self, one: Page, other: Page) -> bool:
+        """Tell whether two pages were one once: by forks, or because mremap moved them."""
+        return one[1] == other[1] or any(a == b for a, b in zip(self.trail(*one), self.trail(*other), strict=True))
+
+    def stores(self, process: int, vpn: int) -> list[Stored]:
+        """List the stores that were done to page `vpn` of `process`, to the page of that number of anybody else, and to
+        pages that were one with it before.
+        """
+        trail = self.trail(process, vpn)
         return [
-            Stored(step, op.process, op.at.offset if isinstance(op, Store) else None, op.value)
+            Stored(step, op.process, op.at.vpn, op.at.offset if isinstance(op, Store) else None, op.value)
             for step, op in self.steps()
-            if isinstance(op, Store | Fill) and op.at.vpn == vpn and self.outcomes[step] == Done()
+            if isinstance(op, Store | Fill)
+            and self.outcomes[step] == Done()
+            and (op.at.vpn == vpn or self._was_one(trail, step, op))
         ]
+
+    def _was_one(self, trail: list[Page], step: int, op: Store | Fill) -> bool:
+        theirs = self.trail(op.process, op.at.vpn, end=step + 1)
+        return any(a == b for a, b in zip(trail, theirs, strict=False))
 
     def follows_fork(self, stored: Stored) -> bool:
         """Tell whether nobody else had a turn between the last fork of the storing process and its store.
@@ -122,23 +168,16 @@ class Timeline:
 
     def inherited(self, process: int, vpn: int) -> list[Stored]:
         """List the stores to `vpn` that `process` should see the effect of."""
-        line = {process, *self.ancestors(process)}
-        return [
-            stored
-            for stored in self.stores(vpn)
-            if stored.process in line and self._counts_for(process, stored.process, stored.step)
-        ]
+        trail = self.trail(process, vpn)
+        return [stored for stored in self.stores(process, vpn) if trail[stored.step] == (stored.process, stored.vpn)]
 
     def last_change(self, process: int, vpn: int) -> tuple[int, Op] | None:
-        """Give the last map, unmap, protect or exec that shaped page `vpn` of `process`, with its step."""
-        line = {process, *self.ancestors(process)}
-        last = None
-        for step, op in self.steps():
-            if op.process not in line or not self._counts_for(process, op.process, step):
-                continue
-            if isinstance(op, Exec) or (isinstance(op, Map | Unmap | Protect) and vpn in op.pages.vpns):
-                last = (step, op)
-        return last
+        """Give the last operation that shaped page `vpn` of `process` by more than stores, with its step."""
+        for step, (actor, page) in reversed(list(enumerate(self.trail(process, vpn)))):
+            op = self.program.steps[step]
+            if op.process == actor and (isinstance(op, Exec) or any(page in each.vpns for each in shaped(op))):
+                return step, op
+        return None
 
     # ------------------------------------------------------------------ frames
 
@@ -177,4 +216,4 @@ class Timeline:
             return False
         place = address_of(page[1])
         is_file = place is not None and place.window in FILE_BACKED
-        return is_file or (changed[0] > 0 and page in self.frames[changed[0] - 1])
+        return is_file or (changed[0] > 0 and self._before(changed[0], page) in self.frames[changed[0] - 1])

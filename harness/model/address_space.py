@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.model.frame import Frame, FramePool
 from harness.model.page_table import PageTable
@@ -53,6 +53,21 @@ class AddressSpace:
                     dropped.add(pte.frame)
         self.page_table.free_tables(start, end, self.vmas.any_in)
         return dropped
+
+    def move(self, start: int, end: int, to: int) -> None:
+        """Move the pages [start, end) to page `to` on, where nothing is: VMAs, entries, and what they let through.
+
+        The frames stay what they are, and nobody else who holds them notices.
+
+        Source: move_vma: copy_vma, move_page_tables (move_ptes takes an entry out and puts it in as it was).
+        """
+        entries = [(vpn, self.page_table.unmap(vpn)) for vpn in range(start, end)]
+        for part in self.vmas.carve(start, end):
+            self.vmas.insert(replace(part, start=part.start - start + to, end=part.end - start + to))
+        for vpn, pte in entries:
+            if pte is not None:
+                self.page_table.map(vpn - start + to, pte)
+        self.page_table.free_tables(start, end, self.vmas.any_in)
 
     def tear_down(self) -> set[Frame]:
         """Drop every entry and free every table; gives the frames that lost an entry.

@@ -130,10 +130,10 @@ def frames_in_use_are_held(machine: Machine) -> bool:
     return machine.pool.in_use <= {machine.zero} | tables | reference_index(machine).keys()
 
 
-def own_frames_stay_at_their_page(machine: Machine) -> bool:
-    """Nothing moves: all holders of a process's own frame hold it at the same page."""
-    index = reference_index(machine)
-    return all(len({vpn for _, vpn in index[frame].ptes}) == 1 for frame in index if frame.kind in OWN)
+def own_frames_have_one_page_in_a_process(machine: Machine) -> bool:
+    """A process holds a frame of its own at one page: mremap moves pages, and doubles none."""
+    held = [(frame, holders.ptes) for frame, holders in reference_index(machine).items() if frame.kind in OWN]
+    return all(len({number for number, _ in ptes}) == len(ptes) for _, ptes in held)
 
 
 # ------------------------------------------------------------------------------ processes
@@ -175,7 +175,7 @@ INVARIANTS: tuple[Callable[[Machine], bool], ...] = (
     cached_pages_are_cache_only,
     held_frames_are_in_use,
     frames_in_use_are_held,
-    own_frames_stay_at_their_page,
+    own_frames_have_one_page_in_a_process,
     only_the_living_have_memory,
     the_ended_have_a_status,
     zombies_have_a_living_parent,

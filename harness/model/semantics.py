@@ -69,6 +69,12 @@ class Semantics:
     mprotect(2) leaves it open.
     """
 
+    remap_unmaps_before_it_looks: bool = True
+    """A move by mremap that fails, because the old range is not one mapping, has unmapped the new range before.
+
+    Source: mremap_to calls do_munmap before vma_to_resize; mremap(2) says nothing of failures.
+    """
+
     write_implies_read: bool = True
     """PROT_WRITE alone makes a page readable too.
 

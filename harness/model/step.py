@@ -17,6 +17,7 @@ from harness.model.syscalls.map_ import map_
 from harness.model.syscalls.observe import observe
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
+from harness.model.syscalls.remap import remap
 from harness.model.syscalls.store import store
 from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.wait import wait
@@ -32,6 +33,7 @@ from harness.program.ops import (
     Op,
     Print,
     Protect,
+    Remap,
     Store,
     Unmap,
     Wait,
@@ -51,6 +53,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Crash: crash,
     Wait: wait,
     Observe: observe,
+    Remap: remap,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 

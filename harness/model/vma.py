@@ -123,6 +123,22 @@ class VmaList:
         self.items.append(vma)
         self.items.sort(key=_start)
 
+    def first_hole(self, start: int, end: int) -> int:
+        """Find the first page of [start, end) that is in no VMA; `end` where there is none."""
+        for part in self.parts(start, end):
+            if part.start != start:
+                break
+            start = part.end
+        return start
+
+    def extend(self, vma: Vma, *, start: int | None = None, end: int | None = None) -> Vma:
+        """Let `vma` begin or end elsewhere, where nothing is in the way; give what it is now."""
+        first = vma.start if start is None else start
+        pgoff = vma.pgoff + first - vma.start if vma.file is not None else vma.pgoff
+        longer = replace(vma, start=first, end=vma.end if end is None else end, pgoff=pgoff)
+        self.items[self.items.index(vma)] = longer
+        return longer
+
     def copy(self) -> VmaList:
         """Give a list of the same VMAs (a VMA never changes, so they may be shared)."""
         return VmaList(list(self.items))

@@ -4,7 +4,7 @@ Each fault changes one decision in one place of the toy kernel. The place is mar
 `# planted: …` beside the name, so that `grep -rn '"cow-shares"' harness/model_guest` finds it.
 
 The sentences are those of the fault table of the contracts. Not here, because no operation of a
-program reaches them yet: remapping (`remap-resets-count`), stores by the kernel
+program reaches them yet: stores by the kernel
 (`kernel-write-ignores-cow`, `kernel-write-overruns`), shared memory (`shared-becomes-private`,
 `shared-untouched-not-shared`), madvise (`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
 """
@@ -188,6 +188,26 @@ _ALL = (
         "munmap-frees-shared",
         "munmap frees a frame without asking its count",
         ("munmap.exact", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "remap-resets-count",
+        "moving a shared page sets its count to one",
+        ("mremap.preserves", "count.equals-references", "count.mapcount", "alloc.never-twice"),
+    ),
+    Fault(
+        "remap-leaves-old",
+        "moving a page leaves its entry at the old place",
+        ("mremap.preserves", "tlb.no-stale"),
+    ),
+    Fault(
+        "remap-keeps-tlb",
+        "no flush after mremap has moved a page",
+        ("tlb.no-stale", "mremap.preserves"),
+    ),
+    Fault(
+        "remap-loses-protection",
+        "a moved mapping is readable and writable, whatever it was",
+        ("mremap.preserves",),
     ),
     Fault(
         "count-u8",

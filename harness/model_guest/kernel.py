@@ -25,6 +25,7 @@ from harness.program.ops import (
     Op,
     Print,
     Protect,
+    Remap,
     Store,
     Unmap,
     Wait,
@@ -85,6 +86,7 @@ class Kernel:
             Exit: self._exit,
             Crash: self._crash,
             Wait: self._wait,
+            Remap: self._remap,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -134,6 +136,10 @@ class Kernel:
     def _protect(self, op: Protect) -> Outcome:
         complete = mapping.protect(self.machine, self._space(op), op.pages.vpns, op.prot)
         return Done() if complete else Failed("ENOMEM")
+
+    def _remap(self, op: Remap) -> Outcome:
+        errno = mapping.remap(self.machine, self._space(op), op.pages.vpns, op.to.vpns)
+        return Failed(errno) if errno else Done()
 
     def _space(self, op: Op) -> AddressSpace:
         return self.processes[op.process].space

@@ -37,7 +37,7 @@ def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     for vpn, entry in _present(machine, space, vpns):
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
-    if not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
+    if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         machine.tlb.flush()
     for pfn in dropped:
         _drop(machine, pfn)
@@ -68,6 +68,46 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> b
     if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         machine.tlb.flush()
     return mapped == vpns
+
+
+def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
+    """Move a range, or change its length in place. Returns the errno, "" where it is done. Raises OutOfMemory."""
+    if space.vmas.find(old.start) is None:
+        return "EFAULT"
+    kept = min(len(old), len(new))
+    in_place = old.start == new.start
+    if not in_place:
+        if old.start < new.stop and new.start < old.stop:
+            return "EINVAL"
+        unmap(machine, space, new)
+    if len(new) < len(old):
+        unmap(machine, space, range(old.start + len(new), old.stop))
+    vma = space.vmas.find(old.start)
+    must_be_one = not in_place or len(new) > len(old)
+    if must_be_one and (vma is None or vma.end < old.start + kept):
+        return "EFAULT"
+    if not in_place:
+        _move(machine, space, range(old.start, old.start + kept), new.start)
+    if len(new) > len(old):
+        if space.vmas.any_in(new.start + kept, new.stop):
+            return "ENOMEM"
+        space.vmas.extend(new.start + kept, new.stop)
+    return ""
+
+
+def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
+    """Move VMAs and entries; each entry's hold of its frame goes with it."""
+    space.vmas.move(old.start, old.stop, to)
+    for vpn, entry in _present(machine, space, old):
+        machine.tables.store(live_root(space), vpn - old.start + to, entry)
+        if not machine.has("remap-leaves-old"):  # planted: the old entry is not cleared
+            machine.tables.store(live_root(space), vpn, 0)
+        if machine.has("remap-resets-count") and pfn_of(entry) != machine.zero_pfn:
+            # planted: the new place is taken for the first one that the frame has
+            frame = machine.frames[pfn_of(entry)]
+            frame.refcount = frame.mapcount = 1
+    if not machine.has("remap-keeps-tlb"):  # planted: the CPU goes on using the old place
+        machine.tlb.flush()
 
 
 def _bits(machine: Machine, entry: int, prot: Prot) -> int:

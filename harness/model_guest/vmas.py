@@ -77,6 +77,26 @@ class VmaList:
             self._vmas.append(replace(vma, prot=prot))
         self._tidy()
 
+    def move(self, start: int, end: int, to: int) -> None:
+        """Move the mapped pages of a range, which nothing is in the way of."""
+        for vma in self.carve(start, end):
+            prot = vma.prot
+            if "remap-loses-protection" in self.planted:  # planted: the new VMA is made like a fresh one
+                prot = Prot.R | Prot.W
+            self._vmas.append(replace(vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot))
+        self._tidy()
+
+    def extend(self, end: int, new_end: int) -> None:
+        """Let the VMA that ends at `end` end at `new_end`, where nothing is in the way."""
+        vma = self.find(end - 1)
+        assert vma is not None
+        self._vmas[self._vmas.index(vma)] = replace(vma, end=new_end)
+        self._tidy()
+
+    def any_in(self, start: int, end: int) -> bool:
+        """Tell whether a page of a range is mapped."""
+        return any(vma.start < end and start < vma.end for vma in self._vmas)
+
     def _split(self, at: int) -> None:
         vma = self.find(at)
         if vma is None or vma.start == at:

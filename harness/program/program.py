@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS, MAX_FILE_PAGES
-from harness.program.ops import ENDING, FORKS, WAITS, Fill, Map, Observe, Op, Print
+from harness.program.image import FILE_BACKED
+from harness.program.ops import ENDING, FORKS, WAITS, Fill, Map, Observe, Op, Print, Remap
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
 MAX_PROCESSES = 16
@@ -113,6 +114,8 @@ def check_operands(op: Op) -> None:
             raise ProgramError(f"{place}: an offset is 0 to {PAGE_SIZE - 1}")
     if isinstance(op, Map):
         _check_backing(op)
+    if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
+        raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
     if isinstance(op, Fill) and op.at.offset:
         raise ProgramError("fill takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:

@@ -33,7 +33,7 @@ def protect(machine: Machine, op: Protect) -> Allowed:
     first, last = op.pages.vpn, op.pages.vpn + op.pages.npages
 
     # CHECKS
-    hole = _first_hole(space, first, last)
+    hole = space.vmas.first_hole(first, last)
     if hole < last and not machine.semantics.protect_changes_before_hole:
         hole = first
 
@@ -49,15 +49,6 @@ def protect(machine: Machine, op: Protect) -> Allowed:
         machine.reach["protect.enomem"] += 1
         return _ENOMEM
     return _DONE
-
-
-def _first_hole(space: AddressSpace, first: int, last: int) -> int:
-    """Find the first page of [first, last) that is in no VMA; `last` where there is none."""
-    for part in space.vmas.parts(first, last):
-        if part.start != first:
-            break
-        first = part.end
-    return first
 
 
 def _change(machine: Machine, space: AddressSpace, part: Vma, prot: Prot) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.ops.base import MAX_LENGTH, Access, Backing, Kind, Op, Sharing
-from harness.program.ops.mapping import Map, Protect, Unmap
+from harness.program.ops.mapping import Map, Protect, Remap, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import Crash, Exec, Exit, Fork, Wait
 
 __all__ = [
     "ENDING", "FORKS", "MAX_LENGTH", "OPS", "OP_BY_VERB", "WAITS", "Access", "Backing", "Crash", "Exec", "Exit", "Fill",
-    "Fork", "Kind", "Load", "Map", "Observe", "Op", "Print", "Protect", "Sharing", "Store", "Unmap", "Wait",
+    "Fork", "Kind", "Load", "Map", "Observe", "Op", "Print", "Protect", "Remap", "Sharing", "Store", "Unmap", "Wait",
 ]  # fmt: skip
 
 
@@ -34,6 +34,7 @@ class Observe(Op):
 
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
+    Remap,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

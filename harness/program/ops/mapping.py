@@ -38,3 +38,25 @@ class Protect(Op):
     code: ClassVar[int] = 3
     pages: PageRange
     prot: Prot
+
+
+@dataclass(frozen=True, slots=True)
+class Remap(Op):
+    """mremap(2) of `pages`. Where `to` begins at the same page it is in place, to the length of `to`; else with
+    MREMAP_MAYMOVE | MREMAP_FIXED, and what `to` held is replaced.
+    """
+
+    verb: ClassVar[str] = "remap"
+    code: ClassVar[int] = 14
+    pages: PageRange
+    to: PageRange
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether the pages stay where they are."""
+        return (self.pages.window, self.pages.first) == (self.to.window, self.to.first)
+
+    @property
+    def kept(self) -> int:
+        """How many pages the old and the new range both have: those that keep their bytes."""
+        return min(self.pages.npages, self.to.npages)

@@ -1,0 +1,54 @@
+"""mremap: what a mapping holds goes with it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Load, Remap, Store
+from harness.program.program import Program
+
+
+@contract("mremap.preserves", catches=("remap-resets-count", "remap-leaves-old", "remap-loses-protection"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: remap a[0] a[3]
+        observe
+        p0: store a[3] 0x22
+        p1: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: remap a[0..1] a[2..3]
+        p0: load a[0]
+        p0: load a[2]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] r
+        p0: remap a[0] a[1..2]
+        p0: store a[1] 0x22
+        p0: load a[2]
+        """,
+        """
+        p0: map a 4 rw private anon
+        p0: store a[3] 0x11
+        p0: remap a[0..3] a[0..1]
+        p0: remap a[0..1] a[0..3]
+        p0: load a[3]
+        """,
+        containing=(Remap, Store, Load),
+    )
+)
+def test_a_moved_mapping_keeps_what_it_holds(guest: Guest, program: Program) -> None:
+    """Mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mremap.preserves")

@@ -1,0 +1,128 @@
+"""remap: mremap(2), which makes a mapping longer or shorter, or moves it with all that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.model.address_space import AddressSpace
+from harness.model.allowed import Allowed
+from harness.model.counts import free_unheld
+from harness.model.machine import Machine
+from harness.model.vma import normalised
+from harness.program.ops import Remap
+from harness.program.outcome import Done, Failed, Outcome
+
+_DONE = Allowed((Done(),), "mremap(2): on success it returns the new address")
+_HOLE = Allowed((Failed("EFAULT"),), "mremap(2), EFAULT: the old range is not mapped, or by mappings of different types")
+_OVERLAP = Allowed((Failed("EINVAL"),), "mremap(2), EINVAL: with MREMAP_FIXED the new range overlaps the old one")
+_BLOCKED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM: the range cannot be expanded, and may not be moved")
+
+_ALIKE = "mremap(2), EFAULT, or not: whether neighbours that are alike are one mapping is the kernel's choice"
+
+
+def remap(machine: Machine, op: Remap) -> Allowed:
+    """Change the length of a mapping or of its tail end, in place; or move it over whatever the new range held.
+
+    Pages keep bytes, protection, frames and file offsets; what is new reads as if never touched.
+
+    Source: mremap(2); vma_to_resize, mremap_to, move_vma.
+    """
+    space = machine.process(op.process).memory
+
+    # CHECKS
+    if space.vmas.find(op.pages.vpn) is None:
+        machine.reach["remap.efault"] += 1
+        return _HOLE
+    if not op.in_place and _overlap(op):
+        machine.reach["remap.einval"] += 1
+        return _OVERLAP
+
+    # EFFECT and OUTCOME
+    if not op.in_place:
+        return _move(machine, space, op)
+    if op.to.npages <= op.pages.npages:
+        return _shrink(machine, space, op)
+    return _grow(machine, space, op)
+
+
+def _overlap(op: Remap) -> bool:
+    return op.pages.vpn < op.to.vpns.stop and op.to.vpn < op.pages.vpns.stop
+
+
+def _shrink(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
+    """Unmap the tail, in which holes and other mappings are no error.
+
+    Source: mremap, `old_len >= new_len`: "Always allow a shrinking remap", before it asks for one VMA.
+    """
+    free_unheld(machine, space.remove(op.to.vpns.stop, op.pages.vpns.stop))
+    machine.reach["remap.shrink"] += 1
+    return _DONE
+
+
+def _grow(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
+    """Let the mapping reach further, where it ends with the old range and nothing is behind it."""
+    first, last = op.pages.vpn, op.pages.vpns.stop
+    certain = _is_one(space, first, last)
+    if certain is False:
+        machine.reach["remap.efault"] += 1
+        return _HOLE
+    if space.vmas.any_in(last, op.to.vpns.stop):
+        machine.reach["remap.enomem"] += 1
+        return _BLOCKED if certain else Allowed((*_BLOCKED.outcomes, *_HOLE.outcomes), _ALIKE)
+    return _if_one(machine, certain, lambda: _extend(machine, space, last, op.to.vpns.stop))
+
+
+def _move(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
+    """Move what fits, and let it grow at the new place.
+
+    What the new range held and the tail that is cut off go first, also where the move then fails.
+    Source: mremap_to, which calls do_munmap twice before vma_to_resize looks at the old range.
+    """
+    first, last = op.pages.vpn, op.pages.vpn + op.kept
+    certain = _is_one(space, first, last)
+    if certain is not False or machine.semantics.remap_unmaps_before_it_looks:
+        free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
+        free_unheld(machine, space.remove(last, op.pages.vpns.stop))
+    if certain is False:
+        machine.reach["remap.efault"] += 1
+        return _HOLE
+
+    def move() -> None:
+        space.move(first, last, op.to.vpn)
+        machine.reach["remap.move"] += 1
+        if op.kept < op.to.npages:
+            _extend(machine, space, op.to.vpn + op.kept, op.to.vpns.stop)
+
+    return _if_one(machine, certain, move)
+
+
+def _extend(machine: Machine, space: AddressSpace, last: int, end: int) -> None:
+    """Let the VMA that ends before page `last` end before page `end`."""
+    vma = space.vmas.find(last - 1)
+    assert vma is not None, "it was looked at"
+    space.vmas.extend(vma, end=end)
+    machine.reach["remap.grow"] += 1
+
+
+def _is_one(space: AddressSpace, first: int, last: int) -> bool | None:
+    """Tell whether the pages [first, last) are one VMA; None where that depends on how the kernel merges."""
+    parts = space.vmas.parts(first, last)
+    if parts[0].npages == last - first:
+        return True
+    alike = len(normalised(parts)) == 1 and space.vmas.first_hole(first, last) == last
+    return None if alike else False
+
+
+def _if_one(machine: Machine, certain: bool | None, effect: Callable[[], None]) -> Allowed:
+    """Do `effect` now where it is certain that the range is one VMA, else once the guest has said that it was."""
+    if certain:
+        effect()
+        return _DONE
+
+    def adopt(outcome: Outcome) -> None:
+        if outcome == Done():
+            effect()
+        else:
+            machine.reach["remap.efault"] += 1
+
+    return Allowed((*_DONE.outcomes, *_HOLE.outcomes), _ALIKE, adopt)

@@ -1,0 +1,45 @@
+"""The rows of the operations that change what is mapped, beyond map, unmap and protect."""
+
+from __future__ import annotations
+
+from harness.program.image import FILE_BACKED
+from harness.program.ops import Op, Remap
+from harness.program.units import PageRange, Prot
+from strategies.fields import ACTOR, REMAP_SHAPE, RESIZES, SPANS, WHERE, Row, pick, rank_at
+from strategies.scene import Scene
+
+
+def _remap(scene: Scene, process: int, where: int, shape: int, to: int) -> Op:
+    resize, span = divmod(shape, len(SPANS))
+    stays, growth = pick(RESIZES, resize)
+    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
+    npages = max(1, pages.npages + growth)
+    at = rank_at(scene, process, to, None)
+    if stays or pages.window in FILE_BACKED:
+        at = scene.space.rank_of[pages.window, pages.first]
+    op = Remap(process, pages, _room(scene, at, npages))
+    _enter(scene, op)
+    return op
+
+
+def _room(scene: Scene, rank: int, npages: int) -> PageRange:
+    """Take at least one page, used before or not, and as many as there is room for."""
+    pages = scene.room_for(rank, npages)
+    return pages if pages.npages else scene.pages_from(rank, 1)
+
+
+def _enter(scene: Scene, op: Remap) -> None:
+    """Note where the pages are now, if all of them can have been moved; else that nothing has happened."""
+    layout = scene.layouts[op.process]
+    old, new = scene.space.ranks(op.pages), scene.space.ranks(op.to)
+    if not all(rank in layout for rank in old) or (not op.in_place and set(old) & set(new)):
+        return
+    if op.in_place and any(rank in layout for rank in new[len(old) :]):
+        return
+    prots = [layout.pop(rank) for rank in old]
+    layout.update((rank, prots[min(i, len(prots) - 1)]) for i, rank in enumerate(new))
+    scene.used.update(rank for rank in new if rank < scene.space.arena_size)
+
+
+ROWS: tuple[Row, ...] = (Row(Remap, 4, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),)
+"""The operations of this family, in the order of simplicity."""
