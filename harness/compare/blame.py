@@ -70,6 +70,7 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
     return _unique(
         isolation(timeline, writer=culprit.process, victim=process),
         ("mprotect.never-breaks-isolation",) if change and isinstance(change[1], Protect) else (),
+        ("mremap.preserves",) if change and isinstance(change[1], Remap) else (),
         ("tlb.no-stale",) if timeline.follows_fork(culprit) else (),
     )
 
