@@ -60,6 +60,7 @@ EVERY_OPERATION = parse_program(
     p0: fill c[5] 0x22
     p0: print c[3]+4000 64
     p0: unmap c[6]
+    p0: remap c[3..4] c[4..6]
     p0: fork p1
     observe
     p1: exec

@@ -125,6 +125,14 @@ PROGRAMS = {
         p1: load a[0]
         """,
     "nobody touches anything": "observe",
+    "ways to change what is mapped": """
+        p0: map a 4 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: remap a[0..1] d[3..6]
+        p0: store d[3] 0x22
+        p1: load a[0]
+        """,
     "an empty program": "",
     "orphans": """
         p0: fork p1

@@ -37,12 +37,16 @@ def remap(machine: Machine, op: Remap) -> Allowed:
         machine.reach["remap.einval"] += 1
         return _OVERLAP
 
-    # EFFECT and OUTCOME
+    # EFFECT
     if not op.in_place:
-        return _move(machine, space, op)
-    if op.to.npages <= op.pages.npages:
-        return _shrink(machine, space, op)
-    return _grow(machine, space, op)
+        allowed = _move(machine, space, op)
+    elif op.to.npages <= op.pages.npages:
+        allowed = _shrink(machine, space, op)
+    else:
+        allowed = _grow(machine, space, op)
+
+    # OUTCOME
+    return allowed
 
 
 def _overlap(op: Remap) -> bool:
