@@ -25,7 +25,7 @@ from harness.program.program import Program
     )
 )
 def test_refcounts_equal_references(guest: Guest, program: Program) -> None:
-    """The refcount of every frame equals its references: the page-table entries that map it, plus the page cache."""
+    """The refcount of every frame equals its references: the page-table entries that map it, the page cache, and pins."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="count.equals-references")

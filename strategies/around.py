@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from harness.program.ops import (
     ENDING,
+    WAITS,
     Exec,
     Exit,
     Fill,
@@ -71,8 +72,8 @@ class Telling:
             parent = self.names[op.process]
             self.names[op.child] = self.scene.add_child(parent, len(self.names))
             moved = Fork(parent, self.names[op.child])
-        elif isinstance(op, Wait):
-            moved = Wait(self.names[op.process], self.names[op.child])
+        elif isinstance(moved, WAITS):
+            moved = replace(moved, process=self.names[moved.process], child=self.names[moved.child])
         elif not isinstance(op, Observe):
             moved = replace(moved, process=self.names[op.process])
         if isinstance(moved, Map):
@@ -86,7 +87,7 @@ class Telling:
     def _is_possible(self, op: Op) -> bool:
         family = self.scene.family
         actor = self.names.get(op.process)
-        if isinstance(op, Wait):
+        if isinstance(op, WAITS):
             return actor in family.live and self.names.get(op.child) in family.waitable(self.names[op.process])
         return isinstance(op, Observe) or actor in family.live
 
@@ -104,7 +105,7 @@ class Telling:
         ours = set(self.names.values())
         if isinstance(op, (*ENDING, Exec)) and op.process in ours:
             return True
-        if isinstance(op, Wait):
+        if isinstance(op, WAITS):
             return op.child in ours
         return any(page in self.pages for each in places(op) for page in _pages_of(each))
 

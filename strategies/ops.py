@@ -27,7 +27,7 @@ from harness.program.ops import (
     Wait,
 )
 from harness.program.units import PAGE_SIZE, Prot
-from strategies import vma_ops
+from strategies import kernel_ops, vma_ops
 from strategies.fields import (
     ACTOR,
     CHILD,
@@ -159,6 +159,7 @@ ROWS: tuple[Row, ...] = (
     Row(Exec, 3, (ACTOR, FATE), _exec),
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
     *vma_ops.ROWS,
+    *kernel_ops.ROWS,
 )
 """Every operation of `harness.program.ops.OPS` (a test checks that), in the order of simplicity."""
 

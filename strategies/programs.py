@@ -19,7 +19,7 @@ from itertools import accumulate
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from harness.program.ops import ENDING, Exit, Fork, Load, Map, Observe, Op, Wait
+from harness.program.ops import ENDING, WAITS, Exit, Fork, Load, Map, Observe, Op
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
 from strategies.fields import LONE, Row, pick
@@ -49,7 +49,7 @@ DECK = 99
 """How many kinds can be drawn, the stop included. In larger ranges Hypothesis prefers some numbers, such
 as 100 and 127, to all others."""
 
-COST: Mapping[type[Op], int] = {Wait: 4, Observe: 2, **dict.fromkeys(ENDING, 2)}
+COST: Mapping[type[Op], int] = {**dict.fromkeys(WAITS, 4), Observe: 2, **dict.fromkeys(ENDING, 2)}
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
 
 
@@ -86,7 +86,7 @@ def _begin(scene: Scene, npages: int) -> None:
 def _fits(scene: Scene, op: type[Op]) -> bool:
     """Whether one more step leaves room, and for a fork a name, for all that is still missing."""
     still = [each for each in scene.missing if each is not op]
-    if op is Fork and len(scene.slot_of) + len({Wait, *ENDING} & set(still)) >= MAX_PROCESSES:
+    if op is Fork and len(scene.slot_of) + len({*WAITS, *ENDING} & set(still)) >= MAX_PROCESSES:
         return False
     return len(scene.steps) + 1 + reserve(still) <= scene.limits.max_steps
 
@@ -98,12 +98,12 @@ def reserve(missing: Sequence[type[Op]]) -> int:
 
 def complete(scene: Scene) -> Scene:
     """Append what is missing: operations first, then loads up to the least length, endings last."""
-    for op in [each for each in scene.missing if each not in (*ENDING, Wait)]:
+    for op in [each for each in scene.missing if each not in (*ENDING, *WAITS)]:
         if op is Observe and scene.idle:
             _append(scene, Load)
         _append(scene, op)
-    if Wait in scene.missing:
-        _reap(scene)
+    for op in [each for each in scene.missing if each in WAITS]:
+        _reap(scene, op)
     while len(scene.steps) + len(scene.missing) < scene.limits.min_steps:
         _append(scene, Load)
     while scene.missing:
@@ -119,8 +119,8 @@ def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     scene.emit(step)
 
 
-def _reap(scene: Scene) -> None:
-    """Append a wait, and before it what it takes that there is somebody to wait for."""
+def _reap(scene: Scene, op: type[Op]) -> None:
+    """Append a wait of type `op`, and before it what it takes that there is somebody to wait for."""
     family = scene.family
     if scene.reapable(0) is None:
         children = [each for each in family.live if family.parent[each] in family.live]
@@ -129,7 +129,7 @@ def _reap(scene: Scene) -> None:
         if not children:
             _append(scene, Fork)
         _append(scene, Exit, by=max(children) if children else max(family.live))
-    _append(scene, Wait)
+    _append(scene, op)
 
 
 def _end(scene: Scene, op: type[Op]) -> None:
@@ -271,7 +271,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {Fork, Wait} or wanted >= set(ENDING)):
+    if limits.max_processes == 1 and (wanted & {Fork, *WAITS} or wanted >= set(ENDING)):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

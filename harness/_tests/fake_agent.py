@@ -16,20 +16,27 @@ from harness.program.files import BACKINGS
 from harness.program.ops import (
     OPS,
     Access,
+    Ask,
     Backing,
     Crash,
     Exit,
     Fill,
+    Force,
     Fork,
     Load,
     Map,
     Op,
+    Pin,
     Print,
     Protect,
+    Query,
+    Reap,
+    Receive,
     Remap,
     Sharing,
     Store,
     Unmap,
+    Via,
     Wait,
 )
 from harness.program.outcome import (
@@ -52,7 +59,7 @@ from harness.program.units import PAGE_SIZE, Address, PageRange, Prot, address_o
 from harness.subject import How
 
 ALL_ONES = (1 << 64) - 1
-ERRNO = {"EFAULT": 14, "ENOMEM": 12, "EINVAL": 22, "EAGAIN": 11}
+ERRNO = {"EFAULT": 14, "ENOMEM": 12, "EINVAL": 22, "EAGAIN": 11, "EIO": 5}
 ENDINGS = {Ending.COMPLETE: 0, Ending.LOST: 1, Ending.STUCK: 2, Ending.FORK_FAILED: 3}
 
 # ---------------------------------------------------------------------------------- bytes
@@ -120,6 +127,16 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, place(), part.byte())
     elif kind is Print:
         op = Print(process, place(), part.number())
+    elif kind is Receive:
+        op = Receive(process, [*Via][part.byte()], place(), part.number(), part.byte())
+    elif kind is Ask:
+        op = Ask(process, [*Query][part.byte()], place())
+    elif kind is Reap:
+        op = Reap(process, part.byte(), place())
+    elif kind is Force:
+        op = Force(process, place(), part.byte())
+    elif kind is Pin:
+        op = Pin(process, place())
     elif kind in (Fork, Wait, Exit):
         op = kind(process, part.byte())
     elif kind is Crash:

@@ -61,7 +61,15 @@ EVERY_OPERATION = parse_program(
     p0: print c[3]+4000 64
     p0: unmap c[6]
     p0: remap c[3..4] c[4..6]
+    p0: receive socket c[3]+4000 3001 0x33
+    p0: ask itimer c[3]+4095
+    p0: force c[4]+1 0x44
+    p0: pin c[3]+4095
     p0: fork p1
+    p0: fork p2
+    p2: unpin
+    p2: exit 1
+    p0: reap p2 c[5]+3
     observe
     p1: exec
     p1: load data[2]+7

@@ -312,6 +312,87 @@ CASES = {
         p0: load bss[0]+1
         """,
     ),
+    "kernel-write-ignores-cow": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: receive pipe a[0] 1 0x22
+        p0: load a[0]
+        """,
+    ),
+    "kernel-write-overruns": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: receive pipe a[0] 3 0x22
+        p0: load a[0]+3
+        """,
+    ),
+    "kernel-write-ignores-protection": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] r
+        p0: receive pipe a[0] 1 0x22
+        p0: load a[0]
+        """,
+    ),
+    "reap-status-ignores-cow": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: fork p2
+        p1: exit 7
+        p0: reap p1 a[0]
+        p2: load a[0]+1
+        """,
+    ),
+    "force-writes-shared-frame": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p0: load text[0]
+        p0: force text[0] 0x22
+        p1: load text[0]
+        """,
+    ),
+    "cow-ignores-pins": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: pin a[0]
+        p1: unmap a[0]
+        p0: store a[0] 0x22
+        p1: unpin
+        """,
+    ),
+    "pin-not-counted": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: pin a[0]
+        p0: unmap a[0]
+        p0: unpin
+        """,
+    ),
+    "pin-leaks": Case(
+        "leftover",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: pin a[0]
+        observe
+        p0: exit 0
+        """,
+    ),
     "wait-status-wrong": Case(
         "outcomes",
         """

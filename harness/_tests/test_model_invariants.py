@@ -18,21 +18,28 @@ from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, SoleO
 from harness.model.step import step
 from harness.model.vma import Vma
 from harness.program.ops import (
-    OPS,
     Access,
+    Ask,
     Crash,
     Exec,
     Exit,
     Fill,
+    Force,
     Fork,
     Load,
     Map,
     Observe,
     Op,
+    Pin,
     Print,
     Protect,
+    Query,
+    Reap,
+    Receive,
     Store,
     Unmap,
+    Unpin,
+    Via,
     Wait,
 )
 from harness.program.program import MAX_PROCESSES, Family, Program
@@ -45,6 +52,7 @@ EVERYTHING_OPEN = Semantics(
     "everything-open",
     zero_page_on_read=Choice.EITHER,
     sole_owner_write=SoleOwner.EITHER,
+    pinned_owner_write=SoleOwner.EITHER,
     fork_copies_clean_ptes=Choice.EITHER,
     protect_grants_write=Choice.EITHER,
     prefault_budget=8,
@@ -52,23 +60,30 @@ EVERYTHING_OPEN = Semantics(
 )
 KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS)]
 
+WEIGHTS: dict[type[Op], int] = {
+    Map: 10, Unmap: 3, Protect: 6, Load: 15, Store: 25, Fill: 5, Print: 3, Fork: 8, Exec: 2, Exit: 2, Crash: 1, Wait: 5,
+    Observe: 1, Receive: 8, Ask: 3, Reap: 2, Force: 3,
+}  # fmt: skip
+PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3}
+"""What their answers show of the frames may depend on the kernel."""
+
 # ------------------------------------------------------------------------------ many programs
 
 
-def random_program(seed: int, length: int) -> Program:
+def random_program(seed: int, length: int, weights: dict[type[Op], int] | None = None) -> Program:
     """Make a well-formed program of `length` steps; few pages, so that they are met again and again."""
     rng = random.Random(seed)
     family = Family()
     steps: list[Op] = []
     while len(steps) < length:
-        op = _random_op(rng, family)
+        op = _random_op(rng, family, weights or WEIGHTS)
         if op is not None:
             family.apply(op)
             steps.append(op)
     return Program(tuple(steps))
 
 
-def _random_op(rng: random.Random, family: Family) -> Op | None:
+def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int]) -> Op | None:
     process = rng.choice(sorted(family.live))
     window = rng.choice([*WINDOWS[:3], *WINDOWS[-3:]])
     page = Address(window.name, rng.randrange(min(window.npages, 4)))
@@ -78,7 +93,8 @@ def _random_op(rng: random.Random, family: Family) -> Op | None:
     value = rng.randrange(256)
     child = len(family.parent)
     ended = family.waitable(process)
-    kind = rng.choices(OPS, [10, 3, 6, 15, 25, 5, 3, 8, 2, 2, 1, 5, 1])[0]
+    kind = rng.choices(list(weights), list(weights.values()))[0]
+    inside = replace(at, offset=at.offset if page.index < 1 else at.offset % 4095)
     made: dict[type[Op], Op | None] = {
         Map: Map(process, pages, prot),
         Unmap: Unmap(process, pages),
@@ -93,6 +109,12 @@ def _random_op(rng: random.Random, family: Family) -> Op | None:
         Crash: Crash(process, rng.choice(list(Access)), at) if len(family.live) > 1 else None,
         Wait: Wait(process, rng.choice(ended)) if ended else None,
         Observe: Observe(0),
+        Receive: Receive(process, rng.choice([*Via]), inside, 1 + value % 9, value),
+        Ask: Ask(process, rng.choice([*Query]), inside),
+        Reap: Reap(process, rng.choice(ended), inside) if ended else None,
+        Force: Force(process, at, value),
+        Pin: Pin(process, at),
+        Unpin: Unpin(process),
     }
     return made[kind]
 
@@ -117,14 +139,17 @@ def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
     for seed in range(12):
         rng = random.Random(seed)
         machine = Machine(semantics)
-        for op in random_program(seed, 50).steps:
+        for op in random_program(seed, 50, WEIGHTS | PINS).steps:
             allowed = step(machine, op)
+            if allowed.adopt is not None:
+                allowed.adopt(rng.choice(allowed.outcomes))
             if isinstance(op, Observe) or rng.random() < 0.1:
                 adopt_at_random(machine, rng)
 
             assert broken(machine) == [], f"seed {seed}, {op}"
-            assert len(allowed.outcomes) == (not isinstance(op, Observe))
-            assert 0 <= machine.last_faults_least <= machine.last_faults <= 1
+            assert bool(allowed.outcomes) == (not isinstance(op, Observe))
+            assert len(allowed.outcomes) <= 1 or isinstance(op, Pin | Unpin)
+            assert 0 <= machine.last_faults_least <= machine.last_faults <= len({vpn for vpn, _, _ in machine.stored}) + 1
 
 
 def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None:
@@ -139,7 +164,7 @@ def test_the_random_programs_reach_every_event() -> None:
     reached: set[str] = set()
     for seed in range(40):
         machine = Machine(LINUX_6_1)
-        for op in random_program(seed, 50).steps:
+        for op in random_program(seed, 50, WEIGHTS | PINS).steps:
             step(machine, op)
         reached |= set(machine.reach)
 
@@ -147,6 +172,7 @@ def test_the_random_programs_reach_every_event() -> None:
         "map", "map.over", "unmap", "protect", "protect.enomem", "print", "print.efault", "fault.zero",
         "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr", "cow.copy", "cow.reuse",
         "fork", "exec", "exit", "crash.sigkill", "crash.sigsegv", "wait",
+        "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
     }  # fmt: skip
 
 

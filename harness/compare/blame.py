@@ -14,21 +14,28 @@ from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
+    KERNEL_STORES,
+    Ask,
     Crash,
     Exec,
     Exit,
     Fill,
+    Force,
     Load,
     Map,
     Op,
+    Pin,
     Print,
     Protect,
+    Reap,
+    Receive,
     Remap,
     Store,
     Unmap,
+    Unpin,
     Wait,
 )
-from harness.program.outcome import Done, Loaded, Outcome, Printed
+from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed, Received
 from harness.program.units import address_of
 
 Ids = tuple[str, ...]
@@ -47,6 +54,7 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
         return _unique(foreign, _file_byte(timeline, process, vpn), ("store.load",))
     explained = _unique(
+        _kernel_byte(timeline, process, vpn, offset),
         _file_byte(timeline, process, vpn),
         _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
@@ -59,20 +67,43 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
     """Find a store by another process that would explain the byte."""
     mine = {stored.step for stored in timeline.inherited(process, vpn)}
     suspects = [
-        stored
-        for stored in timeline.stores(process, vpn)
-        if stored.step not in mine and stored.value == value and stored.offset in (None, offset)
+        stored for stored in timeline.stores(process, vpn) if stored.step not in mine and stored.explains(offset, value)
     ]
     if not suspects:
         return ()
     culprit = suspects[-1]
     change = timeline.last_change(culprit.process, culprit.vpn)
     return _unique(
+        _BY_THE_KERNEL.get(type(culprit.op), ()),
         isolation(timeline, writer=culprit.process, victim=process),
         ("mprotect.never-breaks-isolation",) if change and isinstance(change[1], Protect) else (),
         ("mremap.preserves",) if change and isinstance(change[1], Remap) else (),
         ("tlb.no-stale",) if timeline.follows_fork(culprit) else (),
     )
+
+
+_BY_THE_KERNEL: dict[type[Op], Ids] = {
+    **dict.fromkeys(KERNEL_STORES, ("kernel-write.breaks-cow",)),
+    Force: ("foll-force.private-only",),
+}
+"""What else a store breaks that the kernel did, where it shows in somebody else's memory."""
+
+
+def _kernel_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) -> Ids:
+    """A store by the kernel for this process may have gone too far, or where it was refused."""
+    ids: Ids = ()
+    if timeline.was_refused(process, vpn):
+        ids = ("kernel-write.respects-protection",)
+    near = [stored for stored in timeline.inherited(process, vpn) if isinstance(stored.op, KERNEL_STORES)]
+    if offset is not None and any(
+        0 <= offset - stored.end < _NEAR or 0 < stored.offset - offset <= _NEAR for stored in near
+    ):
+        ids = (*ids, "kernel-write.exact-bytes")
+    return ids
+
+
+_NEAR = 8
+"""How many bytes a copy that works in words may go too far."""
 
 
 def isolation(timeline: Timeline, *, writer: int, victim: int) -> Ids:
@@ -105,7 +136,7 @@ def _fresh_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) 
         return ()
     change = timeline.last_change(process, vpn)
     since = change[0] if change and _is_fresh(vpn, change[1]) else -1
-    if any(stored.step > since and stored.offset in (None, offset) for stored in timeline.inherited(process, vpn)):
+    if any(stored.step > since and stored.explains(offset, None) for stored in timeline.inherited(process, vpn)):
         return ()
     return ("zero.fresh-memory", "zero.page-stays-zero", "batch.distinct-zeroed")
 
@@ -164,6 +195,7 @@ _DEPARTURES: dict[type[Op], Ids] = {
     Exec: ("exec.drops-all", "count.no-inflation"),
     Store: ("cow.old-frame-released",),
     Fill: ("cow.old-frame-released",),
+    **dict.fromkeys((*KERNEL_STORES, Force), ("cow.old-frame-released",)),
     Unmap: ("munmap.exact",),
     Map: ("mmap.fixed-replaces",),
     Remap: ("mremap.preserves",),
@@ -184,15 +216,34 @@ def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Ou
             return _wrong_access(timeline, op, expected, observed)
         case Print():
             return _unique(_wrong_access(timeline, op, expected, observed), ("kernel-read.sees-memory",))
+        case Receive() | Ask() | Reap():
+            return _wrong_kernel_store(timeline, op, expected, observed)
+        case Force():
+            return ("foll-force.private-only", "errno.table")
+        case Unpin():
+            return ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice")
+        case Pin():
+            return ("kernel-read.sees-memory", "errno.table")
         case _:
             return ("errno.table",)
 
 
-def _wrong_access(timeline: Timeline, op: Load | Store | Fill | Print, expected: Outcome, observed: Outcome) -> Ids:
+def _wrong_kernel_store(timeline: Timeline, op: Receive | Ask | Reap, expected: Outcome, observed: Outcome) -> Ids:
+    ids: Ids = ("wait.status", "conserve.process") if isinstance(op, Reap) else ()
+    if isinstance(expected, Received) and isinstance(observed, Received):
+        return ("kernel-write.exact-bytes",)
+    if isinstance(expected, Failed) and isinstance(observed, Failed):
+        return _unique(ids, ("errno.table",))
+    return _unique(("kernel-write.respects-protection",), _wrong_access(timeline, op, expected, observed), ids)
+
+
+def _wrong_access(
+    timeline: Timeline, op: Load | Store | Fill | Print | Receive | Ask | Reap, expected: Outcome, observed: Outcome
+) -> Ids:
     change = timeline.last_change(op.process, op.at.vpn)
     by: Callable[[type[Op]], bool] = lambda kind: change is not None and isinstance(change[1], kind)  # noqa: E731
-    was_allowed = isinstance(observed, Done | Loaded | Printed)
-    is_allowed = isinstance(expected, Done | Loaded | Printed)
+    was_allowed = isinstance(observed, Done | Loaded | Printed | Received)
+    is_allowed = isinstance(expected, Done | Loaded | Printed | Received)
     if was_allowed == is_allowed:
         return ("fault.signal",)
     ids: Ids = ()
@@ -288,7 +339,8 @@ def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
     def blame(timeline: Timeline, it: Difference) -> Ids:
         assert it.frame is not None
         many: Ids = ("count.many-sharers",) if timeline.most_holders(it.frame) >= MANY else ()
-        return _unique((general,), many, _by_departures(timeline, it.frame))
+        pinned: Ids = ("cow.pinned-is-not-exclusive",) if it.frame in timeline.pinned else ()
+        return _unique((general,), many, _by_departures(timeline, it.frame), pinned)
 
     return blame
 

@@ -18,9 +18,11 @@ from harness.model.adopt import (
     ExpectedPage,
     Presence,
     adopt_move,
+    adopt_pins,
     adopt_prefault,
     adopt_presence,
     adopt_zero,
+    certain_frames,
     expected_pages,
 )
 from harness.model.counts import Holders, reference_index
@@ -90,7 +92,7 @@ class StateCheck:
         if live != set(self.seen.processes):
             self._note_processes(live)
             return self.differences
-        self.binding.keep_only(self.machine.pool.in_use)
+        self.binding.keep_only(certain_frames(self.machine))
         for number in sorted(live):
             self._adopt_presence(number)
         for number in sorted(live):
@@ -231,7 +233,18 @@ class StateCheck:
             model = self.binding.model_of.get(frame)
             if model is None or model not in index:
                 continue
+            self._adopt_pins(model, seen, index[model])
             self._compare_count(model, seen, index[model])
+
+    def _adopt_pins(self, model: ModelFrame, seen: FrameSeen, holders: Holders) -> None:
+        """Take over whether a store left the pins of its frame behind, which the refcount tells."""
+        doubtful = sum(bool(pin.before) for pin in self.machine.pins if pin.frame is model)
+        if not doubtful or seen.refcount is None:
+            return
+        missing = holders.references + transient_references(seen) - seen.refcount
+        if 0 <= missing <= doubtful:
+            adopt_pins(self.machine, model, holders.pins - missing)
+            holders.pins -= missing
 
     def _compare_count(self, model: ModelFrame, seen: FrameSeen, holders: Holders) -> None:
         number, vpn = holders.ptes[0] if holders.ptes else (0, None)
@@ -317,6 +330,8 @@ def holders_text(holders: Holders, *, cache: bool = True) -> str:
     names = [_place(place) for place in sorted(holders.ptes)]
     if cache and holders.cached:
         names.append("the page cache")
+    if cache and holders.pins:
+        names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
     return ", ".join(names) or "nobody"
 
 

@@ -12,24 +12,59 @@ from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.program.image import FILE_BACKED
-from harness.program.ops import Exec, Fill, Fork, Map, Op, Protect, Remap, Store, Unmap
-from harness.program.outcome import Done
+from harness.program.ops import KERNEL_STORES, Exec, Fill, Force, Fork, Map, Op, Protect, Remap, Store, Unmap
+from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
-from harness.program.units import PageRange, address_of
+from harness.program.units import PAGE_SIZE, PageRange, address_of
 
 Page = tuple[int, int]
 """A page of a process: (process number, virtual page number)."""
 
 
+STORES = (Store, Fill, *KERNEL_STORES)
+"""The operations that store, as the protection allows."""
+
+
+def _stores(machine: Machine, op: Op, outcome: object) -> Iterator[tuple[int, int, bytes]]:
+    """Give (page, offset, bytes) of what the step that was just done has stored."""
+    yield from machine.stored
+    if isinstance(op, Store) and outcome == Done():
+        yield op.at.vpn, op.at.offset, bytes((op.value,))
+    elif isinstance(op, Fill) and outcome == Done():
+        yield op.at.vpn, 0, bytes((op.value,)) * PAGE_SIZE
+
+
+def _pages(op: Op) -> set[int]:
+    """Give the pages that the operands of `op` name."""
+    return {vpn for place in places(op) for vpn in (place.vpns if isinstance(place, PageRange) else (place.vpn,))}
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A store that was done: which step, by whom, where, and what it wrote (`offset` None: the whole page)."""
+    """A store that was done, by a process or by the kernel for it: which step, for whom, where, and what it wrote."""
 
     step: int
-    process: int
+    op: Op
     vpn: int
-    offset: int | None
-    value: int
+    offset: int
+    data: bytes
+
+    @property
+    def process(self) -> int:
+        """The process that stored, or for which the kernel did."""
+        return self.op.process
+
+    @property
+    def end(self) -> int:
+        """The offset of the byte behind the last one stored."""
+        return self.offset + len(self.data)
+
+    def explains(self, offset: int | None, value: int | None) -> bool:
+        """Tell whether it put `value` at `offset`; None for whatever it did put, anywhere."""
+        if offset is None:
+            return True
+        inside = self.offset <= offset < self.end
+        return inside and value in (None, self.data[offset - self.offset])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +90,10 @@ class Timeline:
     program: Program
     frames: list[dict[Page, Frame]] = field(default_factory=list)
     outcomes: list[object] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+    """The stores that were done, in order."""
+    pinned: set[Frame] = field(default_factory=set)
+    """The frames that the program's pipe held at some time."""
     parent: dict[int, int] = field(default_factory=dict)
     forked_at: dict[int, int] = field(default_factory=dict)
 
@@ -64,6 +103,8 @@ class Timeline:
         held = {page: frame for frame, holders in reference_index(machine).items() for page in holders.ptes}
         self.frames.append(held)
         self.outcomes.append(outcome)
+        self.stored += [Stored(step, op, *each) for each in _stores(machine, op, outcome)]
+        self.pinned.update(pin.frame for pin in machine.pins)
         if isinstance(op, Fork):
             self.parent[op.child] = op.process
             self.forked_at[op.child] = step
@@ -124,16 +165,10 @@ class Timeline:
         pages that were one with it before.
         """
         trail = self.trail(process, vpn)
-        return [
-            Stored(step, op.process, op.at.vpn, op.at.offset if isinstance(op, Store) else None, op.value)
-            for step, op in self.steps()
-            if isinstance(op, Store | Fill)
-            and self.outcomes[step] == Done()
-            and (op.at.vpn == vpn or self._was_one(trail, step, op))
-        ]
+        return [each for each in self.stored if each.vpn == vpn or self._was_one(trail, each)]
 
-    def _was_one(self, trail: list[Page], step: int, op: Store | Fill) -> bool:
-        theirs = self.trail(op.process, op.at.vpn, end=step + 1)
+    def _was_one(self, trail: list[Page], stored: Stored) -> bool:
+        theirs = self.trail(stored.process, stored.vpn, end=stored.step + 1)
         return any(a == b for a, b in zip(trail, theirs, strict=False))
 
     def follows_fork(self, stored: Stored) -> bool:
@@ -170,6 +205,14 @@ class Timeline:
         """List the stores to `vpn` that `process` should see the effect of."""
         trail = self.trail(process, vpn)
         return [stored for stored in self.stores(process, vpn) if trail[stored.step] == (stored.process, stored.vpn)]
+
+    def was_refused(self, process: int, vpn: int) -> bool:
+        """Tell whether the kernel said that it could not store for `process` to memory that page `vpn` is part of."""
+        return any(
+            isinstance(op, KERNEL_STORES) and op.process == process and self.outcomes[step] == Failed("EFAULT")
+            for step, op in self.steps()
+            if vpn in _pages(op)
+        )
 
     def last_change(self, process: int, vpn: int) -> tuple[int, Op] | None:
         """Give the last operation that shaped page `vpn` of `process` by more than stores, with its step."""
@@ -212,7 +255,7 @@ class Timeline:
         The first store to a private file page copies the page cache's frame, mapped before or not.
         """
         changed = self.changed(page)
-        if changed is None or not isinstance(changed[1], Store | Fill) or changed[1].process != page[0]:
+        if changed is None or not isinstance(changed[1], (*STORES, Force)) or changed[1].process != page[0]:
             return False
         place = address_of(page[1])
         is_file = place is not None and place.window in FILE_BACKED

@@ -84,7 +84,7 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
 
 
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
-    sole = pte.frame.kind in OWN and holders.references == 1
+    sole = pte.frame.kind in OWN and holders.references - holders.pins == 1 and (pte.frame.exclusive or not holders.pins)
     return ExpectedPage(
         Presence.OPTIONAL if pte.optional else Presence.REQUIRED,
         pte.frame,
@@ -184,6 +184,27 @@ def adopt_zero(frame: Frame, is_zero_page: bool) -> None:
     if frame.kind is not FrameKind.UNDETERMINED:
         raise ValueError(f"{frame!r} is not undetermined")
     frame.kind = FrameKind.ZERO if is_zero_page else FrameKind.ANON
+
+
+def adopt_pins(machine: Machine, frame: Frame, count: int) -> None:
+    """Note that `count` of the pins on `frame` are there, where a store may have left some behind (`Pin.before`).
+
+    Those that were left behind are the oldest; they hold a frame of their own, with the bytes from before the store.
+    """
+    held = [pin for pin in machine.pins if pin.frame is frame]
+    for pin in held[: len(held) - count]:
+        *earlier, content = pin.before
+        pin.frame, pin.before = machine.pool.fresh(FrameKind.ANON, content), tuple(earlier)
+        pin.frame.exclusive = False
+    for pin in held[len(held) - count :]:
+        pin.before = ()
+
+
+def certain_frames(machine: Machine) -> set[Frame]:
+    """List the frames in use but for those that only pins hold of which it is not known whether they do."""
+    doubtful = {pin.frame for pin in machine.pins if pin.before}
+    index = reference_index(machine)
+    return machine.pool.in_use - {frame for frame in doubtful if not index[frame].ptes}
 
 
 def adopt_move(frame: Frame) -> None:

@@ -1,7 +1,7 @@
 """Who holds a frame: found by walking every page table and the page cache, every time.
 
-*mapcount* is the number of leaf entries that map a frame, *references* that number and the page cache's
-hold on it. No number is kept anywhere, so none can go wrong: what a kernel counts is held against this.
+*mapcount* is the number of leaf entries that map a frame, *references* that number, the page cache's hold on it,
+and its pins (`Machine.pins`). No number is kept anywhere, so none can go wrong: what a kernel counts is held against this.
 
 The zero page is the exception that kernels make too: Linux counts neither its mappings (kpagecount is 0)
 nor references to it. Here they are as they are; who compares leaves frames of kind ZERO out.
@@ -18,12 +18,13 @@ from harness.model.machine import Machine
 
 @dataclass(slots=True)
 class Holders:
-    """The holders of one frame: leaf entries as (process number, virtual page number), and the file page
-    (image window, page index) for which the page cache holds it.
+    """The holders of one frame: leaf entries as (process number, virtual page number), the file page (image window,
+    page index) for which the page cache holds it, and how often it is pinned.
     """
 
     ptes: list[tuple[int, int]] = field(default_factory=list)
     cached: tuple[str, int] | None = None
+    pins: int = 0
 
     @property
     def mapcount(self) -> int:
@@ -38,7 +39,7 @@ class Holders:
     @property
     def references(self) -> int:
         """The number of all holders."""
-        return self.mapcount + self.in_cache
+        return self.mapcount + self.in_cache + self.pins
 
 
 def reference_index(machine: Machine) -> dict[Frame, Holders]:
@@ -49,6 +50,8 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
             index.setdefault(pte.frame, Holders()).ptes.append((process.number, vpn))
     for key, frame in machine.cache.frames.items():
         index.setdefault(frame, Holders()).cached = key
+    for pin in machine.pins:
+        index.setdefault(pin.frame, Holders()).pins += 1
     return index
 
 
@@ -64,8 +67,13 @@ def mapcount(machine: Machine, frame: Frame) -> int:
 
 
 def references(machine: Machine, frame: Frame) -> int:
-    """Count all holders of `frame`: leaf entries, and the page cache."""
-    return mapcount(machine, frame) + machine.cache.holds(frame)
+    """Count all holders of `frame`: leaf entries, the page cache, and pins."""
+    return mapcount(machine, frame) + machine.cache.holds(frame) + pins(machine, frame)
+
+
+def pins(machine: Machine, frame: Frame) -> int:
+    """Count how often the program's pipe holds `frame`."""
+    return sum(pin.frame is frame for pin in machine.pins)
 
 
 def page_tables(machine: Machine, number: int) -> int:
@@ -89,5 +97,6 @@ def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
     for process in machine.processes.values():
         if process.space is not None:
             dropped.difference_update([pte.frame for pte in process.space.page_table.ptes()])
+    dropped.difference_update([pin.frame for pin in machine.pins])
     for frame in dropped:
         machine.pool.give_back(frame)

@@ -6,7 +6,7 @@
       └───── fault ─┬ no entry ─┬─ load ───▶ zero page, or file page      (read-only, shared)
                     │           └─ store ──▶ fresh frame, its own         (zeroes, or the file's bytes)
                     └ read-only entry, store: break copy-on-write
-                                ├─ sole holder ──▶ reuse                  (same frame, now writable)
+                                ├─ sole owner ───▶ reuse                  (same frame, now writable)
                                 └─ others too ───▶ copy                   (they keep the old frame)
 
 Whether an access is allowed is a question to the VMA alone (`refusal`): not to the entry, nor to what
@@ -15,7 +15,7 @@ happened before. An entry is only ever stricter, and a fault makes good for it.
 
 from __future__ import annotations
 
-from harness.model.counts import free_unheld, references
+from harness.model.counts import free_unheld, pins, references
 from harness.model.frame import OWN, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -105,7 +105,7 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
     machine.reach["fault.anon" if vma.file is None else "fault.file"] += 1
     if access is Access.STORE:
         content = untouched_content(machine, vma, vpn)
-        pte = PTE(machine.pool.fresh(FrameKind.ANON, content), readable=True, writable=True)
+        pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, content))
         if vma.file is not None:
             machine.reach["cow.copy"] += 1
     elif vma.file is not None:
@@ -157,18 +157,44 @@ def break_cow(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     Source: do_wp_page; wp_page_reuse, wp_page_copy.
     """
     machine.count_faults(least=0 if pte.write_pending else 1)
-    if pte.frame.kind in OWN and references(machine, pte.frame) == 1:
-        return reuse(machine, pte)
+    copies_pinned = machine.semantics.pinned_owner_write is SoleOwner.COPY and pins(machine, pte.frame)
+    if is_owned(machine, pte.frame) and not copies_pinned:
+        return reuse(machine, process, vpn, pte)
     return copy(machine, process, vpn, pte)
 
 
-def reuse(machine: Machine, pte: PTE) -> PTE:
-    """Make the sole holder's entry writable; the frame `may_move` where the kernel may copy it."""
-    undetermined = pte.frame.kind is FrameKind.UNDETERMINED
-    if undetermined or machine.semantics.sole_owner_write is not SoleOwner.REUSE:
-        pte.frame.may_move = True
-    pte.frame.kind = FrameKind.ANON
-    pte.writable = True
+def is_owned(machine: Machine, frame: Frame) -> bool:
+    """Tell whether the process whose entry maps `frame` may write to it as it is: nobody else has a part in it.
+
+    A pin is a part unless the owner itself took it: then its stores may show in the pipe, as vmsplice(2) warns for pages
+    that are not a gift. Not so once the frame was shared by a fork, or where another process pinned it.
+
+    Source: do_wp_page, PageAnonExclusive and the refcount after it; try_grab_page for what a pin adds.
+    """
+    return frame.kind in OWN and is_unshared(machine, frame)
+
+
+def is_unshared(machine: Machine, frame: Frame) -> bool:
+    """Tell whether one entry maps `frame`, and nothing else holds it but pins of its owner."""
+    pinned = pins(machine, frame)
+    if references(machine, frame) - pinned != 1:
+        return False
+    in_doubt = all(pin.before for pin in machine.pins if pin.frame is frame)
+    return frame.exclusive or not pinned or in_doubt
+
+
+def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
+    """Make the sole owner's entry writable; the frame `may_move` where the kernel may copy it."""
+    semantics, frame = machine.semantics, pte.frame
+    held = [pin for pin in machine.pins if pin.frame is frame]
+    choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
+    if frame.kind is FrameKind.UNDETERMINED or choice is not SoleOwner.REUSE:
+        frame.may_move = True
+        for pin in held:
+            pin.before = (*pin.before, frame.content)
+    frame.kind = FrameKind.ANON
+    frame.exclusive = True
+    pte.writable = bool(_vma(process, vpn).prot & WRITE)
     pte.optional = pte.write_pending = False
     machine.reach["cow.reuse"] += 1
     return pte
@@ -178,11 +204,16 @@ def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     """Give the writer a fresh frame with all 4,096 bytes of the old one, which loses one reference."""
     old = pte.frame
     frame = machine.pool.fresh(FrameKind.ANON, old.content)
-    fresh = PTE(frame, readable=True, writable=True)
+    fresh = _own_entry(machine, _vma(process, vpn), frame)
     process.memory.page_table.map(vpn, fresh)
     free_unheld(machine, [old])
     machine.reach["cow.copy"] += 1
     return fresh
+
+
+def _own_entry(machine: Machine, vma: Vma, frame: Frame) -> PTE:
+    """Make the entry of a frame that is the process's alone; only a forced store meets a VMA that forbids stores."""
+    return PTE(frame, readable=may_read(machine.semantics, vma.prot), writable=bool(vma.prot & WRITE))
 
 
 def _vma(process: Process, vpn: int) -> Vma:

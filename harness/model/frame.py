@@ -42,12 +42,15 @@ class Frame:
 
     `may_move`: a store took a fault that the kernel may have answered with a copy, so that at the next
     observation this frame may be another of the guest's frames than before (cleared by `adopt_move`).
+    `exclusive`: it belongs to one process and has not been shared by a fork since it was handed out or last
+    reused (Linux: PageAnonExclusive). This is how a pin by the owner itself is told from one by somebody else.
     """
 
     serial: int
     kind: FrameKind
     content: bytes
     may_move: bool = False
+    exclusive: bool = False
 
     def __repr__(self) -> str:
         return f"<frame {self.serial} {self.kind.name.lower()}>"
@@ -68,7 +71,7 @@ class FramePool:
     def fresh(self, kind: FrameKind, content: bytes = ZEROES) -> Frame:
         """Hand out a frame that nobody holds, with this content (4,096 bytes)."""
         self.handed_out += 1
-        frame = Frame(self.handed_out, kind, content)
+        frame = Frame(self.handed_out, kind, content, exclusive=kind in OWN)
         self.in_use.add(frame)
         return frame
 

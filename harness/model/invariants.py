@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from harness.model.counts import reference_index
-from harness.model.fault import may_read
+from harness.model.fault import is_unshared, may_read
 from harness.model.frame import JUNK, OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import BITS, PTE, ROOT_LEVEL
@@ -22,9 +22,8 @@ from harness.program.units import Prot
 
 
 def writable_frames_have_one_holder(machine: Machine) -> bool:
-    """No private frame with two holders is mapped writable, nor may it be."""
-    index = reference_index(machine)
-    return all(index[pte.frame].references == 1 for pte, _ in _entries(machine) if _may_write(pte))
+    """No private frame that two map, or that somebody else has pinned, is mapped writable, nor may it be."""
+    return all(is_unshared(machine, pte.frame) for pte, _ in _entries(machine) if _may_write(pte))
 
 
 def only_own_frames_are_writable(machine: Machine) -> bool:

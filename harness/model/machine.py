@@ -13,6 +13,19 @@ from harness.model.semantics import Semantics
 
 
 @dataclass(slots=True, eq=False)
+class Pin:
+    """A byte in the program's pipe: not a copy, but a hold on the frame in which it lies, at `offset`.
+
+    `before`: for each store of the frame's owner that may have gone to a copy, what the frame held until then: the pin
+    has either the frame as it is now, or one that was left behind with these bytes. Empty where there is no doubt.
+    """
+
+    frame: Frame
+    offset: int
+    before: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
 class Machine:
     """The state, from the moment when p0 is there as exec leaves it, and no page of it was touched.
 
@@ -20,6 +33,8 @@ class Machine:
 
     `last_faults`       how many page faults the last step takes at most, `last_faults_least` at least:
                         they differ where the kernel has a choice. A SIGSEGV is none, and not counted.
+    `pins`              what the program's pipe holds, the oldest first.
+    `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """
 
@@ -28,6 +43,8 @@ class Machine:
     zero: Frame = field(init=False)
     cache: PageCache = field(init=False)
     processes: dict[int, Process] = field(init=False)
+    pins: list[Pin] = field(default_factory=list)
+    stored: list[tuple[int, int, bytes]] = field(default_factory=list)
     reach: Counter[str] = field(default_factory=Counter)
     last_faults: int = 0
     last_faults_least: int = 0

@@ -46,6 +46,20 @@ class Semantics:
     lru_add_drain. Linux 5.10: page_count(page) != 1 copies, and a per-CPU LRU batch may hold one more.
     """
 
+    pinned_owner_write: SoleOwner = SoleOwner.REUSE
+    """What a write fault does to a frame that only its owner maps, and that only its owner has pinned.
+
+    Source: do_wp_page. Linux 5.19 and later reuse whatever is PageAnonExclusive, and the refcount is not looked at;
+    before that any reference more makes it copy.
+    """
+
+    copy_stops_at_refused_page: bool = True
+    """A copy to user memory that meets a page where it may not store has stored what lies before that page.
+
+    Source: copy_user_generic_string and its fixup on x86-64, which ends with single bytes up to the fault; read(2)
+    leaves it open what a buffer holds after EFAULT. Where False, the whole range is looked at first.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 
@@ -122,7 +136,7 @@ def _value_like(old: object, name: str, value: object) -> object:
 
 LINUX_6_1 = Semantics("linux-6.1")
 
-LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER)
+LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER, pinned_owner_write=SoleOwner.EITHER)
 """What every Linux may do, for an image of which nothing is known (`--kernel`)."""
 
 PRESETS = {
@@ -134,6 +148,7 @@ PRESETS = {
             LINUX_6_1,
             name="linux-5.10",
             sole_owner_write=SoleOwner.EITHER,
+            pinned_owner_write=SoleOwner.EITHER,
             protect_grants_write=Choice.NEVER,
         ),
         # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.
@@ -145,15 +160,16 @@ PRESETS = {
             file_pages_may_appear=True,
         ),
         # fixtures/kernels/mini: as the in-process guest.
-        replace(LINUX_6_1, name="mini", fork_copies_clean_ptes=Choice.ALWAYS),
+        replace(LINUX_6_1, name="mini", fork_copies_clean_ptes=Choice.ALWAYS, pinned_owner_write=SoleOwner.EITHER),
         # The in-process guest. Its mprotect keeps a writable bit that the new protection allows, and gives none:
         # which entries had one is not to be seen from outside, so whether the next store faults stays a choice.
-        replace(LINUX_6_1, name="model", fork_copies_clean_ptes=Choice.ALWAYS),
+        replace(LINUX_6_1, name="model", fork_copies_clean_ptes=Choice.ALWAYS, pinned_owner_write=SoleOwner.EITHER),
         # The simplest kernel that is right: no zero page, and fork copies all that is there.
         replace(
             LINUX_6_1,
             name="textbook",
             zero_page_on_read=Choice.NEVER,
+            pinned_owner_write=SoleOwner.COPY,
             fork_copies_clean_ptes=Choice.ALWAYS,
             protect_grants_write=Choice.NEVER,
         ),

@@ -7,35 +7,47 @@ from typing import Any
 
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
+from harness.model.syscalls.ask import ask
 from harness.model.syscalls.crash import crash
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
 from harness.model.syscalls.fill import fill
+from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
 from harness.model.syscalls.load import load
 from harness.model.syscalls.map_ import map_
 from harness.model.syscalls.observe import observe
+from harness.model.syscalls.pin import pin
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
+from harness.model.syscalls.reap import reap
+from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
 from harness.model.syscalls.store import store
 from harness.model.syscalls.unmap import unmap
+from harness.model.syscalls.unpin import unpin
 from harness.model.syscalls.wait import wait
 from harness.program.ops import (
+    Ask,
     Crash,
     Exec,
     Exit,
     Fill,
+    Force,
     Fork,
     Load,
     Map,
     Observe,
     Op,
+    Pin,
     Print,
     Protect,
+    Reap,
+    Receive,
     Remap,
     Store,
     Unmap,
+    Unpin,
     Wait,
 )  # fmt: skip
 
@@ -54,6 +66,12 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Wait: wait,
     Observe: observe,
     Remap: remap,
+    Receive: receive,
+    Ask: ask,
+    Reap: reap,
+    Force: force,
+    Pin: pin,
+    Unpin: unpin,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 
@@ -64,4 +82,5 @@ def step(machine: Machine, op: Op) -> Allowed:
     Raises ValueError where the step is not well formed here (a dead process acts, a name is taken).
     """
     machine.last_faults = machine.last_faults_least = 0
+    machine.stored = []
     return MEANING[type(op)](machine, op)

@@ -12,6 +12,7 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
     machine     all of the above, the page cache and the zero page, as one booted machine
     mapping     mmap, munmap, mprotect
     pagefault   demand faults, and break CoW or reuse
+    uaccess     stores that the kernel does, and the pipe that pins pages
     lifecycle   fork, exec's fresh address space, teardown
     kernel      processes, and the operations of programs
     observe     what an observer sees of it all

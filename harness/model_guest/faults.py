@@ -4,8 +4,7 @@ Each fault changes one decision in one place of the toy kernel. The place is mar
 `# planted: …` beside the name, so that `grep -rn '"cow-shares"' harness/model_guest` finds it.
 
 The sentences are those of the fault table of the contracts. Not here, because no operation of a
-program reaches them yet: stores by the kernel
-(`kernel-write-ignores-cow`, `kernel-write-overruns`), shared memory (`shared-becomes-private`,
+program reaches them yet: shared memory (`shared-becomes-private`,
 `shared-untouched-not-shared`), madvise (`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
 """
 
@@ -223,6 +222,46 @@ _ALL = (
         "batch-not-zeroed",
         "the frames of a batch keep their old bytes",
         ("batch.distinct-zeroed", "zero.fresh-memory"),
+    ),
+    Fault(
+        "kernel-write-ignores-cow",
+        "the kernel's own store goes to the shared frame",
+        ("kernel-write.breaks-cow", "fork.child-store-private", "fork.parent-store-private"),
+    ),
+    Fault(
+        "kernel-write-overruns",
+        "a copy to user memory writes 1 to 7 bytes too many at odd lengths",
+        ("kernel-write.exact-bytes",),
+    ),
+    Fault(
+        "kernel-write-ignores-protection",
+        "the kernel stores to memory that the process may not store to",
+        ("kernel-write.respects-protection",),
+    ),
+    Fault(
+        "reap-status-ignores-cow",
+        "the wait status goes to the shared frame",
+        ("kernel-write.breaks-cow",),
+    ),
+    Fault(
+        "force-writes-shared-frame",
+        "a write through /proc/PID/mem goes to the frame that is there, the page cache's too",
+        ("foll-force.private-only",),
+    ),
+    Fault(
+        "cow-ignores-pins",
+        "break CoW reuses a frame that a pipe still holds for somebody else",
+        ("cow.pinned-is-not-exclusive",),
+    ),
+    Fault(
+        "pin-not-counted",
+        "the pipe notes a frame without holding it",
+        ("cow.pinned-is-not-exclusive", "count.equals-references"),
+    ),
+    Fault(
+        "pin-leaks",
+        "the pipe does not let go of a frame when it was read, or is closed",
+        ("conserve.frames", "count.equals-references"),
     ),
     Fault(
         "wait-status-wrong",

@@ -13,21 +13,30 @@ from harness.model_guest import lifecycle, mapping
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import OutOfMemory, Segfault
+from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user
 from harness.program.ops import (
+    ANSWERS,
+    STATUS_WORD,
     Access,
+    Ask,
     Crash,
     Exec,
     Exit,
     Fill,
+    Force,
     Fork,
     Load,
     Map,
     Op,
+    Pin,
     Print,
     Protect,
+    Reap,
+    Receive,
     Remap,
     Store,
     Unmap,
+    Unpin,
     Wait,
 )
 from harness.program.outcome import (
@@ -41,6 +50,7 @@ from harness.program.outcome import (
     Lost,
     Outcome,
     Printed,
+    Received,
     Signal,
 )
 from harness.program.units import PAGE_SIZE, Address
@@ -73,6 +83,7 @@ class Kernel:
         self.machine: Machine = boot(total_frames, planted)
         self.processes: dict[int, Process] = {}
         self.outputs: dict[int, bytes] = {}
+        self.pipe = Pipe(self.machine)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
             Unmap: self._unmap,
@@ -87,6 +98,12 @@ class Kernel:
             Crash: self._crash,
             Wait: self._wait,
             Remap: self._remap,
+            Receive: self._receive,
+            Ask: self._ask,
+            Reap: self._reap_into,
+            Force: self._force,
+            Pin: self._pin,
+            Unpin: self._unpin,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -122,6 +139,7 @@ class Kernel:
             self._end(name, killed(Signal.SIGKILL))
         for name in list(self.processes):
             self._reap(name)
+        self.pipe.close()
 
     # -------------------------------------------------------------------------------- mappings
 
@@ -178,6 +196,33 @@ class Kernel:
         pfn = touch(self.machine, self._space(op), at.vpn, write=write)
         return self.machine.frames[pfn].data
 
+    # ------------------------------------------------------------------- the kernel's own stores
+
+    def _receive(self, op: Receive) -> Outcome:
+        done = copy_to_user(self.machine, self._space(op), op.at, bytes([op.value]) * op.length)
+        return Received(op.length) if done >= op.length else Failed("EFAULT")
+
+    def _ask(self, op: Ask) -> Outcome:
+        answer = ANSWERS[op.query]
+        done = copy_to_user(self.machine, self._space(op), op.at, answer)
+        return Done() if done >= len(answer) else Failed("EFAULT")
+
+    def _force(self, op: Force) -> Outcome:
+        return Done() if access_remote(self.machine, self._space(op), op.at, op.value) else Failed("EIO")
+
+    def _pin(self, op: Pin) -> Outcome:
+        if len(self.pipe.spliced) >= Pipe.SLOTS:
+            return Failed("EAGAIN")
+        try:
+            pfn = touch(self.machine, self._space(op), op.at.vpn, write=False)
+        except Segfault:
+            return Failed("EFAULT")
+        self.pipe.push(pfn, op.at.offset)
+        return Done()
+
+    def _unpin(self, _op: Unpin) -> Outcome:
+        return Loaded(self.pipe.pop()) if self.pipe.spliced else Failed("EAGAIN")
+
     # ---------------------------------------------------------------------------- life and death
 
     def _fork(self, op: Fork) -> Outcome:
@@ -225,6 +270,14 @@ class Kernel:
         if signal and self.machine.has("wait-status-wrong"):  # planted: put where a status goes
             status, signal = exited(signal), 0
         return Killed(Signal(signal)) if signal else Exited(status >> 8)
+
+    def _reap_into(self, op: Reap) -> Outcome:
+        child = self.processes.get(op.child)
+        if child is None or child.status is None:
+            return Failed("ECHILD")
+        word = child.status.to_bytes(STATUS_WORD, "little")
+        self._reap(op.child)
+        return Done() if put_user(self.machine, self._space(op), op.at, word) else Failed("EFAULT")
 
     def _end(self, name: int, status: int) -> None:
         """Turn a process into a zombie: its memory goes now, its status stays."""

@@ -84,6 +84,32 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
         raise Segfault(Code.ACCERR)
 
 
+def force_fault(machine: Machine, space: AddressSpace, vpn: int) -> int:
+    """Make a mapped page ready for a store that its protection may forbid. Returns its frame, the process's own.
+
+    The entry gets no more rights than the protection gives. Raises OutOfMemory, Panic.
+    """
+    vma = space.vmas.find(vpn)
+    if vma is None:
+        raise Panic("a store is forced to where nothing is mapped")
+    entry = machine.tables.lookup(live_root(space), vpn)
+    pfn = pfn_of(entry)
+    if not entry & PRESENT:
+        _demand(machine, space, vma, vpn, write=True)
+    elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
+        _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(vma.prot))
+        _let_go_of_old(machine, pfn)
+    machine.tlb.forget(vpn)
+    return pfn_of(machine.tables.lookup(live_root(space), vpn))
+
+
+def own_bits(prot: Prot) -> int:
+    """Give the bits of a page whose frame is the process's own, as its protection allows."""
+    if not prot:
+        return PRESENT
+    return PRESENT | USER | (WRITABLE if prot & Prot.W else 0)
+
+
 def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:
     """Bring in a page that was never touched."""
     file_page = vma.file_page(vpn)
@@ -94,7 +120,7 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
         _demand_file(machine, space, vma, vpn, source, write=write)
     elif write:
         pfn = machine.frames.take()
-        _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)
+        _install(machine, space, vpn, pfn, own_bits(vma.prot))
     else:
         _install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
 
@@ -102,10 +128,10 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
 def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
     if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)
-        _install(machine, space, vpn, pfn, PRESENT | USER | WRITABLE)
+        _install(machine, space, vpn, pfn, own_bits(vma.prot))
         return
     machine.frames.get(source)
-    bits = PRESENT | USER | WRITABLE if write else readable_bits(vma.prot)
+    bits = own_bits(vma.prot) if write else readable_bits(vma.prot)
     _install(machine, space, vpn, source, bits)
 
 
@@ -166,7 +192,10 @@ def _is_ours_alone(machine: Machine, pfn: int) -> bool:
     frame = machine.frames[pfn]
     if machine.has("file-private-not-cow") and frame.cached:  # planted: the cache's frame is written
         return True
-    return frame.anonymous and frame.refcount == 1
+    holders = frame.refcount
+    if machine.has("cow-ignores-pins"):  # planted: only those who map the frame are asked for
+        holders = frame.mapcount
+    return frame.anonymous and holders == 1
 
 
 def _copy(machine: Machine, vma: Vma, vpn: int, source: int) -> int:

@@ -13,7 +13,21 @@ from dataclasses import dataclass, field, fields
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS, MAX_FILE_PAGES
 from harness.program.image import FILE_BACKED
-from harness.program.ops import ENDING, FORKS, WAITS, Fill, Map, Observe, Op, Print, Remap
+from harness.program.ops import (
+    ANSWERS,
+    ENDING,
+    FORKS,
+    STATUS_WORD,
+    WAITS,
+    Ask,
+    Fill,
+    Map,
+    Observe,
+    Op,
+    Print,
+    Reap,
+    Remap,
+)
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
 MAX_PROCESSES = 16
@@ -94,15 +108,27 @@ class Family:
 
 
 def places(op: Op) -> Iterator[Address | PageRange]:
-    """Give the operands of `op` that lie in a window."""
+    """Give the operands of `op` that lie in a window; an address from which on it reaches several pages as their range."""
     for each in fields(op):
         value = getattr(op, each.name)
-        if isinstance(value, Address | PageRange):
+        if isinstance(value, Address) and value.offset + extent(op) > PAGE_SIZE:
+            yield PageRange(value.window, value.index, (value.offset + extent(op) - 1) // PAGE_SIZE + 1)
+        elif isinstance(value, Address | PageRange):
             yield value
+
+
+def extent(op: Op) -> int:
+    """Give the number of bytes that `op` reads or writes from its address on."""
+    if isinstance(op, Ask):
+        return len(ANSWERS[op.query])
+    if isinstance(op, Reap):
+        return STATUS_WORD
+    return int(getattr(op, "length", 1))
 
 
 def check_operands(op: Op) -> None:
     """Raise ProgramError where an operand of `op` lies outside its window."""
+    _check_form(op)
     for place in places(op):
         window = WINDOW_BY_NAME.get(place.window)
         if window is None:
@@ -110,12 +136,17 @@ def check_operands(op: Op) -> None:
         first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
         if first < 0 or npages < 1 or first + npages > window.npages:
             raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
-        if isinstance(place, Address) and not 0 <= place.offset < PAGE_SIZE:
-            raise ProgramError(f"{place}: an offset is 0 to {PAGE_SIZE - 1}")
     if isinstance(op, Map):
         _check_backing(op)
     if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
         raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
+
+
+def _check_form(op: Op) -> None:
+    for each in fields(op):
+        value = getattr(op, each.name)
+        if isinstance(value, Address) and not 0 <= value.offset < PAGE_SIZE:
+            raise ProgramError(f"{value}: an offset is 0 to {PAGE_SIZE - 1}")
     if isinstance(op, Fill) and op.at.offset:
         raise ProgramError("fill takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:

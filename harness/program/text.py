@@ -15,6 +15,8 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
     p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
     p0: print a[0] 8                   p1: crash store a[2]          p0: wait p1
+    p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
+    p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
     observe                            (the whole state, here)
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.
@@ -40,7 +42,9 @@ from harness.program.ops import (
     Map,
     Observe,
     Op,
+    Query,
     Sharing,
+    Via,
 )
 from harness.program.outcome import (
     Code,
@@ -58,7 +62,7 @@ from harness.program.outcome import (
     Signal,
 )
 from harness.program.program import Program
-from harness.program.units import Address, PageRange, Prot
+from harness.program.units import PAGE_SIZE, Address, PageRange, Prot
 
 VERSION = 1
 _PLACE = re.compile(r"([a-z]+)\[(\w+)\](?:\+(\w+))?")
@@ -145,12 +149,15 @@ OPERANDS: dict[Any, Operand] = {
     Kind.BYTE: Operand(lambda n: f"0x{n:02x}", _number(0, 255)),
     Kind.STATUS: Operand(str, _number(0, 255)),
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
+    Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
     Address: Operand(str, _place),
     PageRange: Operand(str, _range),
     Prot: Operand(str, _prot),
     Sharing: _word(Sharing),
     Backing: Operand(str, _backing),
     Access: _word(Access),
+    Via: _word(Via),
+    Query: _word(Query),
 }
 """How each kind of operand is written; the key is the field's `Kind`, or its type."""
 

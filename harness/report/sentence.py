@@ -8,15 +8,14 @@ as it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from harness.compare.verdict import Divergence, Verdict
-from harness.program.ops import Fill, Fork, Load, Op, Store, Wait
+from harness.program.ops import Fill, Force, Fork, Load, Op, Receive, Store, Wait
 from harness.program.outcome import Lost
-from harness.program.program import Program
+from harness.program.program import Program, extent
 from harness.program.text import format_op, format_outcome
 from harness.program.trace import Ending
-from harness.program.units import Address
+from harness.program.units import PAGE_SIZE, Address
 
 _PLACE = re.compile(r"p(\d+) ([a-z]+)\[(\d+)\]")
 
@@ -247,15 +246,20 @@ def _origin_of_byte(program: Program, divergence: Divergence) -> str:
 
 def _origin(program: Program, before: int, reader: int, at: Address, value: int) -> str:
     """Name the last step that stored `value` at `at`: most wrong bytes are right elsewhere."""
-    wrote: Callable[[Op], bool] = lambda op: (  # noqa: E731
-        isinstance(op, Store | Fill) and op.value == value and (op.at == at if isinstance(op, Store) else op.at == at.page)
-    )
-    steps = [number for number, op in enumerate(program.steps[:before]) if wrote(op)]
+    steps = [number for number, op in enumerate(program.steps[:before]) if _wrote(op, at, value)]
     if not steps:
         return ""
     writer = program.steps[steps[-1]].process
     who = "it" if writer == reader else f"p{writer}{_kin(program, writer, reader)}"
     return f" 0x{value:02x} is what {who} stored there at step {steps[-1] + 1}."
+
+
+def _wrote(op: Op, at: Address, value: int) -> bool:
+    """Tell whether `op` is to store `value` at `at`."""
+    if not isinstance(op, Store | Force | Fill | Receive) or op.value != value or op.at.window != at.window:
+        return False
+    reached = PAGE_SIZE if isinstance(op, Fill) else extent(op)
+    return 0 <= (at.index - op.at.index) * PAGE_SIZE + at.offset - op.at.offset < reached
 
 
 def _kin(program: Program, writer: int, reader: int) -> str:

@@ -19,6 +19,7 @@ EVENTS = (
     "fault.zero", "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr",
     "cow.copy", "cow.reuse", "print", "print.efault",
     "fork", "exec", "exit", "crash.sigsegv", "crash.sigkill", "wait",
+    "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -33,7 +33,7 @@ from strategies.programs import programs
 HARD: dict[str, dict[str, Any]] = {
     "fork, exit, store": {"containing": (Fork, Exit, Store)},
     "every operation": {"containing": OPS},
-    "every operation, little room": {"containing": OPS, "max_steps": 20, "max_processes": 2},
+    "every operation, little room": {"containing": OPS, "max_steps": 30, "max_processes": 2},
     "rare ones in few steps": {"containing": (Exec, Wait, Crash), "max_steps": 7, "max_processes": 2},
     "both endings": {"containing": (Crash, Exit), "min_steps": 6, "max_steps": 8},
     "weight zero": {"containing": (Wait, Exec), "weights": {Wait: 0, Exec: 0, Exit: 0, Fork: 0}},

@@ -48,7 +48,7 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     Entries that a fault would fill again (zero page, clean file pages) need not be copied: the child's
     is `optional` where that is not known. An inaccessible page (PROT_NONE) is copied like any other.
     """
-    pte.writable = pte.write_pending = False
+    pte.writable = pte.write_pending = pte.frame.exclusive = False
     choice = machine.semantics.fork_copies_clean_ptes
     clean = pte.frame.kind in RECREATABLE
     if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
-from harness.model.counts import references
-from harness.model.fault import WRITE, may_read
-from harness.model.frame import OWN
+from harness.model.fault import WRITE, is_owned, may_read
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.semantics import Choice
@@ -66,7 +64,7 @@ def _change_pte(machine: Machine, pte: PTE, prot: Prot) -> None:
     pte.readable = may_read(machine.semantics, prot)
     pte.writable = pte.write_pending = False
     choice = machine.semantics.protect_grants_write
-    if prot & WRITE and choice is not Choice.NEVER and pte.frame.kind in OWN:
-        sole = references(machine, pte.frame) == 1
+    if prot & WRITE and choice is not Choice.NEVER:
+        sole = is_owned(machine, pte.frame)
         pte.writable = sole and choice is Choice.ALWAYS and not pte.optional
         pte.write_pending = sole and not pte.writable

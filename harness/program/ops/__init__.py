@@ -14,13 +14,27 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.ops.base import MAX_LENGTH, Access, Backing, Kind, Op, Sharing
+from harness.program.ops.kernel import (
+    ANSWERS,
+    STATUS_WORD,
+    Ask,
+    Force,
+    Pin,
+    Query,
+    Reap,
+    Receive,
+    Unpin,
+    Via,
+)
 from harness.program.ops.mapping import Map, Protect, Remap, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import Crash, Exec, Exit, Fork, Wait
 
 __all__ = [
-    "ENDING", "FORKS", "MAX_LENGTH", "OPS", "OP_BY_VERB", "WAITS", "Access", "Backing", "Crash", "Exec", "Exit", "Fill",
-    "Fork", "Kind", "Load", "Map", "Observe", "Op", "Print", "Protect", "Remap", "Sharing", "Store", "Unmap", "Wait",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "STATUS_WORD", "WAITS",
+    "Access", "Ask", "Backing", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind", "Load", "Map", "Observe",
+    "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store", "Unmap", "Unpin",
+    "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -34,7 +48,7 @@ class Observe(Op):
 
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
-    Remap,
+    Remap, Receive, Ask, Reap, Force, Pin, Unpin,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
@@ -46,5 +60,8 @@ ENDING = (Exit, Crash)
 FORKS = (Fork,)
 """The operations that make a process; each has a `child`."""
 
-WAITS = (Wait,)
+WAITS = (Wait, Reap)
 """The operations that reap a process; each has a `child`."""
+
+KERNEL_STORES = (Receive, Ask, Reap)
+"""The operations in which the kernel stores on behalf of a process, from `at` on, as that process could itself."""

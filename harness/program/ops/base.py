@@ -15,6 +15,7 @@ class Kind(enum.Enum):
     BYTE = "a byte value, 0 to 255"
     STATUS = "an exit status, 0 to 255"
     LENGTH = "a count of bytes, 1 to 64"
+    COUNT = "a count of bytes, 1 to 4096"
 
 
 MAX_LENGTH = 64
@@ -25,6 +26,7 @@ Child = Annotated[int, Kind.CHILD]
 Byte = Annotated[int, Kind.BYTE]
 Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
+Count = Annotated[int, Kind.COUNT]
 
 
 class Sharing(enum.Enum):

@@ -1,0 +1,223 @@
+"""Stores by the kernel on behalf of a process, past its protection, and pages that the kernel holds on to."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Ask, Force, Fork, Pin, Protect, Reap, Receive, Unpin
+from harness.program.program import Program
+
+
+@contract("kernel-write.breaks-cow", catches=("kernel-write-ignores-cow",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: receive pipe a[0] 1 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: fork p1
+        p0: receive socket a[0]+4090 17 0x33
+        p1: load a[1]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p1: ask cwd a[0]+7
+        p1: ask itimer a[0]+4060
+        p0: load a[0]+8
+        """,
+        containing=(Receive, Ask, Fork),
+    )
+)
+def test_a_store_by_the_kernel_stays_out_of_other_processes(guest: Guest, program: Program) -> None:
+    """A store by the kernel for a process shows in that process alone, as its own would."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="kernel-write.breaks-cow")
+
+
+@contract("kernel-write.breaks-cow", catches=("reap-status-ignores-cow",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p0: fork p2
+        p1: exit 7
+        p0: reap p1 a[0]+3
+        p2: load a[0]+3
+        """,
+        containing=(Reap, Fork),
+    )
+)
+def test_a_wait_status_stays_out_of_other_processes(guest: Guest, program: Program) -> None:
+    """A store by the kernel for a process shows in that process alone, as its own would."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="kernel-write.breaks-cow")
+
+
+@contract("kernel-write.respects-protection", catches=("kernel-write-ignores-protection",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: protect a[1] r
+        p0: receive pipe a[0]+4090 17 0x33
+        p0: ask sigmask a[1]+5
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p0: protect a[0] none
+        p1: exit 7
+        p0: reap p1 a[0]
+        p0: protect a[0] rw
+        """,
+        containing=(Receive, Protect),
+    )
+)
+def test_the_kernel_stores_only_where_the_process_may(guest: Guest, program: Program) -> None:
+    """Where a process may not store, the kernel does not for it: it says EFAULT, and what is refused does not change."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="kernel-write.respects-protection")
+
+
+@contract("kernel-write.exact-bytes", catches=("kernel-write-overruns",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: receive pipe a[0]+1 13 0x33
+        p0: receive socket a[0]+4095 2 0x44
+        p0: ask cwd a[0]+4093
+        """,
+        containing=(Receive, Ask),
+    )
+)
+def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> None:
+    """A store by the kernel writes the documented bytes, and not one more."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="kernel-write.exact-bytes")
+
+
+@contract("foll-force.private-only", catches=("force-writes-shared-frame",))
+@given(
+    program=drawn(
+        """
+        p0: fork p1
+        p0: load text[0]+1
+        p0: force text[0]+1 0x22
+        p1: load text[0]+1
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] r
+        p0: fork p1
+        p1: force a[0] 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: force data[1]+9 0x22
+        p0: load data[1]+9
+        p0: exec
+        p0: load data[1]+9
+        """,
+        containing=(Force, Fork),
+    )
+)
+def test_a_forced_write_stays_in_private_memory(guest: Guest, program: Program) -> None:
+    """A write through /proc/PID/mem to private memory reaches neither the file nor any other mapping."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="foll-force.private-only")
+
+
+@contract("cow.pinned-is-not-exclusive", catches=("cow-ignores-pins", "pin-not-counted"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: pin a[0]
+        p1: unmap a[0]
+        p0: store a[0] 0x22
+        p1: unpin
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: pin a[0]
+        p0: fork p1
+        p0: store a[0] 0x22
+        p0: unpin
+        p1: load a[0]
+        """,
+        """
+        p0: map a 3 rw private anon
+        p0: store a[0] 0x11
+        p0: pin a[0]
+        p0: unmap a[0]
+        p0: store a[1] 0x22
+        p0: store a[2] 0x33
+        p0: unpin
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: pin a[0]
+        p1: exec
+        p0: receive pipe a[0] 3 0x22
+        p1: unpin
+        """,
+        containing=(Pin, Unpin, Fork),
+    )
+)
+def test_a_pinned_frame_is_left_alone(guest: Guest, program: Program) -> None:
+    """A frame that a pipe still holds is not written to by those who did not pin it, and the pipe keeps it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="cow.pinned-is-not-exclusive")
+
+
+@contract("conserve.frames", catches=("pin-leaks",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: store a[1] 0x22
+        p0: pin a[0]
+        p0: pin a[1]
+        observe
+        p0: exit 0
+        """,
+        containing=(Pin,),
+    )
+)
+def test_a_pipe_gives_back_the_frames_in_it(guest: Guest, program: Program) -> None:
+    """After the last process of a program is reaped, every frame it had is free or in the page cache."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="conserve.frames")

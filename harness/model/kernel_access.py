@@ -1,0 +1,95 @@
+"""What happens when the kernel stores into a process's memory on its behalf, or forces a byte into it.
+
+::
+
+    kernel_store   page by page, as copy_to_user does: what the process may not store to ends it
+    kernel_put     one word in one store, as put_user does: all of it or nothing
+    force          past the protection, as /proc/PID/mem does: private memory alone
+
+Each takes the same faults as a store by the process itself (`fault.touch`), and so obeys all that is true of those:
+copy-on-write is broken first, and nobody else sees the bytes. A refused page is an error code, not a signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.model.fault import refusal, touch
+from harness.model.machine import Machine
+from harness.model.process import Process
+from harness.program.ops import Access
+from harness.program.units import PAGE_SIZE, Address
+
+
+def kernel_store(machine: Machine, process: Process, at: Address, data: bytes) -> int:
+    """Store `data` from `at` on, up to the first page that refuses; give the number of bytes stored.
+
+    Source: copy_to_user, _copy_to_iter; raw_copy_to_user returns the number of bytes not copied.
+    """
+    parts = list(_by_page(at, data))
+    if not machine.semantics.copy_stops_at_refused_page and _first_refused(machine, process, parts) < len(parts):
+        parts = []
+    allowed = parts[: _first_refused(machine, process, parts)]
+    for place, part in allowed:
+        _store(machine, process, place, part)
+    done = sum(len(part) for _, part in allowed)
+    _note(machine, done, len(data))
+    return done
+
+
+def kernel_put(machine: Machine, process: Process, at: Address, word: bytes) -> bool:
+    """Store one word; tell whether that was possible. Where its second page refuses, nothing is stored.
+
+    The first page takes its fault all the same: the processor looks at the lower page first.
+    Source: put_user, a single mov.
+    """
+    parts = list(_by_page(at, word))
+    allowed = _first_refused(machine, process, parts)
+    for place, part in parts[:allowed]:
+        if allowed == len(parts):
+            _store(machine, process, place, part)
+        else:
+            touch(machine, process, place.vpn, Access.STORE)
+    done = len(word) if allowed == len(parts) else 0
+    _note(machine, done, len(word))
+    return bool(done)
+
+
+def force(machine: Machine, process: Process, at: Address, value: int) -> None:
+    """Store one byte of mapped private memory, whatever its protection is.
+
+    The entry stays as the protection says: a page that may not be written is not writable afterwards either.
+
+    Source: mem_rw, access_remote_vm with FOLL_FORCE; check_vma_flags and is_cow_mapping; maybe_mkwrite.
+    """
+    _store(machine, process, at, bytes((value,)))
+    machine.reach["force"] += 1
+
+
+def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:
+    """Cut `data`, which lies from `at` on, at the ends of pages."""
+    while data:
+        room = PAGE_SIZE - at.offset
+        yield at, data[:room]
+        at, data = Address(at.window, at.index + 1), data[room:]
+
+
+def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address, bytes]]) -> int:
+    """Give the number of parts before the first that lies where the process may not store."""
+    for number, (place, _) in enumerate(parts):
+        if refusal(machine, process, place, Access.STORE) is not None:
+            return number
+    return len(parts)
+
+
+def _store(machine: Machine, process: Process, at: Address, data: bytes) -> None:
+    touch(machine, process, at.vpn, Access.STORE).write(at.offset, data)
+    machine.stored.append((at.vpn, at.offset, data))
+
+
+def _note(machine: Machine, done: int, wanted: int) -> None:
+    """Count the store for coverage."""
+    if done == wanted:
+        machine.reach["kernel_store"] += 1
+    else:
+        machine.reach["kernel_store.partial" if done else "kernel_store.efault"] += 1

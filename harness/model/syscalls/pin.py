@@ -1,0 +1,61 @@
+"""pin: vmsplice(2) of one byte, by which the program's pipe holds the frame behind it."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.fault import may_read, touch
+from harness.model.machine import Machine, Pin
+from harness.model.process import Process
+from harness.program import ops
+from harness.program.ops import Access
+from harness.program.outcome import Done, Failed, Outcome
+from harness.program.units import Prot
+
+PIPE_SLOTS = 16
+"""Buffers of a pipe, each of which holds one page. Source: PIPE_DEF_BUFFERS; pipe(7), "Pipe capacity"."""
+
+_DONE = Done()
+_EFAULT = Failed("EFAULT")
+
+
+def pin(machine: Machine, op: ops.Pin) -> Allowed:
+    """Put the frame, not its bytes, into the pipe; an untouched page is faulted in as by a load.
+
+    The pipe is one more holder: what happens to the pinner's entry afterwards, and to the pinner, does not touch it.
+
+    Source: vmsplice(2); vmsplice_to_pipe, iter_to_pipe, get_user_pages_fast without FOLL_WRITE.
+    """
+    process = machine.process(op.process)
+    vma = process.memory.vmas.find(op.at.vpn)
+
+    # CHECKS
+    if len(machine.pins) >= PIPE_SLOTS:
+        return Allowed((Failed("EAGAIN"),), "vmsplice(2), EAGAIN: SPLICE_F_NONBLOCK, and the operation would block")
+    if vma is None or not may_read(machine.semantics, vma.prot):
+        return Allowed((_EFAULT,), "check_vma_flags: neither readable nor forced")
+
+    if not vma.prot & Prot.R:
+        return _maybe(machine, process, op)
+
+    # EFFECT
+    _hold(machine, process, op)
+
+    # OUTCOME
+    return Allowed((_DONE,), "vmsplice(2): the number of bytes transferred")
+
+
+def _maybe(machine: Machine, process: Process, op: ops.Pin) -> Allowed:
+    """Leave it to the kernel whether memory can be pinned that may be written or executed, and not read."""
+
+    def adopt(outcome: Outcome) -> None:
+        if outcome == _DONE:
+            _hold(machine, process, op)
+
+    clause = "readable by the hardware alone: gup_pte_range takes a present page, check_vma_flags refuses an absent one"
+    return Allowed((_DONE, _EFAULT), clause, adopt)
+
+
+def _hold(machine: Machine, process: Process, op: ops.Pin) -> None:
+    frame = touch(machine, process, op.at.vpn, Access.LOAD)
+    machine.pins.append(Pin(frame, op.at.offset))
+    machine.reach["pin"] += 1

@@ -1,0 +1,133 @@
+"""Stores into a process's memory that the kernel does for it, and the pipe that holds its pages.
+
+::
+
+    copy_to_user ── page by page ──┐
+    put_user ────── one word ──────┼── touch, as the process itself would ──> the frame's bytes
+    access_remote ─ one byte ──────┘   (access_remote: past the protection, with the copy that it takes)
+
+    Pipe   pin ──> frame, refcount + 1 ──> unpin: the byte that is there now, refcount − 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.model_guest.machine import AddressSpace, Machine
+from harness.model_guest.pagefault import force_fault, live_root, touch
+from harness.model_guest.paging import PRESENT, pfn_of
+from harness.model_guest.trouble import Segfault
+from harness.program.units import PAGE_SIZE, Address
+
+WORD = 8
+"""Bytes that a copy loop moves at a time."""
+
+
+def copy_to_user(machine: Machine, space: AddressSpace, at: Address, data: bytes) -> int:
+    """Store bytes. Returns how many, fewer where a page refuses. Raises OutOfMemory, Stuck, Panic."""
+    if machine.has("kernel-write-overruns"):  # planted: the last word is written whole
+        room = PAGE_SIZE - (at.offset + len(data)) % PAGE_SIZE
+        data += b"\x5a" * min(-len(data) % WORD, room % PAGE_SIZE)
+    done = 0
+    for place, part in _by_page(at, data):
+        try:
+            page = _page(machine, space, place.vpn, raw=machine.has("kernel-write-ignores-cow"))  # planted: see _page
+        except Segfault:
+            if not machine.has("kernel-write-ignores-protection"):
+                break
+            if space.vmas.find(place.vpn) is None:  # planted: all that is mapped may be stored to
+                break
+            page = machine.frames[force_fault(machine, space, place.vpn)].data
+        page[place.offset : place.offset + len(part)] = part
+        done += len(part)
+    return done
+
+
+def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) -> bool:
+    """Store one word, all or nothing. Returns whether it was stored. Raises OutOfMemory, Stuck, Panic."""
+    parts = list(_by_page(at, word))
+    try:
+        raw = machine.has("reap-status-ignores-cow")  # planted: see _page
+        pages = [_page(machine, space, place.vpn, raw=raw) for place, _ in parts]
+    except Segfault:
+        return False
+    for page, (place, part) in zip(pages, parts, strict=True):
+        page[place.offset : place.offset + len(part)] = part
+    return True
+
+
+def access_remote(machine: Machine, space: AddressSpace, at: Address, value: int) -> bool:
+    """Store one byte, whatever the protection. Returns False where nothing is mapped. Raises OutOfMemory."""
+    if space.vmas.find(at.vpn) is None:
+        return False
+    pfn = _resident(machine, space, at.vpn) if machine.has("force-writes-shared-frame") else None
+    if pfn is None:  # planted: a frame that is there is written to as it is
+        pfn = force_fault(machine, space, at.vpn)
+    machine.frames[pfn].data[at.offset] = value
+    return True
+
+
+def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:
+    """Cut bytes at the ends of pages."""
+    while data:
+        room = PAGE_SIZE - at.offset
+        yield at, data[:room]
+        at, data = Address(at.window, at.index + 1), data[room:]
+
+
+def _page(machine: Machine, space: AddressSpace, vpn: int, *, raw: bool) -> bytearray:
+    """Give the bytes to store to. `raw` is what a planted fault asks for: the frame that is there, CoW or not."""
+    pfn = touch(machine, space, vpn, write=False) if raw else None
+    if pfn is None or not machine.frames[pfn].anonymous:
+        pfn = touch(machine, space, vpn, write=True)
+    return machine.frames[pfn].data
+
+
+def _resident(machine: Machine, space: AddressSpace, vpn: int) -> int | None:
+    entry = machine.tables.lookup(live_root(space), vpn)
+    return pfn_of(entry) if entry & PRESENT and pfn_of(entry) != machine.zero_pfn else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """A byte in the pipe: the frame that it lies in, where, and whether the pipe holds that frame."""
+
+    pfn: int
+    offset: int
+    is_held: bool
+
+
+@dataclass(slots=True)
+class Pipe:
+    """The bytes that a program has spliced into its pipe, the oldest first."""
+
+    SLOTS = 16
+
+    machine: Machine
+    spliced: list[Spliced] = field(default_factory=list)
+
+    def push(self, pfn: int, offset: int) -> None:
+        """Take hold of a frame, unless it is the zero page, which nobody counts."""
+        is_held = pfn != self.machine.zero_pfn
+        if self.machine.has("pin-not-counted"):  # planted: the pipe only notes where the byte is
+            is_held = False
+        if is_held:
+            self.machine.frames.get(pfn)
+        self.spliced.append(Spliced(pfn, offset, is_held))
+
+    def pop(self) -> int:
+        """Give the oldest byte, and let go of its frame."""
+        oldest = self.spliced.pop(0)
+        value = self.machine.frames[oldest.pfn].data[oldest.offset]
+        self._let_go(oldest)
+        return value
+
+    def close(self) -> None:
+        """Let go of all that is left."""
+        while self.spliced:
+            self._let_go(self.spliced.pop())
+
+    def _let_go(self, one: Spliced) -> None:
+        if one.is_held and not self.machine.has("pin-leaks"):  # planted: the reference is forgotten
+            self.machine.frames.put(one.pfn)

@@ -1,0 +1,91 @@
+"""Operations in which the kernel itself writes to program memory, or holds on to a page of it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.program.ops.base import Byte, Child, Count, Op
+from harness.program.units import Address
+
+
+class Via(enum.Enum):
+    """What bytes are received through. The value is the word in the text form."""
+
+    PIPE = "pipe"
+    SOCKET = "socket"
+
+
+class Query(enum.Enum):
+    """A question to the kernel whose answer is known beforehand. The value is the word in the text form."""
+
+    CWD = "cwd"
+    SIGMASK = "sigmask"
+    ITIMER = "itimer"
+
+
+ANSWERS = {Query.CWD: b"/\0", Query.SIGMASK: bytes(8), Query.ITIMER: bytes(32)}
+"""What the kernel stores: the working directory with its zero, no blocked signal, a timer that is not armed."""
+
+STATUS_WORD = 4
+"""Bytes of the word that wait4(2) stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receive(Op):
+    """read(2) of `length` bytes, each of them `value`, from a new pipe or socket pair that holds just these."""
+
+    verb: ClassVar[str] = "receive"
+    code: ClassVar[int] = 26
+    via: Via
+    at: Address
+    length: Count
+    value: Byte
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Op):
+    """getcwd(2), rt_sigprocmask(2) or getitimer(2): the answer of `ANSWERS` is stored from `at` on."""
+
+    verb: ClassVar[str] = "ask"
+    code: ClassVar[int] = 27
+    query: Query
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Reap(Op):
+    """wait4(2) for `child`, as `wait`, but the status word is stored at `at`."""
+
+    verb: ClassVar[str] = "reap"
+    code: ClassVar[int] = 28
+    child: Child
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Force(Op):
+    """pwrite(2) of one byte to the process's own /proc/self/mem, which asks for no write permission."""
+
+    verb: ClassVar[str] = "force"
+    code: ClassVar[int] = 29
+    at: Address
+    value: Byte
+
+
+@dataclass(frozen=True, slots=True)
+class Pin(Op):
+    """vmsplice(2) of one byte into the program's pipe, which holds the frame until the byte is read."""
+
+    verb: ClassVar[str] = "pin"
+    code: ClassVar[int] = 30
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Unpin(Op):
+    """read(2) of the oldest byte in the program's pipe; EAGAIN where there is none."""
+
+    verb: ClassVar[str] = "unpin"
+    code: ClassVar[int] = 31

@@ -1,0 +1,103 @@
+"""Rows for the operations in which the kernel stores to memory, or holds on to a page of it.
+
+Their places are chosen so that a byte too many shows: odd lengths, at the ends of pages and across them.
+"""
+
+from __future__ import annotations
+
+from harness.program.ops import (
+    ANSWERS,
+    STATUS_WORD,
+    Ask,
+    Force,
+    Op,
+    Pin,
+    Query,
+    Reap,
+    Receive,
+    Unpin,
+    Via,
+)
+from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
+from strategies.fields import ACTOR, CHILD, SPOT, VALUE, WHERE, Field, Row, byte_at, page_at, pick
+from strategies.scene import Scene
+
+LENGTHS = (1, 2, 3, 5, 7, 8, 9, 13, 17, 31, 64, 100, 511, 513, 1000, PAGE_SIZE)
+"""How many bytes are received."""
+
+FROM_START = (0, 1, 3, 7)
+FROM_END = (0, 1)
+"""Bytes that are left before a store, from the start of the page, or behind it, up to the page's end."""
+
+PLACES = 8
+"""How many places there are for a store: those above, half of it on the next page, and all but its first byte."""
+
+PLACE = Field(0, PLACES - 1)
+RECEIVE_SHAPE = Field(0, len(LENGTHS) * PLACES * len(Via) - 1)  # a length in the low bits, a place, a way above
+ASK_SHAPE = Field(0, 4 * PLACES - 1)  # a query in the low bits, a place above them
+
+
+def _offset(place: int, length: int) -> int:
+    """Give the offset, in bytes into the page, at which a store of `length` bytes begins."""
+    if place < len(FROM_START):
+        return FROM_START[place]
+    place -= len(FROM_START)
+    if place < len(FROM_END):
+        return max(PAGE_SIZE - length - FROM_END[place], 0)
+    return PAGE_SIZE - 1 if place > len(FROM_END) else PAGE_SIZE - (length + 1) // 2
+
+
+def _place_for(scene: Scene, process: int, where: int, place: int, length: int) -> Address:
+    """Find a place for a store of `length` bytes, which does not reach beyond the window."""
+    page = page_at(scene, process, where, Prot.W)
+    offset = _offset(place % PLACES, length)
+    if page.index + 1 == WINDOW_BY_NAME[page.window].npages:
+        offset = min(offset, PAGE_SIZE - length)
+    return Address(page.window, page.index, offset)
+
+
+def _receive(scene: Scene, process: int, where: int, shape: int, value: int) -> Op:
+    shape, number = divmod(shape, len(LENGTHS))
+    via, place = divmod(shape, PLACES)
+    length = LENGTHS[number]
+    return Receive(process, pick((*Via,), via), _place_for(scene, process, where, place, length), length, value & 0xFF)
+
+
+def _ask(scene: Scene, process: int, where: int, shape: int) -> Op:
+    place, number = divmod(shape, 4)
+    query = pick((*Query,), number)
+    return Ask(process, query, _place_for(scene, process, where, place, len(ANSWERS[query])))
+
+
+def _reap(scene: Scene, wish: int, where: int, place: int) -> Op | None:
+    child = scene.reapable(wish)
+    if child is None:
+        return None
+    parent = scene.family.parent[child]
+    assert parent is not None
+    return Reap(parent, child, _place_for(scene, parent, where, place, STATUS_WORD))
+
+
+def _force(scene: Scene, process: int, spot: int, value: int) -> Op:
+    return Force(process, byte_at(scene, process, spot, Prot.NONE), value & 0xFF)
+
+
+def _pin(scene: Scene, process: int, spot: int) -> Op:
+    return Pin(process, byte_at(scene, process, spot, Prot.R))
+
+
+def _unpin(scene: Scene, process: int) -> Op | None:
+    """Read what was pinned; from an empty pipe only where nothing else is asked for."""
+    pinned = sum(isinstance(op, Pin) - isinstance(op, Unpin) for op in scene.steps)
+    return Unpin(process) if pinned > 0 or Unpin in scene.missing else None
+
+
+ROWS: tuple[Row, ...] = (
+    Row(Receive, 3, (ACTOR, WHERE, RECEIVE_SHAPE, VALUE), _receive),
+    Row(Ask, 1, (ACTOR, WHERE, ASK_SHAPE), _ask),
+    Row(Reap, 4, (CHILD, WHERE, PLACE), _reap),
+    Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
+    Row(Pin, 2, (ACTOR, SPOT), _pin),
+    Row(Unpin, 3, (ACTOR,), _unpin),
+)
+"""The rows of this family, in the order of simplicity."""
