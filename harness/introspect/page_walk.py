@@ -1,0 +1,258 @@
+"""Page tables of x86-64 and arm64, walked in a copy or a view of physical memory.
+
+Both have four levels of 512 entries of eight bytes (arm64: 4 KiB granule, 48 bits); levels are counted as on x86-64,
+so that level 4 is the root and level 1 holds the entries of 4 KiB pages::
+
+     47      39 38      30 29      21 20      12 11           0
+    +----------+----------+----------+----------+--------------+
+    | level 4  | level 3  | level 2  | level 1  |    offset    |
+    +----------+----------+----------+----------+--------------+
+
+An entry of level 3 or 2 may be a *leaf* of 1 GiB or 2 MiB. What an entry of a higher level forbids, no lower one allows.
+An entry that the hardware takes for absent may hold a frame all the same: kernels keep a page that is protected away
+(PROT_NONE) so. Which bit says so is the kernel's own affair: see `Held`.
+
+Sources: Intel SDM volume 3A, 4.5; Arm ARM DDI 0487, D8.3; Linux arch/x86/include/asm/pgtable_types.h and pgtable-invert.h,
+arch/arm64/include/asm/pgtable-prot.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+ENTRIES = 512
+ROOT_LEVEL = 4
+PAGE_SHIFT = 12
+MOST_TABLES = 1024
+"""More tables than this in one address space are a broken one: 2 GiB of pages."""
+_FRAME = 0x000F_FFFF_FFFF_F000
+
+
+class BrokenTables(Exception):
+    """The tables of a process lead nowhere, or never end."""
+
+
+class Memory(Protocol):
+    """Physical memory: `words` are its u64 from physical address `start` on."""
+
+    words: memoryview
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An entry that holds a page, or 512 of them (`level` 2) or 262,144 (`level` 3), with the rights of the whole path.
+
+    `present` is what the hardware takes it for; a leaf that is not present is held by the kernel alone.
+    """
+
+    frame: int
+    level: int
+    present: bool
+    user: bool
+    writable: bool
+    executable: bool
+    accessed: bool
+    dirty: bool
+
+    @property
+    def npages(self) -> int:
+        """Count the pages of 4 KiB."""
+        return ENTRIES ** (self.level - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the entries on the way down have left of the rights."""
+
+    user: bool = True
+    writable: bool = True
+    executable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a kernel marks an entry that is not present and holds a frame: `bit` is set, and the frame may be `inverted`."""
+
+    bit: int
+    inverted: bool = False
+
+
+class Format(Protocol):
+    """How one architecture writes its entries."""
+
+    @property
+    def user_entries(self) -> int:
+        """How many entries of the root belong to user space."""
+        ...
+
+    def table(self, entry: int, level: int, rights: Rights) -> tuple[int, Rights] | None:
+        """Give the frame of the table that `entry` of `level` points to, and the rights that are left; None for no table."""
+        ...
+
+    def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
+        """Give the leaf that `entry` of `level` is; None if it is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class X86:
+    """x86-64 with four levels."""
+
+    held: Held | None = None
+    user_entries: int = field(default=256, init=False)
+
+    def table(self, entry: int, level: int, rights: Rights) -> tuple[int, Rights] | None:
+        """See `Format`."""
+        if not entry & 1 or level == 1 or (level < ROOT_LEVEL and entry & 0x80):
+            return None
+        return (entry & _FRAME) >> PAGE_SHIFT, _x86_rights(entry, rights)
+
+    def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
+        """See `Format`."""
+        is_large = level in (2, 3) and bool(entry & 0x80)
+        if not (level == 1 or is_large) or not entry:
+            return None
+        present = bool(entry & 1)
+        if not present and not (self.held and entry & self.held.bit):
+            return None
+        value = ~entry if not present and self.held and self.held.inverted else entry
+        left = _x86_rights(entry, rights) if present else Rights(user=False, writable=False, executable=False)
+        frame = _aligned((value & _FRAME) >> PAGE_SHIFT, level)
+        return Leaf(
+            frame, level, present, left.user, left.writable, left.executable, bool(entry & 0x20), bool(entry & 0x40)
+        )
+
+
+def _x86_rights(entry: int, rights: Rights) -> Rights:
+    return Rights(
+        rights.user and bool(entry & 4), rights.writable and bool(entry & 2), rights.executable and not entry >> 63
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Arm64:
+    """arm64 with a granule of 4 KiB and 48 bits, the table of user space (TTBR0)."""
+
+    held: Held | None = None
+    user_entries: int = field(default=ENTRIES, init=False)
+
+    def table(self, entry: int, level: int, rights: Rights) -> tuple[int, Rights] | None:
+        """See `Format`."""
+        if level == 1 or entry & 3 != 3:
+            return None
+        left = Rights(
+            rights.user and not entry >> 61 & 1,  # APTable
+            rights.writable and not entry >> 62 & 1,
+            rights.executable and not entry >> 60 & 1,  # UXNTable
+        )
+        return (entry & 0x0000_FFFF_FFFF_F000) >> PAGE_SHIFT, left
+
+    def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
+        """See `Format`."""
+        kind = entry & 3
+        present = kind == 3 if level == 1 else kind == 1 and level in (2, 3)
+        held = not present and not entry & 1 and level < ROOT_LEVEL and bool(self.held and entry & self.held.bit)
+        if not (present or held):
+            return None
+        read_only = bool(entry & 0x80)  # AP[2]
+        modifier = bool(entry >> 51 & 1)  # DBM: who may write, and has not, is read-only and has this set
+        frame = _aligned((entry & 0x0000_FFFF_FFFF_F000) >> PAGE_SHIFT, level)
+        return Leaf(
+            frame=frame,
+            level=level,
+            present=present,
+            user=present and rights.user and bool(entry & 0x40),  # AP[1]
+            writable=present and rights.writable and not read_only,
+            executable=present and rights.executable and not entry >> 54 & 1,  # UXN
+            accessed=bool(entry & 0x400),
+            dirty=bool(entry >> 55 & 1) or (modifier and not read_only),  # Linux keeps a bit of its own
+        )
+
+
+def _aligned(frame: int, level: int) -> int:
+    return frame & -(ENTRIES ** (level - 1))
+
+
+LINUX_X86 = X86(Held(1 << 8, inverted=True))
+"""_PAGE_PROTNONE is the global bit, and the frame of such an entry is inverted (L1TF)."""
+LINUX_ARM64 = Arm64(Held(1 << 58))
+"""PTE_PROT_NONE."""
+
+
+def read_table(memory: Memory, frame: int) -> memoryview | None:
+    """Return the 512 entries of the table in `frame`; None where there is no memory."""
+    at = ((frame << PAGE_SHIFT) - memory.start) >> 3
+    return memory.words[at : at + ENTRIES] if 0 <= at <= len(memory.words) - ENTRIES else None
+
+
+def walk(memory: Memory, form: Format, root: int, vpn: int) -> Leaf | None:
+    """Return the leaf behind the virtual page `vpn` of the address space whose root table is the frame `root`.
+
+    Of a large leaf it gives the large leaf; `frame_of` then tells the frame of the page. None where nothing is mapped, or
+    a table lies where there is no memory.
+    """
+    frame, rights = root, Rights()
+    for level in range(ROOT_LEVEL, 0, -1):
+        table = read_table(memory, frame)
+        if table is None:
+            return None
+        entry = table[vpn >> 9 * (level - 1) & ENTRIES - 1]
+        leaf = form.leaf(entry, level, rights)
+        if leaf is not None:
+            return leaf
+        step = form.table(entry, level, rights)
+        if step is None:
+            return None
+        frame, rights = step
+    return None
+
+
+def frame_of(leaf: Leaf, vpn: int) -> int:
+    """Return the frame of page `vpn`, which `leaf` maps."""
+    return leaf.frame + vpn % leaf.npages
+
+
+@dataclass(slots=True)
+class Space:
+    """All that one address space maps in user space: leaves by their first virtual page, and the frames of its tables.
+
+    A table that is reached twice is in `tables` twice.
+    """
+
+    leaves: dict[int, Leaf] = field(default_factory=dict)
+    tables: list[int] = field(default_factory=list)
+
+    def leaf(self, vpn: int) -> Leaf | None:
+        """Find the leaf that maps page `vpn`."""
+        for npages in (1, ENTRIES, ENTRIES * ENTRIES):
+            found = self.leaves.get(vpn - vpn % npages)
+            if found is not None and found.npages >= npages:
+                return found
+        return None
+
+
+def read_space(memory: Memory, form: Format, root: int) -> Space:
+    """Walk all of user space below the root table `root`. Raises BrokenTables."""
+    space = Space()
+    waiting = [(root, ROOT_LEVEL, 0, Rights())]
+    while waiting:
+        frame, level, first, rights = waiting.pop()
+        table = read_table(memory, frame)
+        if table is None:
+            raise BrokenTables(f"a table of level {level} lies in frame {frame:#x}, where there is no memory")
+        space.tables.append(frame)
+        if len(space.tables) > MOST_TABLES:
+            raise BrokenTables(f"there are more than {MOST_TABLES} tables")
+        count = form.user_entries if level == ROOT_LEVEL else ENTRIES
+        for index, entry in enumerate(table[:count].tolist()):
+            if not entry:
+                continue
+            vpn = first + index * ENTRIES ** (level - 1)
+            leaf = form.leaf(entry, level, rights)
+            if leaf is not None:
+                space.leaves[vpn] = leaf
+            elif step := form.table(entry, level, rights):
+                waiting.append((step[0], level - 1, vpn, step[1]))
+    return space
