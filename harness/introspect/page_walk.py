@@ -59,7 +59,7 @@ class Leaf:
     @property
     def npages(self) -> int:
         """Count the pages of 4 KiB."""
-        return ENTRIES ** (self.level - 1)
+        return 1 << 9 * (self.level - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Format(Protocol):
         ...
 
     def table(self, entry: int, level: int, rights: Rights) -> tuple[int, Rights] | None:
-        """Give the frame of the table that `entry` of `level` points to, and the rights that are left; None for no table."""
+        """Give the frame of the table that `entry` of `level` points to, and the rights left; None for no table."""
         ...
 
     def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
@@ -172,7 +172,7 @@ class Arm64:
 
 
 def _aligned(frame: int, level: int) -> int:
-    return frame & -(ENTRIES ** (level - 1))
+    return frame & -(1 << 9 * (level - 1))
 
 
 LINUX_X86 = X86(Held(1 << 8, inverted=True))
@@ -249,7 +249,7 @@ def read_space(memory: Memory, form: Format, root: int) -> Space:
         for index, entry in enumerate(table[:count].tolist()):
             if not entry:
                 continue
-            vpn = first + index * ENTRIES ** (level - 1)
+            vpn = first + (index << 9 * (level - 1))
             leaf = form.leaf(entry, level, rights)
             if leaf is not None:
                 space.leaves[vpn] = leaf
