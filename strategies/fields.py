@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from harness.program.ops import MAX_LENGTH, Op
+from harness.program.ops import MAX_LENGTH, Advice, Op
 from harness.program.program import MAX_PROCESSES
 from harness.program.units import PAGE_SIZE, Address, Prot
 from strategies.scene import Scene
@@ -66,6 +66,10 @@ RESIZES = spread(
 )
 """How mremap changes a range: whether it stays in place, and by how many pages it grows."""
 
+ADVICE = spread(
+    (4, Advice.DONTNEED), (2, Advice.FREE), (2, Advice.DONTFORK), (1, Advice.DOFORK), (2, Advice.WIPEONFORK),
+    (1, Advice.KEEPONFORK), (2, Advice.POPULATE_READ), (2, Advice.POPULATE_WRITE),
+)  # fmt: skip
 STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
 LONE = 7 * len(STATUSES)
 """A fate from here on up (one in eight) ends even the last live process, and with it the program; and
@@ -102,6 +106,7 @@ MAP_SHAPE = Field(0, len(SPANS) * len(MAP_PROTS) - 1)  # a span in the low bits,
 PROTECT_SHAPE = Field(0, len(SPANS) * len(PROTECT_PROTS) - 1)
 UNMAP_SHAPE = Field(0, len(SPANS) - 1)
 REMAP_SHAPE = Field(0, len(SPANS) * len(RESIZES) - 1)
+ADVISE_SHAPE = Field(0, len(SPANS) * len(ADVICE) - 1)
 FATE = Field(0, LONE + len(STATUSES) - 1)
 
 

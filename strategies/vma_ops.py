@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.program.image import FILE_BACKED
-from harness.program.ops import Op, Remap
+from harness.program.ops import Advise, Op, Remap
 from harness.program.units import PageRange, Prot
-from strategies.fields import ACTOR, REMAP_SHAPE, RESIZES, SPANS, WHERE, Row, pick, rank_at
+from strategies.fields import ACTOR, ADVICE, ADVISE_SHAPE, REMAP_SHAPE, RESIZES, SPANS, WHERE, Row, pick, rank_at
 from strategies.scene import Scene
 
 
@@ -41,5 +41,14 @@ def _enter(scene: Scene, op: Remap) -> None:
     scene.used.update(rank for rank in new if rank < scene.space.arena_size)
 
 
-ROWS: tuple[Row, ...] = (Row(Remap, 4, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),)
+def _advise(scene: Scene, process: int, where: int, shape: int) -> Op:
+    advice, span = divmod(shape, len(SPANS))
+    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
+    return Advise(process, pages, pick(ADVICE, advice))
+
+
+ROWS: tuple[Row, ...] = (
+    Row(Remap, 4, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
+    Row(Advise, 4, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
+)
 """The operations of this family, in the order of simplicity."""

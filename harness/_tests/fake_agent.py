@@ -16,6 +16,8 @@ from harness.program.files import BACKINGS
 from harness.program.ops import (
     OPS,
     Access,
+    Advice,
+    Advise,
     Ask,
     Backing,
     Crash,
@@ -121,6 +123,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Protect(process, span(), Prot(part.byte()))
     elif kind is Remap:
         op = Remap(process, span(), span())
+    elif kind is Advise:
+        op = Advise(process, span(), [*Advice][part.byte()])
     elif kind is Load:
         op = Load(process, place())
     elif kind in (Store, Fill):

@@ -65,6 +65,7 @@ EVERY_OPERATION = parse_program(
     p0: ask itimer c[3]+4095
     p0: force c[4]+1 0x44
     p0: pin c[3]+4095
+    p0: advise c[3..4] populate-write
     p0: fork p1
     p0: fork p2
     p2: unpin

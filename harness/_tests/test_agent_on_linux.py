@@ -131,6 +131,7 @@ PROGRAMS = {
         p0: fork p1
         p0: remap a[0..1] d[3..6]
         p0: store d[3] 0x22
+        p1: advise a[0] dontneed
         p1: load a[0]
         """,
     "an empty program": "",

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import ProtocolError
 from harness.program.files import BACKINGS
-from harness.program.ops import Access, Backing, Kind, Op, Query, Sharing, Via
+from harness.program.ops import Access, Advice, Backing, Kind, Op, Query, Sharing, Via
 from harness.program.program import Program, places
 from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
@@ -82,7 +82,7 @@ class Reader:
 Slices = Mapping[str, tuple[int, int]]
 """For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
 
-_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access, Via, Query)}
+_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access, Via, Query, Advice)}
 
 
 def _choice(value: Any, _: Slices) -> bytes:
@@ -121,6 +121,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Access: _choice,
     Via: _choice,
     Query: _choice,
+    Advice: _choice,
 }
 """How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""
 

@@ -15,6 +15,8 @@ from harness.model.frame import Frame
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
     KERNEL_STORES,
+    Advice,
+    Advise,
     Ask,
     Crash,
     Exec,
@@ -145,6 +147,8 @@ def _is_fresh(vpn: int, op: Op) -> bool:
     """Tell whether page `vpn` was as good as new after `op`."""
     if isinstance(op, Remap):
         return vpn - op.to.vpn >= op.kept
+    if isinstance(op, Advise):
+        return op.advice in (Advice.DONTNEED, Advice.WIPEONFORK)
     return isinstance(op, Map | Exec)
 
 
@@ -157,9 +161,29 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
         return ("exec.drops-all",)
     if isinstance(change[1], Remap):
         return ("mremap.preserves", "tlb.no-stale")
+    if isinstance(change[1], Advise):
+        return _unique(by_advice(change[1]), ("tlb.no-stale",))
     if isinstance(change[1], Map) and any(s.step < change[0] for s in timeline.stores(process, vpn)):
         return ("mmap.fixed-replaces", "tlb.no-stale")
     return ()
+
+
+ADVICE: dict[Advice, str] = {
+    Advice.DONTNEED: "madvise.dontneed",
+    Advice.FREE: "madvise.free",
+    Advice.DONTFORK: "fork.dontfork",
+    Advice.DOFORK: "fork.dontfork",
+    Advice.WIPEONFORK: "fork.wipeonfork",
+    Advice.KEEPONFORK: "fork.wipeonfork",
+    Advice.POPULATE_READ: "madvise.populate",
+    Advice.POPULATE_WRITE: "madvise.populate",
+}
+"""The contract that each advice has."""
+
+
+def by_advice(op: Advise) -> Ids:
+    """Name the contract of what `op` advises."""
+    return (ADVICE[op.advice],)
 
 
 MANY = 8
@@ -182,10 +206,10 @@ def after_teardown(timeline: Timeline) -> Ids:
 
 
 def _by_departures(timeline: Timeline, frame: Frame) -> Ids:
-    """Name the contracts of those operations by which pages let go of `frame`."""
-    ids: Ids = ()
+    """Name the contracts of those operations by which pages let go of `frame`, or were told that they may."""
+    ids: Ids = ("madvise.free",) if timeline.freed(frame) else ()
     for left in timeline.left(frame):
-        ids = _unique(ids, _DEPARTURES.get(type(left.op), ()))
+        ids = _unique(ids, by_advice(left.op) if isinstance(left.op, Advise) else _DEPARTURES.get(type(left.op), ()))
     return ids
 
 
@@ -224,6 +248,8 @@ def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Ou
             return ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice")
         case Pin():
             return ("kernel-read.sees-memory", "errno.table")
+        case Advise():
+            return _unique(by_advice(op), ("errno.table",))
         case _:
             return ("errno.table",)
 
@@ -251,6 +277,8 @@ def _wrong_access(
         ids = ("munmap.exact",)
     elif by(Remap):
         ids = ("mremap.preserves",)
+    elif change and isinstance(change[1], Advise):
+        ids = by_advice(change[1])
     elif by(Protect):
         ids = ("mprotect.last-one-counts",)
         if isinstance(op, Store | Fill) and was_allowed:
@@ -279,7 +307,9 @@ def _bytes(timeline: Timeline, it: Difference) -> Ids:
 def _vmas(timeline: Timeline, it: Difference) -> Ids:
     changes = [op for _, op in timeline.steps() if op.process == it.process and (shaped(op) or isinstance(op, Exec))]
     if not changes:
-        return ("fork.inherits-vmas", "mmap.geometry") if it.process in timeline.parent else ("mmap.geometry",)
+        return _inherited_vmas(timeline, it)
+    if isinstance(changes[-1], Advise):
+        return _unique(by_advice(changes[-1]), ("mmap.geometry",))
     words: dict[type[Op], Ids] = {
         Map: ("mmap.fixed-replaces",),
         Unmap: ("munmap.exact",),
@@ -288,6 +318,12 @@ def _vmas(timeline: Timeline, it: Difference) -> Ids:
         Exec: ("exec.drops-all",),
     }
     return _unique(words[type(changes[-1])], ("mmap.geometry",))
+
+
+def _inherited_vmas(timeline: Timeline, it: Difference) -> Ids:
+    change = None if it.vpn is None else timeline.last_change(it.process, it.vpn)
+    advised = by_advice(change[1]) if change and isinstance(change[1], Advise) else ()
+    return _unique(advised, ("fork.inherits-vmas",) if it.process in timeline.parent else (), ("mmap.geometry",))
 
 
 _ENDED: dict[type[Op], Ids] = {Unmap: ("munmap.exact",), Remap: ("mremap.preserves",)}
@@ -299,20 +335,28 @@ def _present(timeline: Timeline, it: Difference) -> Ids:
     if it.expected == "not mapped":
         change = timeline.last_change(it.process, it.vpn)
         ids: Ids = _ENDED.get(type(change[1]), ()) if change else ()
-        return _unique(ids, ("page.present",), after_teardown(timeline))
-    return ("prefault.budget", "page.present", *after_teardown(timeline))
+        return _unique(ids, _advised(timeline, it), ("page.present",), after_teardown(timeline))
+    return (*_advised(timeline, it), "prefault.budget", "page.present", *after_teardown(timeline))
+
+
+def _advised(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    change = timeline.last_change(it.process, it.vpn)
+    return by_advice(change[1]) if change and isinstance(change[1], Advise) else ()
 
 
 def _absent(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
-    return ("mremap.preserves", "page.present") if change and isinstance(change[1], Remap) else ("page.present",)
+    moved: Ids = ("mremap.preserves",) if change and isinstance(change[1], Remap) else ()
+    return (*moved, *_advised(timeline, it), "page.present")
 
 
 def _shared(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     if it.partner is None or not timeline.akin((it.process, it.vpn), it.partner):
         return ("alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
+    wiped = _advised(timeline, it)
     pair = {it.process, it.partner[0]}
     ids: Ids = ()
     vpns = dict([(it.process, it.vpn), it.partner])
@@ -320,7 +364,7 @@ def _shared(timeline: Timeline, it: Difference) -> Ids:
         victim = (pair - {stored.process} or pair).pop()
         if stored.process in pair and stored not in timeline.inherited(victim, vpns[victim]):
             ids = _unique(ids, isolation(timeline, writer=stored.process, victim=victim))
-    return _unique(ids, ("alloc.never-twice",))
+    return _unique(ids, wiped, ("alloc.never-twice",))
 
 
 def _moved(timeline: Timeline, it: Difference) -> Ids:

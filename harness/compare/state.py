@@ -21,6 +21,7 @@ from harness.model.adopt import (
     adopt_pins,
     adopt_prefault,
     adopt_presence,
+    adopt_vanished,
     adopt_zero,
     certain_frames,
     expected_pages,
@@ -30,6 +31,7 @@ from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
 from harness.program.trace import (
+    ZEROES,
     Frame,
     FrameFlag,
     FrameSeen,
@@ -94,7 +96,9 @@ class StateCheck:
             return self.differences
         self.binding.keep_only(certain_frames(self.machine))
         for number in sorted(live):
+            self._adopt_vanished(number)
             self._adopt_presence(number)
+        self.binding.keep_only(self.machine.pool.in_use)
         for number in sorted(live):
             self._adopt_zero_pages(number)
         for number in sorted(live):
@@ -115,6 +119,17 @@ class StateCheck:
         for vpn, page in self.seen.processes[number].pages.items():
             if page.present is not None:
                 yield vpn, page
+
+    def _adopt_vanished(self, number: int) -> None:
+        """Take over which pages the guest has taken the bytes of, where it was told that it may, and that are back."""
+        memory = self.machine.process(number).memory
+        for vpn, page in self._pages(number):
+            pte = memory.page_table.lookup(vpn) if page.present else None
+            if pte is None or not pte.lazy:
+                continue
+            is_zeroed = page.content == ZEROES and all(any(each) for each in pte.frame.contents)
+            if is_zeroed or (page.frame is not None and self._is_zero(page.frame)):
+                adopt_vanished(self.machine, number, vpn)
 
     def _adopt_presence(self, number: int) -> None:
         """Take over which of the pages that may or may not be there the guest has."""
@@ -276,8 +291,10 @@ class StateCheck:
                 what = "not mapped" if want is None else "not readable"
                 self._note(Topic.BYTES, number, vpn, what, describe_runs(page.content))
                 continue
-            if not runs_match(page.content, want.content):
+            if not any(runs_match(page.content, each) for each in want.contents):
                 self._note_bytes(number, vpn, want, page.content)
+            elif want.frame is not None:
+                want.frame.show(0, expand(page.content))
 
     def _compare_vmas(self, number: int) -> None:
         found = compare_vmas(self.machine, number, self.seen.processes[number], self.binding.file_bases)

@@ -12,7 +12,21 @@ from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.program.image import FILE_BACKED
-from harness.program.ops import KERNEL_STORES, Exec, Fill, Force, Fork, Map, Op, Protect, Remap, Store, Unmap
+from harness.program.ops import (
+    KERNEL_STORES,
+    Advice,
+    Advise,
+    Exec,
+    Fill,
+    Force,
+    Fork,
+    Map,
+    Op,
+    Protect,
+    Remap,
+    Store,
+    Unmap,
+)
 from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
 from harness.program.units import PAGE_SIZE, PageRange, address_of
@@ -78,7 +92,7 @@ class Left:
 
 def shaped(op: Op) -> list[PageRange]:
     """List the pages whose mapping `op` makes, changes or ends."""
-    if not isinstance(op, Map | Unmap | Protect | Remap):
+    if not isinstance(op, Map | Unmap | Protect | Remap | Advise):
         return []
     return [place for place in places(op) if isinstance(place, PageRange)]
 
@@ -233,6 +247,15 @@ class Timeline:
             found += [Left(page, step, op) for page in before - now]
             before = now
         return found
+
+    def freed(self, frame: Frame) -> bool:
+        """Tell whether a page that held `frame` was advised to be free (MADV_FREE)."""
+        return any(
+            isinstance(op, Advise)
+            and op.advice is Advice.FREE
+            and any(self.frames[step].get((op.process, vpn)) is frame for vpn in op.pages.vpns)
+            for step, op in self.steps()
+        )
 
     def most_holders(self, frame: Frame) -> int:
         """Count the pages that held `frame` when most did."""

@@ -12,8 +12,8 @@ import enum
 from dataclasses import dataclass
 
 from harness.model.counts import Holders, free_unheld, reference_index
-from harness.model.fault import WRITE, may_be_prefaulted, may_read, untouched_content
-from harness.model.frame import OWN, Frame, FrameKind
+from harness.model.fault import WRITE, may_be_prefaulted, may_read, untouched_content, vanish
+from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
@@ -37,6 +37,7 @@ class ExpectedPage:
     `content`   the 4,096 bytes that it would read, present or not; None where it may not read.
     `may_write` whether the hardware entry may have the writable bit (if present).
     `prefault`  the page was not touched by the process: it counts against the prefault budget.
+    `others`    what it may read instead of `content`, where it was advised that its bytes may go.
     """
 
     presence: Presence
@@ -45,6 +46,12 @@ class ExpectedPage:
     content: bytes | None
     may_write: bool = False
     prefault: bool = False
+    others: tuple[bytes, ...] = ()
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """All that it may read."""
+        return () if self.content is None else (self.content, *self.others)
 
 
 def expected_vmas(machine: Machine, number: int) -> list[Vma]:
@@ -86,12 +93,13 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
     sole = pte.frame.kind in OWN and holders.references - holders.pins == 1 and (pte.frame.exclusive or not holders.pins)
     return ExpectedPage(
-        Presence.OPTIONAL if pte.optional else Presence.REQUIRED,
+        Presence.OPTIONAL if pte.optional or pte.lazy else Presence.REQUIRED,
         pte.frame,
         readable,
         pte.frame.content if readable else None,
         may_write=sole and bool(vma.prot & WRITE),
         prefault=pte.prefaulted,
+        others=(*pte.frame.also, ZEROES) if pte.lazy else pte.frame.also,
     )
 
 
@@ -107,7 +115,7 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
     pte = process.memory.page_table.lookup(vpn)
     if pte is None:
         _adopt_file_page(machine, process, vpn, present=present)
-    elif not pte.optional:
+    elif not (pte.optional or pte.lazy):
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
     elif present:
         pte.optional = False
@@ -173,6 +181,19 @@ def _map_prefaulted(machine: Machine, process: Process, vma: Vma, vpn: int, fram
     pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, prefaulted=True)
     pte.write_pending = not sharers and frame.kind in OWN and bool(vma.prot & WRITE)
     process.memory.page_table.map(vpn, pte)
+
+
+def adopt_vanished(machine: Machine, number: int, vpn: int) -> bool:
+    """Follow the guest where a page that was free to go reads zero; tells whether this is such a page.
+
+    It is present, so something has touched it since, of which the caller saw nothing.
+    """
+    process = machine.process(number)
+    pte = process.memory.page_table.lookup(vpn)
+    if pte is None or not pte.lazy:
+        return False
+    vanish(machine, process, vpn)
+    return True
 
 
 def adopt_zero(frame: Frame, is_zero_page: bool) -> None:

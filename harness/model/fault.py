@@ -16,7 +16,7 @@ happened before. An entry is only ever stricter, and a fault makes good for it.
 from __future__ import annotations
 
 from harness.model.counts import free_unheld, pins, references
-from harness.model.frame import OWN, Frame, FrameKind
+from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
@@ -79,6 +79,8 @@ def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None
         return demand_fault(machine, process, vpn, Access.LOAD).frame
     if pte.optional:
         machine.count_faults(least=0)
+    if pte.lazy:
+        machine.count_faults(least=0)
     pte.optional = pte.prefaulted = False
     return pte.frame
 
@@ -87,9 +89,49 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
     if pte is None:
         return demand_fault(machine, process, vpn, Access.STORE).frame
     pte.prefaulted = False
+    was_lazy, pte.lazy = pte.lazy, False
     if not pte.writable:
         pte = break_cow(machine, process, vpn, pte)
+    if was_lazy:
+        machine.count_faults(least=0)
+        for pin in machine.pins:
+            if pin.frame is pte.frame:
+                pin.before = (*pin.before, pte.frame.content)
+        pte.frame.may_move = True
+        pte.frame.add_content(ZEROES)
     return pte.frame
+
+
+# ------------------------------------------------------------------------------ free to go
+
+FREE_TO_GO = "madvise(2), MADV_FREE: until it is written to, a page has its old bytes, or the kernel has taken them"
+
+
+def readings(process: Process, at: Address, length: int = 1) -> tuple[bytes, ...]:
+    """Give what a process may read at `at` in a page that it has just touched: one content, or more (FREE_TO_GO)."""
+    pte = process.memory.page_table.lookup(at.vpn)
+    assert pte is not None, "it was touched"
+    contents = (*pte.frame.contents, ZEROES) if pte.lazy else pte.frame.contents
+    return tuple(dict.fromkeys(each[at.offset : at.offset + length] for each in contents))
+
+
+def adopt_reading(machine: Machine, process: Process, at: Address, data: bytes) -> None:
+    """Follow the guest, which has read `data` where more was possible."""
+    pte = process.memory.page_table.lookup(at.vpn)
+    assert pte is not None, "it was touched"
+    kept = any(each[at.offset : at.offset + len(data)] == data for each in pte.frame.contents)
+    if kept:
+        pte.frame.show(at.offset, data)
+    else:
+        vanish(machine, process, at.vpn)
+
+
+def vanish(machine: Machine, process: Process, vpn: int) -> None:
+    """Let a page that was free to go be gone, and be touched again by a load."""
+    pte = process.memory.page_table.unmap(vpn)
+    assert pte is not None, "it was free to go"
+    free_unheld(machine, [pte.frame])
+    demand_fault(machine, process, vpn, Access.LOAD)
 
 
 # ------------------------------------------------------------------------------ demand fault
@@ -188,7 +230,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     semantics, frame = machine.semantics, pte.frame
     held = [pin for pin in machine.pins if pin.frame is frame]
     choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
-    if frame.kind is FrameKind.UNDETERMINED or choice is not SoleOwner.REUSE:
+    if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
         frame.may_move = True
         for pin in held:
             pin.before = (*pin.before, frame.content)
@@ -204,6 +246,7 @@ def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     """Give the writer a fresh frame with all 4,096 bytes of the old one, which loses one reference."""
     old = pte.frame
     frame = machine.pool.fresh(FrameKind.ANON, old.content)
+    frame.also = old.also
     fresh = _own_entry(machine, _vma(process, vpn), frame)
     process.memory.page_table.map(vpn, fresh)
     free_unheld(machine, [old])

@@ -44,6 +44,9 @@ class Frame:
     observation this frame may be another of the guest's frames than before (cleared by `adopt_move`).
     `exclusive`: it belongs to one process and has not been shared by a fork since it was handed out or last
     reused (Linux: PageAnonExclusive). This is how a pin by the owner itself is told from one by somebody else.
+    `also`: what it may hold in place of `content`, until somebody looks: its bytes were free to go (MADV_FREE) when it
+    was written to.
+    `was_advised`: it was advised to be free, so that a kernel may hold it for a while on the way to its list of such.
     """
 
     serial: int
@@ -51,14 +54,34 @@ class Frame:
     content: bytes
     may_move: bool = False
     exclusive: bool = False
+    also: tuple[bytes, ...] = ()
+    was_advised: bool = False
 
     def __repr__(self) -> str:
         return f"<frame {self.serial} {self.kind.name.lower()}>"
 
     def write(self, offset: int, data: bytes) -> None:
         """Replace the bytes from `offset` (bytes into the page) on by `data`."""
-        old = self.content
-        self.content = old[:offset] + data + old[offset + len(data) :]
+        self._settle([old[:offset] + data + old[offset + len(data) :] for old in self.contents])
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """What it may hold: one content, and more where nobody has looked since it was free to go."""
+        return (self.content, *self.also) if self.also else (self.content,)
+
+    def add_content(self, other: bytes) -> None:
+        """Note that it may hold this as well."""
+        self._settle([*self.contents, other])
+
+    def show(self, offset: int, data: bytes) -> None:
+        """Learn that the bytes from `offset` on are `data`: of the possible contents those that fit are left."""
+        fits = [each for each in self.contents if each[offset : offset + len(data)] == data]
+        if self.also and fits:
+            self._settle(fits)
+
+    def _settle(self, contents: list[bytes]) -> None:
+        self.content, *also = dict.fromkeys(contents)
+        self.also = tuple(also)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.model.address_space import AddressSpace
 from harness.program.outcome import Exited, Killed
@@ -30,6 +30,23 @@ class Process:
     state: State = State.LIVE
     status: Exited | Killed | None = None
     output: bytes = b""
+    unsure: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=list)
+    """The parts of the output that may be something else: where each begins, and what it may be."""
+
+    def say(self, readings: tuple[bytes, ...]) -> None:
+        """Append to the output the first of `readings`, or another of them."""
+        if len(readings) > 1:
+            self.unsure.append((len(self.output), readings))
+        self.output += readings[0]
+
+    def output_like(self, seen: bytes) -> bytes:
+        """Give the output that is as much like `seen` as it may be."""
+        output = self.output
+        for at, readings in self.unsure:
+            end = at + len(readings[0])
+            if seen[at:end] in readings:
+                output = output[:at] + seen[at:end] + output[end:]
+        return output
 
     @property
     def memory(self) -> AddressSpace:

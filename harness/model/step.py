@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
+from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
 from harness.model.syscalls.crash import crash
 from harness.model.syscalls.exec_ import exec_
@@ -28,6 +29,7 @@ from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.unpin import unpin
 from harness.model.syscalls.wait import wait
 from harness.program.ops import (
+    Advise,
     Ask,
     Crash,
     Exec,
@@ -72,6 +74,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Force: force,
     Pin: pin,
     Unpin: unpin,
+    Advise: advise,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 

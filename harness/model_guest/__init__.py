@@ -10,7 +10,8 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
     paging      page tables, which are frames, and the TLB
     vmas        what is mapped where, and with which rights
     machine     all of the above, the page cache and the zero page, as one booted machine
-    mapping     mmap, munmap, mprotect
+    mapping     mmap, munmap, mprotect, mremap
+    advice      madvise
     pagefault   demand faults, and break CoW or reuse
     uaccess     stores that the kernel does, and the pipe that pins pages
     lifecycle   fork, exec's fresh address space, teardown

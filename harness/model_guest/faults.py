@@ -5,7 +5,7 @@ Each fault changes one decision in one place of the toy kernel. The place is mar
 
 The sentences are those of the fault table of the contracts. Not here, because no operation of a
 program reaches them yet: shared memory (`shared-becomes-private`,
-`shared-untouched-not-shared`), madvise (`dontneed-ignored`) and vfork (`vfork-does-not-suspend`).
+`shared-untouched-not-shared`) and vfork (`vfork-does-not-suspend`).
 """
 
 from __future__ import annotations
@@ -207,6 +207,26 @@ _ALL = (
         "remap-loses-protection",
         "a moved mapping is readable and writable, whatever it was",
         ("mremap.preserves",),
+    ),
+    Fault(
+        "dontneed-ignored",
+        "MADV_DONTNEED keeps old bytes",
+        ("madvise.dontneed",),
+    ),
+    Fault(
+        "free-takes-shared",
+        "MADV_FREE frees a frame that others hold",
+        ("madvise.free", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "dontfork-ignored",
+        "a child gets memory that was advised not to be forked",
+        ("fork.dontfork",),
+    ),
+    Fault(
+        "wipeonfork-ignored",
+        "a child gets the bytes of memory that was advised to be wiped",
+        ("fork.wipeonfork",),
     ),
     Fault(
         "count-u8",

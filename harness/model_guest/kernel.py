@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.model_guest import lifecycle, mapping
+from harness.model_guest.advice import advise
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import OutOfMemory, Segfault
@@ -18,6 +19,7 @@ from harness.program.ops import (
     ANSWERS,
     STATUS_WORD,
     Access,
+    Advise,
     Ask,
     Crash,
     Exec,
@@ -104,6 +106,7 @@ class Kernel:
             Force: self._force,
             Pin: self._pin,
             Unpin: self._unpin,
+            Advise: self._advise,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -157,6 +160,10 @@ class Kernel:
 
     def _remap(self, op: Remap) -> Outcome:
         errno = mapping.remap(self.machine, self._space(op), op.pages.vpns, op.to.vpns)
+        return Failed(errno) if errno else Done()
+
+    def _advise(self, op: Advise) -> Outcome:
+        errno = advise(self.machine, self._space(op), op.pages.vpns, op.advice)
         return Failed(errno) if errno else Done()
 
     def _space(self, op: Op) -> AddressSpace:

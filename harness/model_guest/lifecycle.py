@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.mapping import prefault
 from harness.model_guest.pagefault import live_root
-from harness.model_guest.paging import COW, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import BITS, COW, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import VmaList
 
@@ -42,7 +42,8 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
         return parent
     child = AddressSpace(machine.tables.new_table(), parent.vmas.copy())
     try:
-        _copy_tables(machine, live_root(parent), live_root(child), TOP)
+        left_out = parent.vmas.left_out()
+        _copy_tables(machine, live_root(parent), live_root(child), TOP, 0, left_out=left_out)
     except OutOfMemory:
         release(machine, child)
         raise
@@ -52,14 +53,17 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     return child
 
 
-def _copy_tables(machine: Machine, parent: int, child: int, level: int) -> None:
+def _copy_tables(machine: Machine, parent: int, child: int, level: int, base: int, *, left_out: set[int]) -> None:
+    """Copy what a table of some level leads to; `base` is the first page that it can map."""
     for index, entry in machine.tables.entries(parent):
+        first = base + (index << BITS * level)
         if level == 0:
-            _copy_leaf(machine, parent, child, index, entry)
+            if first not in left_out:
+                _copy_leaf(machine, parent, child, index, entry)
             continue
         table = machine.tables.new_table()
         machine.tables.write(child, index, entry_of(table, TABLE))
-        _copy_tables(machine, pfn_of(entry), table, level - 1)
+        _copy_tables(machine, pfn_of(entry), table, level - 1, first, left_out=left_out)
 
 
 def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int) -> None:

@@ -33,6 +33,11 @@ def prefault(machine: Machine, space: AddressSpace, vma: Vma) -> None:
 def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     """Unmap a range: its VMAs go, its entries go, and each entry lets go of its frame."""
     space.vmas.carve(vpns.start, vpns.stop)
+    drop_pages(machine, space, vpns)
+
+
+def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False) -> None:
+    """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it."""
     dropped: list[int] = []
     for vpn, entry in _present(machine, space, vpns):
         machine.tables.store(live_root(space), vpn, 0)
@@ -40,13 +45,16 @@ def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         machine.tlb.flush()
     for pfn in dropped:
-        _drop(machine, pfn)
+        _drop(machine, pfn, unasked=unasked)
 
 
-def _drop(machine: Machine, pfn: int) -> None:
+def _drop(machine: Machine, pfn: int, *, unasked: bool) -> None:
     if pfn == machine.zero_pfn:
         return
     machine.frames[pfn].mapcount -= 1
+    if unasked:  # planted: what is advised to be free is free for all
+        machine.frames.free(pfn)
+        return
     if machine.has("munmap-frees-shared"):  # planted: nobody asks whether the count is zero
         machine.frames.free(pfn)
         return

@@ -34,6 +34,8 @@ TOP = 3
 """The level of the root; level 0 holds the leaves."""
 
 ENTRIES = 512
+BITS = 9
+"""Bits of the virtual page number that one level takes."""
 _WORD = Struct("<Q")
 _BLOCK = Struct("<64Q")
 _EMPTY_BLOCK = bytes(_BLOCK.size)

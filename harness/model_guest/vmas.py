@@ -12,6 +12,11 @@ from dataclasses import dataclass, replace
 
 from harness.program.units import Prot
 
+NOT_FORKED = 1
+"""The child does not get this VMA."""
+WIPED_ON_FORK = 2
+"""The child gets this VMA, and none of its pages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vma:
@@ -21,6 +26,8 @@ class Vma:
     end: int
     prot: Prot
     pgoff: int | None = None
+    flags: int = 0
+    """A sum of NOT_FORKED and WIPED_ON_FORK."""
 
     @property
     def vpns(self) -> range:
@@ -33,7 +40,8 @@ class Vma:
 
     def continues(self, below: Vma) -> bool:
         """Tell whether this VMA and the one right below could be one."""
-        return below.end == self.start and below.prot == self.prot and below.file_page(self.start) == self.pgoff
+        alike = (below.prot, below.flags) == (self.prot, self.flags)
+        return below.end == self.start and alike and below.file_page(self.start) == self.pgoff
 
 
 class VmaList:
@@ -49,7 +57,25 @@ class VmaList:
 
     def copy(self) -> VmaList:
         """Give the child's list at fork."""
-        return VmaList(self.planted, tuple(self._vmas))
+        vmas = self._vmas
+        if "dontfork-ignored" not in self.planted:  # planted: the child gets all of them
+            vmas = [vma for vma in vmas if not vma.flags & NOT_FORKED]
+        return VmaList(self.planted, tuple(vmas))
+
+    def left_out(self) -> set[int]:
+        """List the pages whose frames the child does not get at fork."""
+        special = NOT_FORKED | WIPED_ON_FORK
+        if "dontfork-ignored" in self.planted:  # planted: nobody looks at the flag
+            special &= ~NOT_FORKED
+        if "wipeonfork-ignored" in self.planted:  # planted: nobody looks at the flag
+            special &= ~WIPED_ON_FORK
+        return {vpn for vma in self._vmas if vma.flags & special for vpn in vma.vpns}
+
+    def advise(self, start: int, end: int, add: int, remove: int) -> None:
+        """Set and clear flags of the mapped pages of a range."""
+        for vma in self.carve(start, end):
+            self._vmas.append(replace(vma, flags=vma.flags & ~remove | add))
+        self._tidy()
 
     def find(self, vpn: int) -> Vma | None:
         """Give the VMA that holds a page."""

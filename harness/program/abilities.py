@@ -8,7 +8,7 @@ must have, because without it no program runs at all, needs nothing.
 
 from __future__ import annotations
 
-from harness.program.ops import Backing, Map, Op, Sharing
+from harness.program.ops import Advice, Advise, Backing, Map, Op, Sharing
 
 _BASIC = frozenset(
     {
@@ -18,6 +18,18 @@ _BASIC = frozenset(
 """The verbs that a kernel has, or else nothing can be said about it."""
 
 
+_ADVICE = {
+    Advice.FREE: "free",
+    Advice.DONTFORK: "dontfork",
+    Advice.DOFORK: "dontfork",
+    Advice.WIPEONFORK: "wipeonfork",
+    Advice.KEEPONFORK: "wipeonfork",
+    Advice.POPULATE_READ: "populate",
+    Advice.POPULATE_WRITE: "populate",
+}
+"""The advice that not every madvise knows: which kernels came late to, or leave out."""
+
+
 def needs(op: Op) -> frozenset[str]:
     """Give the abilities that `op` takes; none for the operations that every kernel has."""
     words = set() if op.verb in _BASIC else {op.verb}
@@ -25,4 +37,6 @@ def needs(op: Op) -> frozenset[str]:
         words.add("map shared")
     if isinstance(op, Map) and op.backing != Backing.ANON:
         words.add(f"map {op.backing.name}")
+    if isinstance(op, Advise) and op.advice in _ADVICE:
+        words.add(f"advise {_ADVICE[op.advice]}")
     return frozenset(words)

@@ -37,6 +37,7 @@ from harness.program.ops import (
     OP_BY_VERB,
     OPS,
     Access,
+    Advice,
     Backing,
     Kind,
     Map,
@@ -158,6 +159,7 @@ OPERANDS: dict[Any, Operand] = {
     Access: _word(Access),
     Via: _word(Via),
     Query: _word(Query),
+    Advice: _word(Advice),
 }
 """How each kind of operand is written; the key is the field's `Kind`, or its type."""
 

@@ -26,7 +26,7 @@ def fill(machine: Machine, op: Fill) -> Allowed:
         return Allowed((refused,), "sigaction(2): SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, and si_addr")
 
     # EFFECT
-    touch(machine, process, op.at.vpn, Access.STORE).content = bytes((op.value,)) * PAGE_SIZE
+    touch(machine, process, op.at.vpn, Access.STORE).write(0, bytes((op.value,)) * PAGE_SIZE)
 
     # OUTCOME
     return _DONE

@@ -9,6 +9,7 @@ from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
 from harness.model.semantics import Choice
+from harness.model.vma import VmaFlag, VmaList
 from harness.program.ops import Fork
 from harness.program.outcome import Done
 
@@ -30,8 +31,11 @@ def fork(machine: Machine, op: Fork) -> Allowed:
 
     # EFFECT
     space = AddressSpace.empty(machine.pool)
-    space.vmas = parent.memory.vmas.copy()
+    space.vmas = _inherited(parent.memory.vmas)
+    left_out = _left_out(parent.memory.vmas)
     for vpn, pte in parent.memory.page_table.walk():
+        if vpn in left_out:
+            continue
         copied = copy_present_pte(machine, pte)
         if copied is not None:
             space.page_table.map(vpn, copied)
@@ -40,6 +44,23 @@ def fork(machine: Machine, op: Fork) -> Allowed:
 
     # OUTCOME
     return _DONE
+
+
+def _inherited(vmas: VmaList) -> VmaList:
+    """Give the child's VMAs: all but those of MADV_DONTFORK.
+
+    Source: dup_mmap: VM_DONTCOPY.
+    """
+    return VmaList([vma for vma in vmas if not vma.flags & VmaFlag.NOT_FORKED])
+
+
+def _left_out(vmas: VmaList) -> set[int]:
+    """List the pages of which the child does not get what they hold: it does not have the VMA, or has it as new.
+
+    The parent's entries are then left as they are. Source: dup_mmap: VM_DONTCOPY, VM_WIPEONFORK.
+    """
+    special = VmaFlag.NOT_FORKED | VmaFlag.WIPED_ON_FORK
+    return {vpn for vma in vmas if vma.flags & special for vpn in vma.vpns}
 
 
 def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
@@ -54,4 +75,4 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:
         return None
     optional = pte.optional or (clean and choice is not Choice.ALWAYS)
-    return PTE(pte.frame, pte.readable, writable=False, optional=optional, prefaulted=pte.prefaulted)
+    return PTE(pte.frame, pte.readable, writable=False, optional=optional, prefaulted=pte.prefaulted, lazy=pte.lazy)

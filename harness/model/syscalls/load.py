@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import note_refusal, refusal, touch
+from harness.model.fault import FREE_TO_GO, adopt_reading, note_refusal, readings, refusal, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Load
-from harness.program.outcome import Loaded
+from harness.program.outcome import Loaded, Outcome
 
 
 def load(machine: Machine, op: Load) -> Allowed:
@@ -23,7 +23,15 @@ def load(machine: Machine, op: Load) -> Allowed:
         return Allowed((refused,), "sigaction(2): SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, and si_addr")
 
     # EFFECT
-    frame = touch(machine, process, op.at.vpn, Access.LOAD)
+    touch(machine, process, op.at.vpn, Access.LOAD)
 
     # OUTCOME
-    return Allowed((Loaded(frame.content[op.at.offset]),), "the last byte stored there, or the first one")
+    values = readings(process, op.at)
+    if len(values) == 1:
+        return Allowed((Loaded(values[0][0]),), "the last byte stored there, or the first one")
+
+    def adopt(outcome: Outcome) -> None:
+        assert isinstance(outcome, Loaded)
+        adopt_reading(machine, process, op.at, bytes([outcome.value]))
+
+    return Allowed(tuple(Loaded(value[0]) for value in values), FREE_TO_GO, adopt)

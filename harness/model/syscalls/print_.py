@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import refusal, touch
+from harness.model.fault import readings, refusal, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Print
 from harness.program.outcome import Failed, Printed
@@ -25,8 +25,8 @@ def print_(machine: Machine, op: Print) -> Allowed:
         return _EFAULT
 
     # EFFECT
-    frame = touch(machine, process, op.at.vpn, Access.LOAD)
-    process.output += frame.content[op.at.offset : op.at.offset + op.length]
+    touch(machine, process, op.at.vpn, Access.LOAD)
+    process.say(readings(process, op.at, op.length))
     machine.reach["print"] += 1
 
     # OUTCOME

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import MAX_LENGTH, Access, Backing, Kind, Op, Sharing
+from harness.program.ops.base import MAX_LENGTH, Access, Advice, Backing, Kind, Op, Sharing
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -26,15 +26,15 @@ from harness.program.ops.kernel import (
     Unpin,
     Via,
 )
-from harness.program.ops.mapping import Map, Protect, Remap, Unmap
+from harness.program.ops.mapping import Advise, Map, Protect, Remap, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import Crash, Exec, Exit, Fork, Wait
 
 __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "STATUS_WORD", "WAITS",
-    "Access", "Ask", "Backing", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind", "Load", "Map", "Observe",
-    "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store", "Unmap", "Unpin",
-    "Via", "Wait",
+    "Access", "Advice", "Advise", "Ask", "Backing", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind", "Load",
+    "Map", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store",
+    "Unmap", "Unpin", "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -48,7 +48,8 @@ class Observe(Op):
 
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
-    Remap, Receive, Ask, Reap, Force, Pin, Unpin,
+    Remap, Advise,
+    Receive, Ask, Reap, Force, Pin, Unpin,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

@@ -63,6 +63,19 @@ class Access(enum.Enum):
     STORE = "store"
 
 
+class Advice(enum.Enum):
+    """What madvise(2) is told about memory. The value is the word in the text form; the order is that on the wire."""
+
+    DONTNEED = "dontneed"
+    FREE = "free"
+    DONTFORK = "dontfork"
+    DOFORK = "dofork"
+    WIPEONFORK = "wipeonfork"
+    KEEPONFORK = "keeponfork"
+    POPULATE_READ = "populate-read"
+    POPULATE_WRITE = "populate-write"
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One step of a program, done by `process`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Backing, Op, Sharing
+from harness.program.ops.base import Advice, Backing, Op, Sharing
 from harness.program.units import PageRange, Prot
 
 
@@ -60,3 +60,13 @@ class Remap(Op):
     def kept(self) -> int:
         """How many pages the old and the new range both have: those that keep their bytes."""
         return min(self.pages.npages, self.to.npages)
+
+
+@dataclass(frozen=True, slots=True)
+class Advise(Op):
+    """madvise(2) of a range; ENOMEM where a page of it is not mapped, after all that is has been advised."""
+
+    verb: ClassVar[str] = "advise"
+    code: ClassVar[int] = 15
+    pages: PageRange
+    advice: Advice

@@ -1,0 +1,143 @@
+"""madvise: what is advised is done, to whom it is advised, and to nobody else."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Advise, Fork, Load, Store
+from harness.program.program import Program
+
+
+@contract("madvise.dontneed", catches=("dontneed-ignored",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: advise a[0..1] dontneed
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0] dontneed
+        p1: load a[0]
+        p0: load a[0]
+        """,
+        """
+        p0: store data[1] 0x11
+        p0: advise data[0..2] dontneed
+        p0: load data[1]
+        """,
+        containing=(Store, Advise, Load),
+    )
+)
+def test_what_was_advised_away_reads_as_new(guest: Guest, program: Program) -> None:
+    """Memory that was advised away reads as new: zeroes where it is anonymous, else what the file holds; shared stays."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="madvise.dontneed")
+
+
+@contract("madvise.free", catches=("free-takes-shared",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0] free
+        observe
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: advise a[0..1] free
+        p0: store a[0]+1 0x22
+        p0: load a[0]
+        p0: load a[0]+1
+        """,
+        containing=(Store, Advise, Load),
+    )
+)
+def test_what_is_free_to_go_goes_whole_and_alone(guest: Guest, program: Program) -> None:
+    """A page that was advised to be free reads as before or as zeroes until it is written, and nobody else is affected."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="madvise.free")
+
+
+@contract("madvise.populate")
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0..2] populate-write
+        observe
+        p0: store a[0] 0x22
+        p1: load a[0]
+        """,
+        """
+        p0: map a 2 w private anon
+        p0: advise a[0..1] populate-read
+        p0: advise a[0..2] populate-write
+        """,
+        containing=(Store, Advise),
+    )
+)
+def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) -> None:
+    """Populating brings pages in as a load or a store would, and changes no byte."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="madvise.populate")
+
+
+@contract("fork.dontfork", catches=("dontfork-ignored",))
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw private anon
+        p0: store a[1] 0x11
+        p0: advise a[1] dontfork
+        p0: fork p1
+        p1: load a[1]
+        p0: load a[1]
+        """,
+        containing=(Store, Advise, Fork, Load),
+    )
+)
+def test_memory_that_is_not_forked_stays_with_the_parent(guest: Guest, program: Program) -> None:
+    """A child does not get memory that was advised not to be forked, and the parent keeps it as it is."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.dontfork")
+
+
+@contract("fork.wipeonfork", catches=("wipeonfork-ignored",))
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw private anon
+        p0: store a[1] 0x11
+        p0: advise a[1] wipeonfork
+        p0: fork p1
+        p1: load a[1]
+        p1: store a[1] 0x22
+        p1: fork p2
+        p2: load a[1]
+        p0: load a[1]
+        """,
+        containing=(Store, Advise, Fork, Load),
+    )
+)
+def test_memory_that_is_wiped_on_fork_is_zero_in_the_child(guest: Guest, program: Program) -> None:
+    """A child gets zeroes for memory that was advised to be wiped, and so do its own children; the parent keeps it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.wipeonfork")

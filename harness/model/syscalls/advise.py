@@ -1,0 +1,140 @@
+"""advise: madvise(2), which drops pages, brings them in, or says what a fork does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.model.allowed import Allowed
+from harness.model.counts import free_unheld
+from harness.model.fault import refusal, touch
+from harness.model.frame import OWN
+from harness.model.machine import Machine
+from harness.model.process import Process
+from harness.model.vma import Vma, VmaFlag
+from harness.program.ops import Access, Advice, Advise
+from harness.program.outcome import Done, Failed
+from harness.program.units import Prot, address_of
+
+_DONE = Allowed((Done(),), "madvise(2): on success it returns zero")
+_ERRORS = {
+    "EINVAL": Allowed((Failed("EINVAL"),), "madvise(2), EINVAL: the advice does not go with this kind of mapping"),
+    "EFAULT": Allowed((Failed("EFAULT"),), "madvise(2), EFAULT: populating a page failed, as by SIGBUS"),
+    "ENOMEM": Allowed((Failed("ENOMEM"),), "madvise(2), ENOMEM: addresses in the range are not mapped"),
+}
+
+
+def advise(machine: Machine, op: Advise) -> Allowed:
+    """Do what is advised VMA by VMA. One that cannot take the advice ends it there; holes are skipped, and told at last.
+
+    Source: madvise(2); do_madvise, madvise_walk_vmas ("just ignore them, but return -ENOMEM at the end").
+    """
+    process = machine.process(op.process)
+    vmas = process.memory.vmas
+    first, last = op.pages.vpn, op.pages.vpns.stop
+
+    # CHECKS
+    # per VMA, in the course of it: what was done before stays done.
+    errno = "ENOMEM" if vmas.first_hole(first, last) != last else ""
+
+    # EFFECT
+    for part in vmas.parts(first, last):
+        refused = _EFFECTS[op.advice](machine, process, part)
+        if refused:
+            errno = refused
+            break
+    machine.reach[f"advise.{op.advice.value}"] += 1
+
+    # OUTCOME
+    return _ERRORS[errno] if errno else _DONE
+
+
+def _dontneed(machine: Machine, process: Process, part: Vma) -> str:
+    """Take the entries away: the next touch finds zeroes, or what the file holds.
+
+    Source: madvise_dontneed_single_vma, zap_page_range.
+    """
+    ptes = [process.memory.page_table.unmap(vpn) for vpn in part.vpns]
+    free_unheld(machine, [pte.frame for pte in ptes if pte is not None])
+    return ""
+
+
+def _free(_machine: Machine, process: Process, part: Vma) -> str:
+    """Let the pages of private anonymous memory go whenever the kernel likes, until they are written to.
+
+    Source: madvise_free_single_vma (vma_is_anonymous), madvise_free_pte_range, lazyfree_fn.
+    """
+    if part.file is not None:
+        return "EINVAL"
+    for vpn in part.vpns:
+        pte = process.memory.page_table.lookup(vpn)
+        if pte is not None:
+            pte.lazy = True
+            pte.frame.was_advised = pte.frame.kind in OWN
+    return ""
+
+
+def _set(flag: VmaFlag) -> Effect:
+    def effect(_machine: Machine, process: Process, part: Vma) -> str:
+        _replace(process, part, part.flags | flag)
+        return ""
+
+    return effect
+
+
+def _clear(flag: VmaFlag) -> Effect:
+    def effect(_machine: Machine, process: Process, part: Vma) -> str:
+        _replace(process, part, part.flags & ~flag)
+        return ""
+
+    return effect
+
+
+def _wipe_on_fork(_machine: Machine, process: Process, part: Vma) -> str:
+    """Source: madvise_vma_behavior: "MADV_WIPEONFORK is only supported on anonymous memory"."""
+    if part.file is not None:
+        return "EINVAL"
+    _replace(process, part, part.flags | VmaFlag.WIPED_ON_FORK)
+    return ""
+
+
+def _replace(process: Process, part: Vma, flags: VmaFlag) -> None:
+    if part.flags != flags:
+        process.memory.vmas.carve(part.start, part.end)
+        process.memory.vmas.insert(replace(part, flags=flags))
+
+
+def _populate(access: Access, need: Prot) -> Effect:
+    """Touch every page, as a load or a store would, without a change of its bytes.
+
+    The protection has to name the access: write without read is no right to populate for reading, though a load works.
+    Source: madvise_populate, faultin_vma_page_range, check_vma_flags.
+    """
+
+    def effect(machine: Machine, process: Process, part: Vma) -> str:
+        if not part.prot & need:
+            return "EINVAL"
+        for vpn in part.vpns:
+            at = address_of(vpn)
+            assert at is not None, "a program names no other pages"
+            if refusal(machine, process, at, access) is not None:
+                return "EFAULT"
+            touch(machine, process, vpn, access)
+        return ""
+
+    return effect
+
+
+Effect = Callable[[Machine, Process, Vma], str]
+"""Does what is advised to a part of a VMA; gives the errno, "" where there is none."""
+
+_EFFECTS: dict[Advice, Effect] = {
+    Advice.DONTNEED: _dontneed,
+    Advice.FREE: _free,
+    Advice.DONTFORK: _set(VmaFlag.NOT_FORKED),
+    Advice.DOFORK: _clear(VmaFlag.NOT_FORKED),
+    Advice.WIPEONFORK: _wipe_on_fork,
+    Advice.KEEPONFORK: _clear(VmaFlag.WIPED_ON_FORK),
+    Advice.POPULATE_READ: _populate(Access.LOAD, Prot.R),
+    Advice.POPULATE_WRITE: _populate(Access.STORE, Prot.W),
+}
