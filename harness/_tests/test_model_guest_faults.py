@@ -312,6 +312,72 @@ CASES = {
         p0: load bss[0]+1
         """,
     ),
+    "remap-resets-count": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p0: remap bss[0] a[0]
+        """,
+    ),
+    "remap-leaves-old": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: remap bss[0] a[0]
+        p0: load bss[0]
+        """,
+    ),
+    "remap-keeps-tlb": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: remap bss[0] a[0]
+        p0: load bss[0]
+        """,
+    ),
+    "remap-loses-protection": Case(
+        "outcomes",
+        """
+        p0: protect bss[0] r
+        p0: remap bss[0] a[0]
+        p0: store a[0] 0x11
+        """,
+    ),
+    "dontneed-ignored": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: advise bss[0] dontneed
+        p0: load bss[0]
+        """,
+    ),
+    "free-takes-shared": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: advise bss[0] free
+        p0: load bss[0]
+        """,
+    ),
+    "dontfork-ignored": Case(
+        "outcomes",
+        """
+        p0: advise bss[0] dontfork
+        p0: fork p1
+        p1: load bss[0]
+        """,
+    ),
+    "wipeonfork-ignored": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: advise bss[0] wipeonfork
+        p0: fork p1
+        p1: load bss[0]
+        """,
+    ),
     "kernel-write-ignores-cow": Case(
         "outcomes",
         """
