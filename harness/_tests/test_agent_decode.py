@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness._tests.fake_agent import Account, FakeAgent, Shown, clipped, counted, leb
 from harness.agent.client import AgentClient
-from harness.agent.codec import Reader, View
+from harness.agent.codec import Reader, View, answers
 from harness.agent.decode import TraceDecoder, frame_seen
 from harness.agent.linux import KPAGECOUNT, KPAGEFLAGS
 from harness.compare import compare
@@ -283,3 +283,11 @@ def test_the_undamaged_answers_conform() -> None:
         trace = decode(STORY, answer, faults=how.count_faults)
 
         assert compare(STORY, replace(trace), PRESETS["model"]).conforms
+
+
+def test_bytes_after_the_end_of_an_answer_are_a_protocol_error() -> None:
+    answer = ended(b"\x04\x00\x00\x00")
+    decoder = TraceDecoder(TWO_PAGES, SEEN, zero_frame=0, counts_faults=False)
+
+    with pytest.raises(ProtocolError, match="2 bytes after its end"):
+        list(answers(answer + b"xx", [decoder.decode]))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.commands.cli import run
+from harness.compare.verdict import Verdict
 from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
+from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.report.store import FailureStore
 from harness.runner import Runner
@@ -180,3 +184,38 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(program: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stderr == ""
+
+
+def test_a_file_with_a_fault_and_no_guest_runs_on_a_guest_that_has_the_fault(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "x.prog"
+    path.write_text("# fault: cow-shares\n" + TEXT)
+
+    status = run(["replay", str(path)])
+
+    assert status == 1
+    assert "BROKEN: fork.parent-store-private" in capsys.readouterr().out
+
+
+def test_a_fault_that_no_guest_has_is_trouble_of_one_sentence(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "x.prog"
+    path.write_text("# fault: gremlins\n" + TEXT)
+
+    status = run(["replay", str(path)])
+
+    assert status == 2
+    assert "no guest can have the faults gremlins; choose one with --guest" in capsys.readouterr().err
+
+
+def test_verdicts_that_conform_are_not_kept(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+
+    def run_and_count(self: Runner, programs: Sequence[Program], how: How | None = None) -> Verdict:
+        alive.append(sum(isinstance(each, Verdict) for each in gc.get_objects()))
+        return run_sequence(self, programs, how)
+
+    run_sequence = Runner.run_sequence
+    monkeypatch.setattr(Runner, "run_sequence", run_and_count)
+    status = run(["replay", str(program), "--guest", "model", "--times", "20"])
+
+    assert status == 0
+    assert max(alive) <= alive[0] + 3

@@ -253,3 +253,17 @@ def test_outcomes_stand_in_one_column_and_steps_that_were_not_done_have_none() -
         "p0: exit 0",
     ]
     assert isinstance(program.steps[3], Print)
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_only_line_feeds_end_a_line(odd: str) -> None:
+    program = parse_program(f"# one{odd}line\r\np0: load a[0] # {odd} p0: no step\r\n")
+
+    assert program.title == f"one{odd}line"
+    assert len(program) == 1
+    assert parse_program(format_program(program)) == program
+
+
+def test_an_error_counts_lines_as_editors_do() -> None:
+    with pytest.raises(ProgramError, match=r"^2: there is no operation"):
+        parse_program("# \f\u2028\np0: dance\n")

@@ -211,7 +211,7 @@ class AgentClient:
 
 def _decode_ping(reader: Reader) -> str:
     expect(reader, PING)
-    return reader.data[reader.position :].decode("ascii", "replace")
+    return reader.bytes(len(reader.data) - reader.position).decode("ascii", "replace")
 
 
 def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozenset[Level]:

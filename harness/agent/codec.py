@@ -256,9 +256,15 @@ def expect(reader: Reader, command: int) -> None:
 
 
 def answers(data: bytes, decoders: list[Callable[[Reader], Any]]) -> Iterator[Any]:
-    """Decode the answers of a message with several commands, one decoder each."""
+    """Decode the answers of a message with several commands, one decoder each.
+
+    Raises ProtocolError where the message is empty, ends early, or says more than was asked.
+    """
     if not data:
         raise ProtocolError("the agent's answer was too long for its buffer: make the program shorter")
     reader = Reader(data)
     for decode in decoders:
         yield decode(reader)
+    if not reader.exhausted:
+        extra = len(reader.data) - reader.position
+        raise ProtocolError(f"the agent's answer has {extra} bytes after its end", evidence=reader.data[-60:])

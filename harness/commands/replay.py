@@ -12,7 +12,8 @@ from harness.commands.cli import CONFORMS, DIVERGES
 from harness.compare.catalogue import CONTRACTS
 from harness.compare.verdict import Verdict
 from harness.errors import DefinitionError, GuestTrouble, RigError
-from harness.guests import open_runner
+from harness.guest.definition import list_definitions, load_definition
+from harness.guests import check_faults, open_runner
 from harness.program.levels import Level
 from harness.report.failure import failure_text
 from harness.report.store import Failure, read_failure
@@ -58,7 +59,8 @@ def replay(
     """Run the program in FILE on a guest and hold it to the contracts.
 
     FILE is a failure file, or any program (.prog). Guest, kernel and faults are those that the head of
-    the file names, or linux; with --guest what the file names does not count.
+    the file names; where it names no guest, linux, or the first guest that can have its faults. With
+    --guest what the file names does not count.
 
     Exit status: 0 it conforms, 1 it diverges, 2 the file or the rig is in trouble.
     """
@@ -88,21 +90,40 @@ def _chosen(
         failure,
         arch=arch or failure.arch,
         append=append or failure.append,
-        guest=failure.guest or DEFAULT_GUEST,
+        guest=failure.guest or _guest_with(faults or failure.faults),
         kernel=kernel or failure.kernel,
         faults=faults or failure.faults,
     )
 
 
+def _guest_with(faults: tuple[str, ...]) -> str:
+    """Name the guest for a file that names none: the first that can have these faults, where there are any.
+
+    Raises DefinitionError where no guest has all of them.
+    """
+    if not faults:
+        return DEFAULT_GUEST
+    for guest in ("model", *list_definitions()):
+        try:
+            check_faults(load_definition(guest), faults)
+        except DefinitionError:
+            continue
+        return guest
+    raise DefinitionError(f"no guest can have the faults {', '.join(faults)}; choose one with --guest")
+
+
 def _replay(runner: Runner, failure: Failure, file: Path, times: int) -> int:
-    verdicts = [_run(runner, failure) for _ in range(times)]
-    found = [verdict for verdict in verdicts if not verdict.conforms]
+    diverged, first = 0, None  # of any number of runs only the first finding is kept
+    for _ in range(times):
+        verdict = _run(runner, failure)
+        diverged += not verdict.conforms
+        first = first or (None if verdict.conforms else verdict)
     if times > 1:
-        click.echo(f"{len(found)} of {times} runs diverged.\n")
-    if not found:
+        click.echo(f"{diverged} of {times} runs diverged.\n")
+    if first is None:
         click.echo(_conforms(runner, failure, file))
         return CONFORMS
-    click.echo(_report(runner, failure, found[0]), nl=False)
+    click.echo(_report(runner, failure, first), nl=False)
     return DIVERGES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -166,7 +167,7 @@ class Reader:
         return tuple(cast(Sequence[str], paths))
 
     def _file(self, key: str, value: object) -> Path:
-        return (self._path.parent / Path(self._text(key, value)).expanduser()).absolute()
+        return Path(os.path.normpath((self._path.parent / Path(self._text(key, value)).expanduser()).absolute()))
 
     def _semantics(self, key: str, value: object) -> tuple[str, tuple[tuple[str, object], ...]]:
         """Return the preset, and what is to be changed in it; what fields there are, the model knows."""

@@ -194,7 +194,7 @@ def format_op(op: Op) -> str:
 
 def format_program(program: Program) -> str:
     """Write a program; its title becomes the comment at the head."""
-    head = [f"# {line}".rstrip() for line in program.title.splitlines()]
+    head = [f"# {line}".rstrip() for line in lines_of(program.title)]
     return "\n".join([*head, f"pagepact {VERSION}", *map(format_op, program.steps)]) + "\n"
 
 
@@ -245,6 +245,11 @@ def format_steps(program: Program, outcomes: tuple[Outcome | None, ...]) -> Iter
 # ---------------------------------------------------------------------------------- reading
 
 
+def lines_of(text: str) -> list[str]:
+    """Split at line feeds alone, as editors count lines; `splitlines` would also split at form feeds and U+2028."""
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
 def parse_program(text: str, *, source: str | None = None) -> Program:
     """Read a program.
 
@@ -254,7 +259,7 @@ def parse_program(text: str, *, source: str | None = None) -> Program:
     lines: list[int] = []
     title: list[str] = []
     in_head = True
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(lines_of(text), start=1):
         line, _, comment = raw.partition("#")
         line = line.partition("=>")[0].strip()
         if not line:

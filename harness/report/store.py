@@ -37,7 +37,7 @@ from harness.compare.catalogue import CONTRACTS
 from harness.compare.verdict import Verdict
 from harness.errors import ProgramError, StorageError
 from harness.program.program import Program
-from harness.program.text import format_op, format_program, format_steps, parse_op, parse_program
+from harness.program.text import format_op, format_program, format_steps, lines_of, parse_op, parse_program
 from harness.report.sentence import what_went_wrong
 from harness.report.state_table import state_lines
 from harness.subject import How
@@ -138,7 +138,7 @@ def _head(
         ("replay", replay_command(path)),
         *_before_pairs(verdict.after),
     ]
-    title = [line for line in verdict.program.title.splitlines() if not _KEY.fullmatch(line)]
+    title = [line for line in lines_of(verdict.program.title) if not _KEY.fullmatch(line)]
     return [*title, *(f"{key}: {_one_line(value)}" for key, value in pairs if value)]
 
 
@@ -207,7 +207,7 @@ def read_failure(path: Path) -> Failure:
     program = parse_program(text, source=str(path))
     if not program.steps:
         raise ProgramError("has no steps", source=str(path))
-    lines = map(_KEY.fullmatch, program.title.splitlines())
+    lines = map(_KEY.fullmatch, lines_of(program.title))
     said = [(match[1], match[2]) for match in lines if match]
     single = dict(said)
     looks = {_LOOKS[word]: True for word in single.get("look", "").split() if word in _LOOKS}
