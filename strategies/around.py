@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from harness.program.ops import (
     ENDING,
+    FORKS,
+    SHARERS,
     WAITS,
     Exec,
     Exit,
@@ -68,10 +70,10 @@ class Telling:
         if not self._is_possible(op):
             return
         moved = self._moved(op)
-        if isinstance(op, Fork):
-            parent = self.names[op.process]
-            self.names[op.child] = self.scene.add_child(parent, len(self.names))
-            moved = Fork(parent, self.names[op.child])
+        if isinstance(op, FORKS):
+            parent, shares = self.names[op.process], isinstance(op, SHARERS)
+            self.names[op.child] = self.scene.add_child(parent, len(self.names), shares=shares)
+            moved = replace(op, process=parent, child=self.names[op.child])
         elif isinstance(moved, WAITS):
             moved = replace(moved, process=self.names[moved.process], child=self.names[moved.child])
         elif not isinstance(op, Observe):
@@ -88,12 +90,12 @@ class Telling:
         family = self.scene.family
         actor = self.names.get(op.process)
         if isinstance(op, WAITS):
-            return actor in family.live and self.names.get(op.child) in family.waitable(self.names[op.process])
-        return isinstance(op, Observe) or actor in family.live
+            return actor in family.active and self.names.get(op.child) in family.waitable(self.names[op.process])
+        return isinstance(op, Observe) or actor in family.active
 
     def disturb(self, raw: Raw) -> None:
         """Let something else happen, unless it would spoil the story."""
-        steps, layouts = len(self.scene.steps), {n: dict(each) for n, each in self.scene.layouts.items()}
+        steps, layouts = len(self.scene.steps), self.scene.copied_layouts()
         slots, used = dict(self.scene.slot_of), set(self.scene.used)
         op = raw.resolve(self.scene)
         if op is not None and not self._spoils(op) and steps < self.scene.limits.max_steps:

@@ -27,7 +27,7 @@ from harness.program.ops import (
     Wait,
 )
 from harness.program.units import PAGE_SIZE, Prot
-from strategies import kernel_ops, vma_ops
+from strategies import family, kernel_ops, vma_ops
 from strategies.fields import (
     ACTOR,
     CHILD,
@@ -160,6 +160,7 @@ ROWS: tuple[Row, ...] = (
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
     *vma_ops.ROWS,
     *kernel_ops.ROWS,
+    *family.ROWS,
 )
 """Every operation of `harness.program.ops.OPS` (a test checks that), in the order of simplicity."""
 

@@ -19,7 +19,7 @@ from itertools import accumulate
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from harness.program.ops import ENDING, WAITS, Exit, Fork, Load, Map, Observe, Op
+from harness.program.ops import ENDING, FORKS, WAITS, Exit, Fork, Load, Map, Observe, Op
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
 from strategies.fields import LONE, Row, pick
@@ -49,7 +49,7 @@ DECK = 99
 """How many kinds can be drawn, the stop included. In larger ranges Hypothesis prefers some numbers, such
 as 100 and 127, to all others."""
 
-COST: Mapping[type[Op], int] = {**dict.fromkeys(WAITS, 4), Observe: 2, **dict.fromkeys(ENDING, 2)}
+COST: Mapping[type[Op], int] = {**dict.fromkeys(WAITS, 4), Observe: 2, **dict.fromkeys((*FORKS, *ENDING), 2)}
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
 
 
@@ -86,7 +86,7 @@ def _begin(scene: Scene, npages: int) -> None:
 def _fits(scene: Scene, op: type[Op]) -> bool:
     """Whether one more step leaves room, and for a fork a name, for all that is still missing."""
     still = [each for each in scene.missing if each is not op]
-    if op is Fork and len(scene.slot_of) + len({*WAITS, *ENDING} & set(still)) >= MAX_PROCESSES:
+    if op in FORKS and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING} & set(still)) >= MAX_PROCESSES:
         return False
     return len(scene.steps) + 1 + reserve(still) <= scene.limits.max_steps
 
@@ -101,6 +101,8 @@ def complete(scene: Scene) -> Scene:
     for op in [each for each in scene.missing if each not in (*ENDING, *WAITS)]:
         if op is Observe and scene.idle:
             _append(scene, Load)
+        if op in FORKS and not scene.may_fork:
+            _append(scene, Exit, by=max(scene.family.active))
         _append(scene, op)
     for op in [each for each in scene.missing if each in WAITS]:
         _reap(scene, op)
@@ -113,7 +115,7 @@ def complete(scene: Scene) -> Scene:
 
 def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     """Append the simplest operation of a type, by `by` or else by the first process that lives."""
-    process = min(scene.family.live) if by is None else by
+    process = min(scene.family.active) if by is None else by
     step = simplest(op, actor=scene.slot_of[process], fate=LONE).resolve(scene)
     assert step is not None, f"{op.verb} was not possible here"
     scene.emit(step)
@@ -122,7 +124,9 @@ def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
 def _reap(scene: Scene, op: type[Op]) -> None:
     """Append a wait of type `op`, and before it what it takes that there is somebody to wait for."""
     family = scene.family
-    if scene.reapable(0) is None:
+    if scene.reapable(0) is None and family.suspended:
+        _append(scene, Exit, by=min(family.active & set(family.suspended.values())))
+    elif scene.reapable(0) is None:
         children = [each for each in family.live if family.parent[each] in family.live]
         if not children and not scene.may_fork:
             _append(scene, Exit, by=max(family.live))
@@ -136,7 +140,7 @@ def _end(scene: Scene, op: type[Op]) -> None:
     """Append an ending; the last process goes only where it is the last that is missing."""
     if scene.alone and len(scene.missing) > 1:
         _append(scene, Fork)
-    _append(scene, op, by=max(scene.family.live))
+    _append(scene, op, by=max(scene.family.active))
 
 
 # ---------------------------------------------------------------------------------------- drawing
@@ -271,7 +275,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {Fork, *WAITS} or wanted >= set(ENDING)):
+    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS} or wanted >= set(ENDING)):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

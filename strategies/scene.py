@@ -116,14 +116,23 @@ class Scene:
         return len(self.family.live) <= 1
 
     def actor(self, wish: int) -> int | None:
-        """Give the live process whose slot is nearest to `wish` and not above; None where there is none."""
+        """Give the live process whose slot is nearest to `wish` and not above; None where there is none.
+
+        Below one that waits inside vfork acts the child for which it waits. What it was to do itself is lost: else
+        programs would shrink to ones in which a child of vfork acts, since its parent's number is smaller.
+        """
         below = [process for process in self.family.live if self.slot_of[process] <= wish]
-        return max(below, key=self.slot_of.__getitem__, default=None)
+        found = max(below, key=self.slot_of.__getitem__, default=None)
+        if found in self.family.suspended and self.slot_of[found] == wish:
+            return None
+        while found is not None and found in self.family.suspended:
+            found = self.family.suspended[found]
+        return found
 
     def reapable(self, wish: int) -> int | None:
-        """Give the ended child, not yet waited for, whose parent lives and whose slot is nearest."""
-        live, parent = self.family.live, self.family.parent
-        ended = [child for child in self.family.zombies if parent[child] in live]
+        """Give the ended child, not yet waited for, whose parent can wait for it and whose slot is nearest."""
+        active, parent = self.family.active, self.family.parent
+        ended = [child for child in self.family.zombies if parent[child] in active]
         return self._by_slot(ended, wish) if ended else None
 
     def _by_slot(self, processes: Iterable[int], wish: int) -> int:
@@ -137,13 +146,21 @@ class Scene:
         """Whether one more process may live, and has a name and a slot."""
         return len(self.family.live) < self.limits.max_processes and len(self.slot_of) < MAX_PROCESSES
 
-    def add_child(self, parent: int, wish: int) -> int:
-        """Name a child of `parent`; its slot is the first free one from `wish` on. Needs `may_fork`."""
+    def add_child(self, parent: int, wish: int, *, shares: bool = False) -> int:
+        """Name a child of `parent`; its slot is the first free one from `wish` on. Needs `may_fork`.
+
+        Where it `shares` its parent's address space, what one of them maps is there for both.
+        """
         child = len(self.slot_of)
         taken = set(self.slot_of.values())
         self.slot_of[child] = next(slot for i in range(MAX_PROCESSES) if (slot := (wish + i) % MAX_PROCESSES) not in taken)
-        self.layouts[child] = dict(self.layouts[parent])
+        self.layouts[child] = self.layouts[parent] if shares else dict(self.layouts[parent])
         return child
+
+    def copied_layouts(self) -> dict[int, Layout]:
+        """Give a copy of all layouts, in which those that share one layout share one again."""
+        copies = {id(each): dict(each) for each in self.layouts.values()}
+        return {process: copies[id(each)] for process, each in self.layouts.items()}
 
     # ---------------------------------------------------------------------------------- pages
 

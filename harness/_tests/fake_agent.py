@@ -14,6 +14,7 @@ from harness.errors import GuestTrouble
 from harness.model_guest import ModelGuest
 from harness.program.files import BACKINGS
 from harness.program.ops import (
+    FORKS,
     OPS,
     Access,
     Advice,
@@ -24,7 +25,6 @@ from harness.program.ops import (
     Exit,
     Fill,
     Force,
-    Fork,
     Load,
     Map,
     Op,
@@ -52,6 +52,7 @@ from harness.program.outcome import (
     Loaded,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -141,7 +142,7 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Force(process, place(), part.byte())
     elif kind is Pin:
         op = Pin(process, place())
-    elif kind in (Fork, Wait, Exit):
+    elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())
     elif kind is Crash:
         op = Crash(process, [*Access][part.byte()], place())
@@ -295,6 +296,8 @@ def saw(outcome: Outcome) -> bytes:
             return b"\x06" + leb(_number(signal))
         case Gone():
             return b"\x07"
+        case RanOn():
+            return b"\x09"
         case Received(length):
             return b"\x08" + leb(length)
         case _:

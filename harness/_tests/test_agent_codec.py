@@ -38,6 +38,7 @@ from harness.program.outcome import (
     Loaded,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -76,6 +77,9 @@ EVERY_OPERATION = parse_program(
     p1: load data[2]+7
     p1: crash store text[1]+9
     p0: wait p1
+    p0: clone p3
+    p0: vfork p4
+    p4: exit 1
     p0: exit 255
     """
 )
@@ -158,6 +162,7 @@ SAID: list[Outcome] = [
     Loaded(0xFF),
     Printed(64),
     Received(200),
+    RanOn(),
     Faulted(Signal.SIGSEGV, Code.MAPERR, Address("a", 1, 17)),
     Faulted(Signal.SIGSEGV, Code.ACCERR, Address("e", 15, 4095)),
     Faulted(Signal.SIGBUS, Code.ADRERR, Address("text", 0)),

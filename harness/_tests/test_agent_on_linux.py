@@ -63,6 +63,23 @@ PROGRAMS = {
         p1: exit 0
         p0: load data[1]+17
         """,
+    "an address space of several": """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: clone p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        p0: vfork p2
+        p2: store a[1] 0x33
+        p1: exit 0
+        observe
+        p2: exec
+        p0: load a[1]
+        p0: vfork p3
+        p3: crash store a[0]
+        p0: wait p3
+        p0: load a[0]
+        """,
     "deaths of two kinds": """
         p0: map b[2] r private anon
         p0: fork p1

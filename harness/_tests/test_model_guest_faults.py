@@ -467,6 +467,48 @@ CASES = {
         p0: wait p1
         """,
     ),
+    "vfork-does-not-suspend": Case(
+        "outcomes",
+        """
+        p0: vfork p1
+        p1: exit 0
+        """,
+    ),
+    "vfork-copies": Case(
+        "outcomes",
+        """
+        p0: vfork p1
+        p1: store bss[0] 0x11
+        p1: exit 0
+        p0: load bss[0]
+        """,
+    ),
+    "clone-vm-copies": Case(
+        "outcomes",
+        """
+        p0: clone p1
+        p1: store bss[0] 0x11
+        p0: load bss[0]
+        """,
+    ),
+    "clone-vm-exit-frees": Case(
+        "ending",
+        """
+        p0: store bss[0] 0x11
+        p0: clone p1
+        p1: exit 0
+        p0: load bss[0]
+        """,
+    ),
+    "exec-of-clone-tears-down-sharer": Case(
+        "ending",
+        """
+        p0: store bss[0] 0x11
+        p0: clone p1
+        p1: exec
+        p0: load bss[0]
+        """,
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from harness.model.vma import Vma
 from harness.program.ops import (
     Access,
     Ask,
+    Clone,
     Crash,
     Exec,
     Exit,
@@ -39,6 +40,7 @@ from harness.program.ops import (
     Store,
     Unmap,
     Unpin,
+    Vfork,
     Via,
     Wait,
 )
@@ -62,7 +64,7 @@ KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants
 
 WEIGHTS: dict[type[Op], int] = {
     Map: 10, Unmap: 3, Protect: 6, Load: 15, Store: 25, Fill: 5, Print: 3, Fork: 8, Exec: 2, Exit: 2, Crash: 1, Wait: 5,
-    Observe: 1, Receive: 8, Ask: 3, Reap: 2, Force: 3,
+    Observe: 1, Receive: 8, Ask: 3, Reap: 2, Force: 3, Vfork: 2, Clone: 2,
 }  # fmt: skip
 PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3}
 """What their answers show of the frames may depend on the kernel."""
@@ -84,7 +86,7 @@ def random_program(seed: int, length: int, weights: dict[type[Op], int] | None =
 
 
 def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int]) -> Op | None:
-    process = rng.choice(sorted(family.live))
+    process = rng.choice(sorted(family.active))
     window = rng.choice([*WINDOWS[:3], *WINDOWS[-3:]])
     page = Address(window.name, rng.randrange(min(window.npages, 4)))
     at = replace(page, offset=rng.choice([0, 1, 4095]))
@@ -104,6 +106,8 @@ def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int])
         Fill: Fill(process, page, value),
         Print: Print(process, page, 1 + value % 64),
         Fork: Fork(process, child) if child < MAX_PROCESSES else None,
+        Vfork: Vfork(process, child) if child < MAX_PROCESSES else None,
+        Clone: Clone(process, child) if child < MAX_PROCESSES else None,
         Exec: Exec(process),
         Exit: Exit(process, value) if len(family.live) > 1 else None,
         Crash: Crash(process, rng.choice(list(Access)), at) if len(family.live) > 1 else None,
@@ -162,7 +166,7 @@ def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None
 
 def test_the_random_programs_reach_every_event() -> None:
     reached: set[str] = set()
-    for seed in range(40):
+    for seed in range(80):
         machine = Machine(LINUX_6_1)
         for op in random_program(seed, 50, WEIGHTS | PINS).steps:
             step(machine, op)

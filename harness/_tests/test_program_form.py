@@ -10,7 +10,25 @@ from hypothesis import strategies as st
 
 from harness.errors import ProgramError
 from harness.program.image import IMAGE_PAGES
-from harness.program.ops import OP_BY_VERB, OPS, Exit, Fill, Fork, Load, Observe, Print, Store, Unmap, Wait
+from harness.program.ops import (
+    OP_BY_VERB,
+    OPS,
+    Access,
+    Clone,
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Fork,
+    Load,
+    Observe,
+    Op,
+    Print,
+    Store,
+    Unmap,
+    Vfork,
+    Wait,
+)
 from harness.program.program import MAX_PROCESSES, Family, Program, places
 from harness.program.text import parse_program
 from harness.program.trace import runs_of
@@ -135,3 +153,23 @@ def test_run_length_encoding_loses_nothing(values: list[int]) -> None:
 
 def test_a_store_is_plain_data() -> None:
     assert Store(0, Address("a", 0), 1) == Store(0, Address("a", 0), 1) != Store(1, Address("a", 0), 1)
+
+
+@pytest.mark.parametrize("wakes", [Exec(1), Exit(1, 0), Crash(1, Access.LOAD, Address("a", 0))], ids=lambda op: op.verb)
+def test_who_did_vfork_does_nothing_until_its_child_execs_or_ends(wakes: Op) -> None:
+    load = Load(0, Address("a", 0))
+
+    assert Program((Vfork(0, 1), Load(1, Address("a", 0)), wakes, load)).processes == 2
+    with pytest.raises(ProgramError, match=r"step 2 .load.: p0 waits until p1 execs or ends"):
+        Program((Vfork(0, 1), load, wakes))
+
+
+def test_several_may_wait_at_once_each_for_its_own_child() -> None:
+    family = Family()
+    for op in (Clone(0, 1), Vfork(0, 2), Vfork(1, 3), Vfork(3, 4)):
+        family.apply(op)
+
+    assert (family.active, family.suspended) == ({2, 4}, {0: 2, 1: 3, 3: 4})
+    family.apply(Exit(4, 0))
+    assert family.active == {2, 3}
+    assert family.waitable(3) == [4]

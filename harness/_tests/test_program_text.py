@@ -20,6 +20,7 @@ from harness.program.outcome import (
     Lost,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -222,6 +223,7 @@ SAID: list[tuple[Outcome | None, str]] = [
     (Loaded(0xAB), "0xab"),
     (Printed(3), "wrote 3"),
     (Received(17), "received 17"),
+    (RanOn(), "did not wait"),
     (Faulted(Signal.SIGSEGV, Code.MAPERR, Address("a", 0)), "SIGSEGV MAPERR at a[0]"),
     (Faulted(Signal.SIGBUS, Code.ADRERR, Address("b", 2, 9)), "SIGBUS ADRERR at b[2]+9"),
     (Faulted(50, 77, None, 0x7FF0), "signal 50 code 77 at 0x7ff0"),

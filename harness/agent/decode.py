@@ -25,6 +25,7 @@ from harness.program.outcome import (
     Loaded,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -81,6 +82,7 @@ _OUTCOMES: tuple[Callable[[Reader], Outcome], ...] = (
     lambda reader: Killed(signal(reader.number())),
     lambda _: Gone(),
     lambda reader: Received(reader.number()),
+    lambda _: RanOn(),
 )
 """Indexed by the SAW_… tags of `fixtures/agent/agent.h`."""
 

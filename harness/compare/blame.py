@@ -18,6 +18,7 @@ from harness.program.ops import (
     Advice,
     Advise,
     Ask,
+    Clone,
     Crash,
     Exec,
     Exit,
@@ -35,9 +36,10 @@ from harness.program.ops import (
     Store,
     Unmap,
     Unpin,
+    Vfork,
     Wait,
 )
-from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed, Received
+from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed, RanOn, Received
 from harness.program.units import address_of
 
 Ids = tuple[str, ...]
@@ -226,11 +228,30 @@ _DEPARTURES: dict[type[Op], Ids] = {
 }
 
 
+# ---------------------------------------------------------------------------------- shared address spaces
+
+_SHARING: dict[type[Op], Ids] = {Vfork: ("vfork.shares-and-suspends",), Clone: ("clone-vm.shares",)}
+
+
+def shared_space(timeline: Timeline, process: int) -> Ids:
+    """Where `process` works, or worked, in an address space with others, what is wrong there may be wrong with that."""
+    how = timeline.sharing(process)
+    if how is None:
+        return ()
+    return _unique(_SHARING[how[1]], *(_DEPARTURES.get(kind, ()) for kind in timeline.left_by(process)))
+
+
 # ---------------------------------------------------------------------------------- outcomes
 
 
 def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
     """Blame what the caller of `op`, the last step done, saw."""
+    return _unique(_wrong_outcome(timeline, op, expected, observed), shared_space(timeline, op.process))
+
+
+def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outcome) -> Ids:
+    if isinstance(observed, RanOn):
+        return ("vfork.shares-and-suspends",)
     match op:
         case Wait():
             return ("wait.status", "conserve.process")
@@ -296,7 +317,7 @@ def _wrong_access(
 
 def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
     """Blame a difference between an observation and the model's state."""
-    return _BY_TOPIC[difference.topic](timeline, difference)
+    return _unique(_BY_TOPIC[difference.topic](timeline, difference), shared_space(timeline, difference.process))
 
 
 def _bytes(timeline: Timeline, it: Difference) -> Ids:

@@ -139,7 +139,10 @@ class _Comparison:
 
         def build(timeline: Timeline) -> Divergence:
             broke = self.trace.ending in (Ending.PANICKED, Ending.DIED)
-            return Divergence((*ids, *(blame.after_teardown(timeline) if broke else ())), number, where, expected, shown)
+            torn = (
+                (*blame.after_teardown(timeline), *blame.shared_space(timeline, op.process if op else 0)) if broke else ()
+            )
+            return Divergence((*ids, *torn), number, where, expected, shown)
 
         self.found.append(build)
 

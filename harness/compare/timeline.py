@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from harness.model.address_space import AddressSpace
 from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
+    FORKS,
     KERNEL_STORES,
+    SHARERS,
     Advice,
     Advise,
     Exec,
@@ -103,6 +106,11 @@ class Timeline:
 
     program: Program
     frames: list[dict[Page, Frame]] = field(default_factory=list)
+    """Of each page of each process; those that share an address space have each page once for each of them."""
+    spaces: list[dict[int, AddressSpace]] = field(default_factory=list)
+    """In which address space each process worked."""
+    holders: dict[Frame, int] = field(default_factory=dict)
+    """How many page-table entries held each frame when most did."""
     outcomes: list[object] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     """The stores that were done, in order."""
@@ -114,12 +122,16 @@ class Timeline:
     def record(self, machine: Machine, op: Op, outcome: object) -> None:
         """Note the state after a step."""
         step = len(self.frames)
-        held = {page: frame for frame, holders in reference_index(machine).items() for page in holders.ptes}
+        spaces = {number: each.space for number, each in machine.processes.items() if each.space is not None}
+        held = {(number, vpn): pte.frame for number, space in spaces.items() for vpn, pte in space.page_table.walk()}
+        for frame, holders in reference_index(machine).items():
+            self.holders[frame] = max(self.holders.get(frame, 0), holders.mapcount)
         self.frames.append(held)
+        self.spaces.append(spaces)
         self.outcomes.append(outcome)
         self.stored += [Stored(step, op, *each) for each in _stores(machine, op, outcome)]
         self.pinned.update(pin.frame for pin in machine.pins)
-        if isinstance(op, Fork):
+        if isinstance(op, FORKS):
             self.parent[op.child] = op.process
             self.forked_at[op.child] = step
 
@@ -139,6 +151,22 @@ class Timeline:
         common = next(process for process in lines[0] if process in lines[1])
         return max(line.index(common) for line in lines)
 
+    def sharing(self, process: int) -> tuple[int, type[Op]] | None:
+        """Tell how the address space of `process` came to be shared, if it ever was: the step, and vfork or clone."""
+        space = self.spaces[-1].get(process) if self.spaces else None
+        for step, op in self.steps():
+            if isinstance(op, SHARERS) and self.spaces[step].get(op.child) is space is not None:
+                return step, type(op)
+        return None
+
+    def sharers(self, process: int) -> set[int]:
+        """Give all who ever worked in the address space in which `process` is, itself included."""
+        space = self.spaces[-1].get(process) if self.spaces else None
+        return {
+            process,
+            *(number for spaces in self.spaces for number, each in spaces.items() if each is space is not None),
+        }
+
     # ------------------------------------------------------------------ steps
 
     def steps(self) -> Iterator[tuple[int, Op]]:
@@ -154,17 +182,23 @@ class Timeline:
         page = (process, vpn)
         found = []
         for step in range((len(self.frames) if end is None else end) - 1, -1, -1):
-            found.append(page)
+            found.append((self._owner(step, page[0]), page[1]))
             page = self._before(step, page)
         return found[::-1]
+
+    def _owner(self, step: int, process: int) -> int:
+        """Give the first of those who work after `step` in the address space of `process`; their pages are one."""
+        spaces = self.spaces[step]
+        return min((each for each, space in spaces.items() if space is spaces.get(process)), default=process)
 
     def _before(self, step: int, page: Page) -> Page:
         """Say where `page` was before a step that may have brought it."""
         op = self.program.steps[step]
         process, vpn = page
-        if isinstance(op, Fork) and op.child == process:
+        if isinstance(op, FORKS) and op.child == process:
             return op.process, vpn
-        if isinstance(op, Remap) and op.process == process and self.outcomes[step] == Done():
+        ours = self._owner(step, op.process) == self._owner(step, process)
+        if isinstance(op, Remap) and ours and self.outcomes[step] == Done():
             index = vpn - op.to.vpn
             if 0 <= index < op.kept:
                 return process, op.pages.vpn + index
@@ -218,7 +252,11 @@ class Timeline:
     def inherited(self, process: int, vpn: int) -> list[Stored]:
         """List the stores to `vpn` that `process` should see the effect of."""
         trail = self.trail(process, vpn)
-        return [stored for stored in self.stores(process, vpn) if trail[stored.step] == (stored.process, stored.vpn)]
+        return [
+            stored
+            for stored in self.stores(process, vpn)
+            if trail[stored.step] == (self._owner(stored.step, stored.process), stored.vpn)
+        ]
 
     def was_refused(self, process: int, vpn: int) -> bool:
         """Tell whether the kernel said that it could not store for `process` to memory that page `vpn` is part of."""
@@ -232,14 +270,16 @@ class Timeline:
         """Give the last operation that shaped page `vpn` of `process` by more than stores, with its step."""
         for step, (actor, page) in reversed(list(enumerate(self.trail(process, vpn)))):
             op = self.program.steps[step]
-            if op.process == actor and (isinstance(op, Exec) or any(page in each.vpns for each in shaped(op))):
+            if self._owner(step, op.process) != actor:
+                continue
+            if isinstance(op, Exec) or any(page in each.vpns for each in shaped(op)):
                 return step, op
         return None
 
     # ------------------------------------------------------------------ frames
 
     def left(self, frame: Frame) -> list[Left]:
-        """List the pages that held `frame` once and no longer do."""
+        """List the pages that held `frame` once and no longer do, though the address space may go on without them."""
         found: list[Left] = []
         before: set[Page] = set()
         for step, op in self.steps():
@@ -257,9 +297,19 @@ class Timeline:
             for step, op in self.steps()
         )
 
+    def left_by(self, process: int) -> set[type[Op]]:
+        """Give the operations by which others left the address space of `process` while it went on."""
+        space = self.spaces[-1].get(process) if self.spaces else None
+        return {
+            type(op)
+            for step, op in self.steps()
+            if step and space is not None
+            and self.spaces[step - 1].get(op.process) is space and self.spaces[step].get(op.process) is not space
+        }  # fmt: skip
+
     def most_holders(self, frame: Frame) -> int:
-        """Count the pages that held `frame` when most did."""
-        return max((sum(held is frame for held in frames.values()) for frames in self.frames), default=0)
+        """Count the page-table entries that held `frame` when most did."""
+        return self.holders.get(frame, 0)
 
     def changed(self, page: Page) -> tuple[int, Op] | None:
         """Give the last step at which `page` got its present frame, and what was done there."""

@@ -57,12 +57,9 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
 
 def mapcount(machine: Machine, frame: Frame) -> int:
     """Count the leaf entries, of all processes, that map `frame`."""
+    spaces = {process.space for process in machine.processes.values() if process.space is not None}
     return sum(
-        pte.frame is frame
-        for process in machine.processes.values()
-        if process.space is not None
-        for _, leaf in process.space.page_table.leaves()
-        for pte in leaf.entries.values()
+        pte.frame is frame for space in spaces for _, leaf in space.page_table.leaves() for pte in leaf.entries.values()
     )
 
 

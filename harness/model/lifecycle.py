@@ -9,12 +9,14 @@ from harness.program.outcome import Exited, Killed
 
 
 def drop_space(machine: Machine, process: Process) -> None:
-    """End the address space of `process`: each reference it held, each table, once.
+    """Take the address space of `process` away. Where nobody else works in it, it ends: each reference
+    that it held, each table, once.
 
     Source: exec_mmap, exit_mm; mmput, exit_mmap.
     """
     space, process.space = process.memory, None
-    free_unheld(machine, space.tear_down())
+    if all(each.space is not space for each in machine.processes.values()):
+        free_unheld(machine, space.tear_down())
 
 
 def end_process(machine: Machine, process: Process, status: Exited | Killed) -> None:

@@ -72,10 +72,19 @@ class Machine:
             raise ValueError(f"p{number} does not live here")
         return process
 
+    def check_free(self, number: int) -> None:
+        """Raise ValueError where a process that was not reaped yet has this number."""
+        process = self.processes.get(number)
+        if process is not None and process.state is not State.REAPED:
+            raise ValueError(f"the name p{number} is taken already")
+
     def spaces(self) -> list[tuple[Process, AddressSpace]]:
-        """List the processes that have an address space, with it, by number."""
-        found = sorted(self.processes.items())
-        return [(process, process.space) for _, process in found if process.space is not None]
+        """List the address spaces, each once, with the first of the processes that work in it, by number."""
+        found: dict[AddressSpace, Process] = {}
+        for _, process in sorted(self.processes.items()):
+            if process.space is not None:
+                found.setdefault(process.space, process)
+        return [(process, space) for space, process in found.items()]
 
     def count_faults(self, *, least: int, most: int = 1) -> None:
         """Add to the page faults that this step takes."""

@@ -27,10 +27,12 @@ from harness.model.syscalls.remap import remap
 from harness.model.syscalls.store import store
 from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.unpin import unpin
+from harness.model.syscalls.vfork import clone, vfork
 from harness.model.syscalls.wait import wait
 from harness.program.ops import (
     Advise,
     Ask,
+    Clone,
     Crash,
     Exec,
     Exit,
@@ -50,6 +52,7 @@ from harness.program.ops import (
     Store,
     Unmap,
     Unpin,
+    Vfork,
     Wait,
 )  # fmt: skip
 
@@ -62,6 +65,8 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Fill: fill,
     Print: print_,
     Fork: fork,
+    Vfork: vfork,
+    Clone: clone,
     Exec: exec_,
     Exit: exit_,
     Crash: crash,

@@ -5,7 +5,7 @@ Each fault changes one decision in one place of the toy kernel. The place is mar
 
 The sentences are those of the fault table of the contracts. Not here, because no operation of a
 program reaches them yet: shared memory (`shared-becomes-private`,
-`shared-untouched-not-shared`) and vfork (`vfork-does-not-suspend`).
+`shared-untouched-not-shared`).
 """
 
 from __future__ import annotations
@@ -62,6 +62,31 @@ _ALL = (
         "ghost-fork",
         "fork shares the parent's address space",
         ("fork.child-store-private", "fork.parent-store-private", "count.mapcount"),
+    ),
+    Fault(
+        "vfork-does-not-suspend",
+        "the parent of a vfork runs on beside its child",
+        ("vfork.shares-and-suspends",),
+    ),
+    Fault(
+        "vfork-copies",
+        "the child of a vfork works in a copy of its parent's memory",
+        ("vfork.shares-and-suspends",),
+    ),
+    Fault(
+        "clone-vm-copies",
+        "a CLONE_VM child works in a copy of its parent's memory",
+        ("clone-vm.shares",),
+    ),
+    Fault(
+        "clone-vm-exit-frees",
+        "the exit of one process tears an address space down in which another works",
+        ("clone-vm.shares", "vfork.shares-and-suspends", "exit.drops-all", "tables.no-double-free", "live.no-panic"),
+    ),
+    Fault(
+        "exec-of-clone-tears-down-sharer",
+        "the exec of one process tears the old address space down though another works in it",
+        ("clone-vm.shares", "vfork.shares-and-suspends", "exec.drops-all", "tables.no-double-free", "live.no-panic"),
     ),
     Fault(
         "eager-prefault",

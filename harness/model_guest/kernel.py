@@ -21,6 +21,7 @@ from harness.program.ops import (
     Access,
     Advise,
     Ask,
+    Clone,
     Crash,
     Exec,
     Exit,
@@ -39,6 +40,7 @@ from harness.program.ops import (
     Store,
     Unmap,
     Unpin,
+    Vfork,
     Wait,
 )
 from harness.program.outcome import (
@@ -52,6 +54,7 @@ from harness.program.outcome import (
     Lost,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -66,6 +69,8 @@ class Process:
     parent: int | None
     status: int | None = None
     output: bytearray = field(default_factory=bytearray)
+    waits_for: int | None = None
+    """The child of its vfork that has neither exec'd nor ended yet."""
 
 
 def exited(status: int) -> int:
@@ -95,6 +100,8 @@ class Kernel:
             Fill: self._fill,
             Print: self._print,
             Fork: self._fork,
+            Vfork: self._vfork,
+            Clone: self._clone,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -240,6 +247,31 @@ class Kernel:
         self.processes[op.child] = Process(space, parent=op.process)
         return Done()
 
+    def _vfork(self, op: Vfork) -> Outcome:
+        if not self._share(op, waits=True):
+            return Failed("ENOMEM")
+        if self.machine.has("vfork-does-not-suspend"):  # planted: the parent goes on like after a fork
+            return RanOn()
+        self.processes[op.process].waits_for = op.child
+        return Done()
+
+    def _clone(self, op: Clone) -> Outcome:
+        return Done() if self._share(op, waits=False) else Failed("ENOMEM")
+
+    def _share(self, op: Vfork | Clone, *, waits: bool) -> bool:
+        try:
+            space = lifecycle.shared_space(self.machine, self._space(op), waits=waits)
+        except OutOfMemory:
+            return False
+        self.processes[op.child] = Process(space, parent=op.process)
+        return True
+
+    def _wake(self, child: int) -> None:
+        """Let the parent go on that waits inside vfork for `child`."""
+        for process in self.processes.values():
+            if process.waits_for == child:
+                process.waits_for = None
+
     def _exec(self, op: Exec) -> Outcome:
         process = self.processes[op.process]
         try:
@@ -249,6 +281,7 @@ class Kernel:
         old, process.space = process.space, space
         self.machine.tlb.switch(space.root)
         lifecycle.release(self.machine, old, live=space)
+        self._wake(op.process)
         return Done()
 
     def _exit(self, op: Exit) -> Outcome:
@@ -292,6 +325,7 @@ class Kernel:
         process.status = status
         self.machine.tlb.switch(None)
         lifecycle.release(self.machine, process.space)
+        self._wake(name)
 
     def _reap(self, name: int) -> None:
         """Forget a zombie. Its memory went when it ended; the destructor runs once more, for nothing."""

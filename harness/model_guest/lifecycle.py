@@ -53,6 +53,16 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     return child
 
 
+def shared_space(machine: Machine, parent: AddressSpace, *, waits: bool) -> AddressSpace:
+    """Give the address space of a child of vfork (`waits`) or clone: the parent's own. Raises: OutOfMemory."""
+    if waits and machine.has("vfork-copies"):  # planted: it is made like a fork's
+        return forked_space(machine, parent)
+    if not waits and machine.has("clone-vm-copies"):  # planted: so is this one
+        return forked_space(machine, parent)
+    parent.users += 1
+    return parent
+
+
 def _copy_tables(machine: Machine, parent: int, child: int, level: int, base: int, *, left_out: set[int]) -> None:
     """Copy what a table of some level leads to; `base` is the first page that it can map."""
     for index, entry in machine.tables.entries(parent):
@@ -99,6 +109,10 @@ def _count_new_entry(machine: Machine, entry: int) -> None:
 def release(machine: Machine, space: AddressSpace, *, live: AddressSpace | None = None) -> None:
     """Let one user of an address space go; the last one tears it down. `live`: see `tear_down`."""
     space.users -= 1
+    if live and machine.has("exec-of-clone-tears-down-sharer"):  # planted: exec asks nobody who else works in it
+        space.users = 0
+    if not live and machine.has("clone-vm-exit-frees"):  # planted: nor does exit
+        space.users = 0
     if space.users == 0:
         tear_down(machine, space, live=live)
 

@@ -93,7 +93,7 @@ def _process_seen(kernel: Kernel, name: int, ranges: list[range], pfns: dict[int
 
 def _content(machine: Machine, process: Process, vpn: int) -> Runs | None:
     vma = process.space.vmas.find(vpn)
-    if vma is None or not vma.prot:
+    if vma is None or not vma.prot or process.waits_for is not None:
         return None
     pfn = translate(machine, process.space, vpn)
     return None if pfn is None else _runs(bytes(machine.frames[pfn].data))

@@ -96,11 +96,16 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class RanOn:
+    """The parent of a vfork ran before its child had exec'd or ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The process did not survive a step that it should have; `why` is a short phrase."""
 
     why: str
 
 
-Outcome = Done | Loaded | Printed | Received | Faulted | Failed | Exited | Killed | Gone | Lost
+Outcome = Done | Loaded | Printed | Received | Faulted | Failed | Exited | Killed | Gone | RanOn | Lost
 """Anything that a step can report."""

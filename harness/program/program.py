@@ -20,6 +20,7 @@ from harness.program.ops import (
     STATUS_WORD,
     WAITS,
     Ask,
+    Exec,
     Fill,
     Map,
     Observe,
@@ -27,6 +28,7 @@ from harness.program.ops import (
     Print,
     Reap,
     Remap,
+    Vfork,
 )
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
@@ -77,6 +79,13 @@ class Family:
     parent: dict[int, int | None] = field(default_factory=lambda: {0: None})
     live: set[int] = field(default_factory=lambda: {0})
     zombies: set[int] = field(default_factory=set)
+    suspended: dict[int, int] = field(default_factory=dict)
+    """Those who did vfork and wait, and the child for which each waits."""
+
+    @property
+    def active(self) -> set[int]:
+        """The processes that can do a step: they live, and wait for no child of a vfork."""
+        return self.live - self.suspended.keys()
 
     def apply(self, op: Op) -> None:
         """Follow one step. Raises ProgramError where it is not well formed."""
@@ -84,8 +93,12 @@ class Family:
             return
         if op.process not in self.live:
             raise ProgramError(f"process p{op.process} does not live here")
+        if op.process in self.suspended:
+            raise ProgramError(f"p{op.process} waits until p{self.suspended[op.process]} execs or ends")
         if isinstance(op, FORKS):
             self._fork(op.process, op.child)
+            if isinstance(op, Vfork):
+                self.suspended[op.process] = op.child
         elif isinstance(op, WAITS):
             if op.child not in self.waitable(op.process):
                 raise ProgramError(f"p{op.child} is no ended child of p{op.process}")
@@ -93,6 +106,13 @@ class Family:
         elif isinstance(op, ENDING):
             self.live.discard(op.process)
             self.zombies.add(op.process)
+        if isinstance(op, (Exec, *ENDING)):
+            self._let_go(op.process)
+
+    def _let_go(self, child: int) -> None:
+        """Wake the process that did vfork and waits for `child`, if there is one."""
+        for parent in [each for each, waited in self.suspended.items() if waited == child]:
+            del self.suspended[parent]
 
     def _fork(self, parent: int, child: int) -> None:
         if child in self.parent:

@@ -18,6 +18,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
     observe                            (the whole state, here)
+    p1: vfork p2                       p1: clone p2
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.
 """
@@ -59,6 +60,7 @@ from harness.program.outcome import (
     Lost,
     Outcome,
     Printed,
+    RanOn,
     Received,
     Signal,
 )
@@ -223,6 +225,8 @@ def format_outcome(outcome: Outcome | None) -> str:
             return f"killed {signal_name(signal)}"
         case Gone():
             return "gone"
+        case RanOn():
+            return "did not wait"
         case Lost(why):
             return f"LOST ({why})"
 

@@ -97,6 +97,7 @@ _OUTCOMES: tuple[tuple[str, str, str], ...] = (
     (r"(\w+) (code \S+) at (\S+)", "should have got {0} ({1}) at {2}", "got {0} ({1}) at {2}"),
     (r"exited (\d+)", "should have seen {child} exit with status {0}", "saw it exit with status {0}"),
     (r"killed (.+)", "should have seen {child} killed by {0}", "saw it killed by {0}"),
+    (r"did not wait", "should have run on at once", "ran on before its child had exec'd or ended"),
     (r"gone", "should have ended", "ended"),
     (r"([A-Z0-9]+)", "should have failed with {0}", "failed with {0}"),
 )

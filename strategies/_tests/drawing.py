@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-from harness.program.ops import Exec, Fill, Fork, Load, Map, Print, Protect, Store, Unmap
+from harness.program.ops import Clone, Exec, Fill, Fork, Load, Map, Print, Protect, Store, Unmap, Vfork
 from harness.program.program import Program
 from harness.program.units import WINDOW_BY_NAME, Prot
 
@@ -46,6 +46,8 @@ def successes(program: Program) -> Iterator[bool]:
         match op:
             case Fork():
                 spaces[op.child] = dict(space)
+            case Vfork() | Clone():
+                spaces[op.child] = space
             case Exec():
                 spaces[op.process] = image()
             case Map():

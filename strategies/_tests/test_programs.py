@@ -28,12 +28,12 @@ from harness.program.program import Family, Program
 from harness.program.text import format_program, parse_program
 from harness.program.units import WINDOW_BY_NAME
 from strategies._tests.drawing import draw_many, successes
-from strategies.programs import programs
+from strategies.programs import programs, reserve
 
 HARD: dict[str, dict[str, Any]] = {
     "fork, exit, store": {"containing": (Fork, Exit, Store)},
-    "every operation": {"containing": OPS},
-    "every operation, little room": {"containing": OPS, "max_steps": 30, "max_processes": 2},
+    "every operation": {"containing": OPS, "max_steps": reserve(OPS) + 10},
+    "every operation, little room": {"containing": OPS, "max_steps": reserve(OPS), "max_processes": 2},
     "rare ones in few steps": {"containing": (Exec, Wait, Crash), "max_steps": 7, "max_processes": 2},
     "both endings": {"containing": (Crash, Exit), "min_steps": 6, "max_steps": 8},
     "weight zero": {"containing": (Wait, Exec), "weights": {Wait: 0, Exec: 0, Exit: 0, Fork: 0}},

@@ -6,7 +6,7 @@ from harness.model.allowed import Allowed
 from harness.model.fault import note_refusal, refusal, touch
 from harness.model.lifecycle import end_process
 from harness.model.machine import Machine
-from harness.program.ops import Crash
+from harness.program.ops import Access, Crash
 from harness.program.outcome import Gone, Killed, Signal
 
 _GONE = Allowed((Gone(),), "signal(7): the default action of SIGSEGV and of SIGKILL ends the process")
@@ -24,7 +24,9 @@ def crash(machine: Machine, op: Crash) -> Allowed:
 
     # EFFECT
     if refused is None:
-        touch(machine, process, op.at.vpn, op.access)
+        frame = touch(machine, process, op.at.vpn, op.access)
+        if op.access is Access.STORE:  # of a zero, which those see who share the memory
+            frame.write(op.at.offset, b"\0")
     else:
         note_refusal(machine, refused)
     machine.reach["crash.sigkill" if refused is None else "crash.sigsegv"] += 1

@@ -26,8 +26,7 @@ def fork(machine: Machine, op: Fork) -> Allowed:
     parent = machine.process(op.process)
 
     # CHECKS
-    if op.child in machine.processes:
-        raise ValueError(f"the name p{op.child} is taken already")
+    machine.check_free(op.child)
 
     # EFFECT
     space = AddressSpace.empty(machine.pool)

@@ -28,13 +28,13 @@ from harness.program.ops.kernel import (
 )
 from harness.program.ops.mapping import Advise, Map, Protect, Remap, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
-from harness.program.ops.process import Crash, Exec, Exit, Fork, Wait
+from harness.program.ops.process import Clone, Crash, Exec, Exit, Fork, Vfork, Wait
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "STATUS_WORD", "WAITS",
-    "Access", "Advice", "Advise", "Ask", "Backing", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind", "Load",
-    "Map", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store",
-    "Unmap", "Unpin", "Via", "Wait",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS", "STATUS_WORD", "WAITS",
+    "Access", "Advice", "Advise", "Ask", "Backing", "Clone", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind",
+    "Load", "Map", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store",
+    "Unmap", "Unpin", "Vfork", "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -50,6 +50,7 @@ OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise,
     Receive, Ask, Reap, Force, Pin, Unpin,
+    Vfork, Clone,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
@@ -58,8 +59,11 @@ OP_BY_VERB = {op.verb: op for op in OPS}
 ENDING = (Exit, Crash)
 """The operations after which their process is gone."""
 
-FORKS = (Fork,)
+FORKS = (Fork, Vfork, Clone)
 """The operations that make a process; each has a `child`."""
+
+SHARERS = (Vfork, Clone)
+"""Those of them whose child works in its parent's address space, until it execs."""
 
 WAITS = (Wait, Reap)
 """The operations that reap a process; each has a `child`."""

@@ -19,6 +19,24 @@ class Fork(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Vfork(Op):
+    """vfork(2): the child works in its parent's memory, and the parent waits until it execs or ends."""
+
+    verb: ClassVar[str] = "vfork"
+    code: ClassVar[int] = 35
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Clone(Op):
+    """clone(2) with CLONE_VM: a child in the same address space; both run."""
+
+    verb: ClassVar[str] = "clone"
+    code: ClassVar[int] = 36
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
 class Exec(Op):
     """execve(2) of the agent's own image: the arena goes, the image windows are as in the file."""
 
