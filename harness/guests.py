@@ -29,7 +29,8 @@ class MachineSubject:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.client = AgentClient(session)
+        late = session.definition.quiescence
+        self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
         try:
             session.start()
             self.client.prepare()

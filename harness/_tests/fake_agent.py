@@ -399,6 +399,7 @@ class FakeAgent:
     def _configure(self, reader: Reader) -> bytes:
         self.configured += 1
         pagemap, maps, _drain = reader.byte(), reader.byte(), reader.byte()
+        _quiescence = [reader.number() for _ in range(3)]
         errors, fields = [], []
         for _ in range(reader.number()):
             path = text(reader)

@@ -206,7 +206,7 @@ def test_a_view_is_encoded_as_observe_c_reads_it() -> None:
 
     encoded = encode_view(view)
 
-    settings = b"\x01\x01\x00\x01" + b"\x01" + b"\x02/x" + b"\x80\x20" + b"\x40" + b"\x08"
+    settings = b"\x01\x01\x00\x01" + b"\x0a\x00\x00" + b"\x01" + b"\x02/x" + b"\x80\x20" + b"\x40" + b"\x08"
     assert encoded == settings + b"\x01" + b"\x34\x04\xff\x01" + b"\x00" + b"\x02/a" + b"\x00" + b"\x01\x01k"
 
 

@@ -57,7 +57,9 @@ def forked(text: str, semantics: Semantics = LINUX_6_1) -> Machine:
 
 
 def test_the_presets_are_known_by_their_names() -> None:
-    assert set(PRESETS) == {"linux-6.1", "linux", "linux-5.10", "model", "mini", "textbook"}
+    assert {"linux-6.1", "linux", "linux-5.10", "linux-6.1-arm64", "any-kernel", "model", "mini", "textbook"} <= set(
+        PRESETS
+    )
     assert all(semantics.name == name for name, semantics in PRESETS.items())
 
 
@@ -275,3 +277,12 @@ def test_fault_around_maps_the_cached_frame() -> None:
     assert page(machine, 0, DATA).frame is machine.cache.frames["data", 0]
     assert page(machine, 0, BSS).presence is Presence.FORBIDDEN
     assert broken(machine) == []
+
+
+def test_the_first_touch_after_fork_may_set_the_access_flag_by_a_fault() -> None:
+    arm64 = run("p0: store data[0] 0x01\np0: fork p2\np2: load data[0]", PRESETS["linux-6.1-arm64"])
+    assert (arm64.last_faults_least, arm64.last_faults) == (0, 1)
+
+    step(arm64, parse_program("p0: fork p2\np2: load data[0]").steps[1])
+
+    assert (arm64.last_faults_least, arm64.last_faults) == (0, 0)

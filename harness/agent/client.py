@@ -82,8 +82,10 @@ _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
 class AgentClient:
     """Speaks with the agent over a link."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, quiescence: tuple[int, int, int] = (10, 0, 0)) -> None:
+        """Speak over `link` with a guest whose counts lag as `View` says: interval_ms, still and bound_ms."""
         self.link = link
+        self._quiescence = quiescence
         self.probe: Probe | None = None
 
     # ---------------------------------------------------------------- requests
@@ -150,6 +152,9 @@ class AgentClient:
             pagemap=bool(pagemap),
             maps=bool(maps),
             drain=True,
+            interval_ms=self._quiescence[0],
+            still=self._quiescence[1],
+            bound_ms=self._quiescence[2],
             sources=self._choose_sources(reasons),
             in_use=0,
             accounting="/proc/vmstat",

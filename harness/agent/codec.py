@@ -179,11 +179,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the agent shall look at. `in_use` is the index of the source whose first field counts holders."""
+    """What the agent shall look at, and how long it waits for counts that lag: it looks every `interval_ms` until `still`
+    looks agree (or, at the end of a program, until all was given back), for `bound_ms` at most. `in_use` is the
+    index of the source whose first field counts holders.
+    """
 
     pagemap: bool = False
     maps: bool = False
     drain: bool = False
+    interval_ms: int = 10
+    still: int = 0
+    bound_ms: int = 0
     sources: tuple[Source, ...] = ()
     in_use: int = 99
     accounting: str = ""
@@ -198,7 +204,8 @@ class View:
 
 def encode_view(view: View) -> bytes:
     """Encode the command that configures what the agent looks at."""
-    out = bytes([CONFIGURE, view.pagemap, view.maps, view.drain]) + number(len(view.sources))
+    out = bytes([CONFIGURE, view.pagemap, view.maps, view.drain])
+    out += number(view.interval_ms) + number(view.still) + number(view.bound_ms) + number(len(view.sources))
     for source in view.sources:
         out += counted(source.path.encode()) + number(source.base) + number(source.stride)
         out += number(source.length) + number(len(source.fields))

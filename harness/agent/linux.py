@@ -16,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
 from harness.agent.codec import Field, Source
+from harness.program.units import PAGE_SIZE
 
 KCORE = "/proc/kcore"
 HEAD_LENGTH = 16 * 1024
@@ -46,14 +47,25 @@ def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
         core = ELFFile(io.BytesIO(kcore_head))
         info = _vmcoreinfo(core)
         size = int(info["SIZE(page)"])
-        vmemmap = int(info.get("SYMBOL(vmemmap)", f"{VMEMMAP_X86_64:x}"), 16)
+        vmemmap, first_pfn = _vmemmap(info)
         base = _file_offset(core, vmemmap)
         fields = _fields(info, size)
     except Exception as error:  # these are a guest's bytes, and on broken ones the parser raises what it likes
         return None, f"/proc/kcore does not describe struct page ({type(error).__name__}: {error})"
     if base is None:
         return None, f"/proc/kcore does not hold the array of struct page at 0x{vmemmap:x}"
-    return Source(KCORE, base, size, min(size, 64), fields), ""
+    return Source(KCORE, base - first_pfn * size, size, min(size, 64), fields), ""
+
+
+def _vmemmap(info: dict[str, str]) -> tuple[int, int]:
+    """Find the array of struct page: the address of its first element in memory, and the PFN of that.
+
+    arm64 says where its array starts, and memory, which is the first that it describes. Source: arch/arm64/kernel/
+    vmcore_info.c; arch/arm64/include/asm/pgtable.h, the macro vmemmap.
+    """
+    if "NUMBER(VMEMMAP_START)" in info:
+        return int(info["NUMBER(VMEMMAP_START)"], 16), int(info["NUMBER(PHYS_OFFSET)"], 16) // PAGE_SIZE
+    return int(info.get("SYMBOL(vmemmap)", f"{VMEMMAP_X86_64:x}"), 16), 0
 
 
 def _vmcoreinfo(core: ELFFile) -> dict[str, str]:

@@ -34,8 +34,8 @@ class KernelSource:
 
 @dataclass(frozen=True)
 class Quiescence:
-    """How long counts may lag: the agent looks every `interval_ms` until they were the same `still` times running, and
-    for `bound_ms` at most. With a bound of 0 it looks once.
+    """How long counts may lag behind: the agent looks every `interval_ms`, and for `bound_ms` at most, until they were the
+    same `still` times running (0: while a program runs it looks at once), and at its end until all was given back.
     """
 
     interval_ms: int = 10
@@ -184,7 +184,10 @@ class Reader:
         table = cast(dict[str, object], value)
         self._only_known(table, [field.name for field in fields(Quiescence)], f"{key}.")
         most = {"interval_ms": 1000, "still": 100, "bound_ms": 10000}
-        return Quiescence(**{part: self._whole(f"{key}.{part}", table[part], 1, most[part], "") for part in table})
+        least = {"interval_ms": 1, "still": 0, "bound_ms": 1}
+        return Quiescence(
+            **{part: self._whole(f"{key}.{part}", table[part], least[part], most[part], "") for part in table}
+        )
 
     def _faults(self, key: str, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(each, str) and _FAULT_NAME.fullmatch(each) for each in value):

@@ -77,11 +77,11 @@ def touch(machine: Machine, process: Process, vpn: int, access: Access) -> Frame
 def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None) -> Frame:
     if pte is None:
         return demand_fault(machine, process, vpn, Access.LOAD).frame
-    if pte.optional:
+    if pte.optional or pte.old:
         machine.count_faults(least=0)
     if pte.lazy:
         machine.count_faults(least=0)
-    pte.optional = pte.prefaulted = False
+    pte.optional = pte.prefaulted = pte.old = False
     return pte.frame
 
 

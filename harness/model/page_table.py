@@ -36,13 +36,14 @@ _MASK = (1 << BITS) - 1
 class PTE:
     """A leaf entry, which is always present: an absent page has no entry.
 
-    `readable` and `writable` are what the hardware lets through. Three more say what the kernel may have
+    `readable` and `writable` are what the hardware lets through. The others say what the kernel may have
     done differently, and stay False on a kernel without choices:
 
     `optional`        the entry may be absent; the page's next touch brings it back as it is here.
     `write_pending`   the entry may be writable already; where it is not, the next store takes a fault.
     `lazy`            the kernel was advised that it may take the frame (MADV_FREE): the entry may be absent, and the
                       page then reads zero.
+    `old`             fork made it without the access flag: where software sets that, the next touch takes a fault.
     `prefaulted`      the kernel mapped the page of its own accord, and the process did not touch it yet.
     """
 
@@ -53,6 +54,7 @@ class PTE:
     write_pending: bool = False
     prefaulted: bool = False
     lazy: bool = False
+    old: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.frame import RECREATABLE, FrameKind
@@ -74,4 +76,4 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:
         return None
     optional = pte.optional or (clean and choice is not Choice.ALWAYS)
-    return PTE(pte.frame, pte.readable, writable=False, optional=optional, prefaulted=pte.prefaulted, lazy=pte.lazy)
+    return replace(pte, writable=False, optional=optional, old=machine.semantics.forked_entries_are_old)

@@ -1,0 +1,61 @@
+"""The shipped guests beside the default one: each boots, shows what it should, and conforms on a story."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.compare.verdict import Verdict
+from harness.errors import ImageError, ToolMissing
+from harness.guest.agent_build import build_agent
+from harness.guests import open_runner
+from harness.program.levels import Level
+from harness.program.text import parse_program
+from harness.runner import Runner
+from harness.subject import How
+
+STORIES = sorted((Path(__file__).resolve().parents[2] / "fixtures" / "programs").glob("cow-*.prog"))
+GUESTS = ("linux-5.10", "linux-6.12", "linux-sid", "linux-arm64")
+
+
+@pytest.fixture(scope="module", params=GUESTS)
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    try:
+        opened = open_runner(request.param)
+    except (ImageError, ToolMissing) as error:
+        pytest.skip(f"{request.param}: {error}")
+    yield opened
+    opened.close()
+
+
+def test_it_shows_frames_and_true_counts(runner: Runner) -> None:
+    shown = runner.subject.levels
+
+    assert {Level.MAPPINGS, Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS, Level.ACCOUNTING} <= shown
+
+
+def test_the_named_scenarios_conform(runner: Runner) -> None:
+    verdicts: list[Verdict] = []
+    for path in STORIES:
+        program = parse_program(path.read_text(encoding="utf-8"))
+        verdicts += [
+            runner.run(program, count_faults=True, accounting=True),
+            runner.run_sequence([program], How(dense=True)),
+        ]
+
+    assert [verdict for verdict in verdicts if not verdict.conforms] == []
+    assert len(verdicts) > 20
+
+
+def test_the_agent_for_arm64_is_a_program_for_arm64(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    try:
+        agent = build_agent("arm64", tmp_path)
+    except ToolMissing as error:
+        pytest.skip(str(error))
+
+    assert agent.read_bytes()[18:20] == b"\xb7\0"
