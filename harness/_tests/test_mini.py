@@ -43,8 +43,12 @@ def test_the_definition_lists_the_faults_that_the_kernel_has() -> None:
     assert load_definition("mini").faults == tuple(in_kernel)
 
 
+AHEAD = {"shared-becomes-private", "shared-untouched-not-shared", "failed-fork-leaks", "vfork-does-not-suspend"}
+"""Faults of the kernel that the in-process guest does not have yet."""
+
+
 def test_each_fault_has_the_name_that_it_has_in_the_catalogue() -> None:
-    assert set(load_definition("mini").faults) <= set(FAULTS)
+    assert set(load_definition("mini").faults) <= set(FAULTS) | AHEAD
 
 
 def test_a_fault_that_the_kernel_does_not_have_is_refused() -> None:

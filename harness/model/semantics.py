@@ -168,8 +168,14 @@ PRESETS = {
             prefault_budget=1 << 16,
             file_pages_may_appear=True,
         ),
-        # fixtures/kernels/mini: as the in-process guest.
-        replace(LINUX_6_1, name="mini", fork_copies_clean_ptes=Choice.ALWAYS, pinned_owner_write=SoleOwner.EITHER),
+        # fixtures/kernels/mini: as the in-process guest; exec maps what the page cache has of the image.
+        replace(
+            LINUX_6_1,
+            name="mini",
+            fork_copies_clean_ptes=Choice.ALWAYS,
+            pinned_owner_write=SoleOwner.EITHER,
+            file_pages_may_appear=True,
+        ),
         # The in-process guest. Its mprotect keeps a writable bit that the new protection allows, and gives none:
         # which entries had one is not to be seen from outside, so whether the next store faults stays a choice.
         replace(LINUX_6_1, name="model", fork_copies_clean_ptes=Choice.ALWAYS, pinned_owner_write=SoleOwner.EITHER),
