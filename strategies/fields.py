@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from harness.program.ops import MAX_LENGTH, Advice, Op
+from harness.program.ops import MAX_LENGTH, Advice, Misuse, Op
 from harness.program.program import MAX_PROCESSES
 from harness.program.units import PAGE_SIZE, Address, Prot
 from strategies.scene import Scene
@@ -41,13 +41,14 @@ def spread(*weighted: tuple[int, T]) -> tuple[T, ...]:
 _R, _W, _X = Prot.R, Prot.W, Prot.X
 _HOT = ((26, 0), (17, 1), (11, 2), (9, 3), (6, 4), (5, 5), (4, 6), (4, 7), (2, 8), (2, 9), (2, 10),
         (2, 12), (3, 15), (4, 16), (2, 17), (1, 20), (1, 33), (1, 48))  # fmt: skip
-_WILD = (40, 20, 16, 15, 7, 4, 4, 3, 3, 2, 2, 1, 1, 1, 0, 0)
+_WILD = (40, 20, 16, 15, 7, 4, 4, 3, 3, 2, 2, 1, 1, 0)
 
 WISHES: tuple[Wish, ...] = (
     *spread(*((weight, Wish(page)) for weight, page in _HOT)),
     *(Wish(page, image="data", steered=False) for page in (0, 1, 2, 3)),
     *(Wish(page, image="bss", steered=False) for page in (0, 1, 2, 3)),
     *(Wish(page, image="text", steered=False) for page in (0, 1)),
+    *(Wish(page, image="heap", steered=False) for page in (0, 1)),
     *(Wish(page, steered=False) for page in _WILD),
 )
 """What the field `WHERE` means. A few hot pages, so that processes meet; an eighth goes wild, and half
@@ -107,6 +108,9 @@ PROTECT_SHAPE = Field(0, len(SPANS) * len(PROTECT_PROTS) - 1)
 UNMAP_SHAPE = Field(0, len(SPANS) - 1)
 REMAP_SHAPE = Field(0, len(SPANS) * len(RESIZES) - 1)
 ADVISE_SHAPE = Field(0, len(SPANS) * len(ADVICE) - 1)
+BREAK = Field(0, 16 * len(OFFSETS) - 1)  # a page of the heap in the low bits, an offset above
+NPAGES = Field(1, 16)
+MISUSE = Field(0, len(Misuse) - 1)
 FATE = Field(0, LONE + len(STATUSES) - 1)
 
 

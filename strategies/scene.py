@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 
 from harness.program.ops import Observe, Op
 from harness.program.program import MAX_PROCESSES, Family
-from harness.program.units import ARENA, IMAGE, WINDOW_BY_NAME, Address, PageRange, Prot
+from harness.program.units import ARENA, HEAP, IMAGE, WINDOW_BY_NAME, Address, PageRange, Prot
 
 IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
-IMAGE_ORDER = ("data", "bss", "text")
+IMAGE_ORDER = ("data", "bss", "text", "heap")
 """The order in which image pages are taken where a process has no arena page that would do."""
 
-ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE))
+ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE, HEAP))
 
 Layout = dict[int, Prot]
 """The pages that a process has, by rank, and what it may do with them."""
@@ -78,7 +78,7 @@ class Space:
 
     def image(self) -> Layout:
         """Give the layout of a process right after exec."""
-        return {rank: IMAGE_PROT[window] for rank, (window, _) in enumerate(self.pages) if rank >= self.arena_size}
+        return {rank: IMAGE_PROT[window] for rank, (window, _) in enumerate(self.pages) if window in IMAGE_PROT}
 
 
 @dataclass(slots=True)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from harness.program.image import FILE_BACKED
-from harness.program.ops import Advise, Op, Remap
-from harness.program.units import PageRange, Prot
-from strategies.fields import ACTOR, ADVICE, ADVISE_SHAPE, REMAP_SHAPE, RESIZES, SPANS, WHERE, Row, pick, rank_at
+from harness.program.ops import Advise, Brk, Misuse, Op, Remap, Scratch, Try
+from harness.program.units import HEAP, Address, PageRange, Prot
+from strategies.fields import (
+    ACTOR,
+    ADVICE,
+    ADVISE_SHAPE,
+    BREAK,
+    MISUSE,
+    NPAGES,
+    OFFSETS,
+    REMAP_SHAPE,
+    RESIZES,
+    SPANS,
+    WHERE,
+    Row,
+    pick,
+    rank_at,
+)
 from strategies.scene import Scene
 
 
@@ -47,8 +62,35 @@ def _advise(scene: Scene, process: int, where: int, shape: int) -> Op:
     return Advise(process, pages, pick(ADVICE, advice))
 
 
+def _brk(scene: Scene, process: int, to: int) -> Op | None:
+    if HEAP.name not in scene.limits.windows:
+        return None
+    offset, page = divmod(to, HEAP.npages)
+    op = Brk(process, Address(HEAP.name, page // 2, pick(OFFSETS, offset)))
+    layout = scene.layouts[process]
+    for index in range(HEAP.npages):
+        rank = scene.space.rank_of[HEAP.name, index]
+        if index < op.at.index + (op.at.offset > 0):
+            layout.setdefault(rank, Prot.R | Prot.W)
+        else:
+            layout.pop(rank, None)
+    return op
+
+
+def _scratch(_scene: Scene, process: int, npages: int) -> Op:
+    return Scratch(process, npages)
+
+
+def _try(scene: Scene, process: int, where: int, misuse: int) -> Op:
+    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), 2)
+    return Try(process, pick(tuple(Misuse), misuse), pages)
+
+
 ROWS: tuple[Row, ...] = (
-    Row(Remap, 4, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
-    Row(Advise, 4, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
+    Row(Remap, 3, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
+    Row(Advise, 3, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
+    Row(Brk, 1, (ACTOR, BREAK), _brk),
+    Row(Scratch, 1, (ACTOR, NPAGES), _scratch),
+    Row(Try, 1, (ACTOR, WHERE, MISUSE), _try),
 )
 """The operations of this family, in the order of simplicity."""

@@ -21,12 +21,14 @@ from harness.program.ops import (
     Advise,
     Ask,
     Backing,
+    Brk,
     Crash,
     Exit,
     Fill,
     Force,
     Load,
     Map,
+    Misuse,
     Op,
     Pin,
     Print,
@@ -35,8 +37,10 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Scratch,
     Sharing,
     Store,
+    Try,
     Unmap,
     Via,
     Wait,
@@ -62,7 +66,7 @@ from harness.program.units import PAGE_SIZE, Address, PageRange, Prot, address_o
 from harness.subject import How
 
 ALL_ONES = (1 << 64) - 1
-ERRNO = {"EFAULT": 14, "ENOMEM": 12, "EINVAL": 22, "EAGAIN": 11, "EIO": 5}
+ERRNO = {"ENOENT": 2, "EBADF": 9, "ECHILD": 10, "EFAULT": 14, "ENOMEM": 12, "EINVAL": 22, "EAGAIN": 11, "EIO": 5}
 ENDINGS = {Ending.COMPLETE: 0, Ending.LOST: 1, Ending.STUCK: 2, Ending.FORK_FAILED: 3}
 
 # ---------------------------------------------------------------------------------- bytes
@@ -126,6 +130,12 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Remap(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
+    elif kind is Brk:
+        op = Brk(process, place())
+    elif kind is Scratch:
+        op = Scratch(process, part.byte())
+    elif kind is Try:
+        op = Try(process, [*Misuse][part.byte()], span())
     elif kind is Load:
         op = Load(process, place())
     elif kind in (Store, Fill):

@@ -67,6 +67,9 @@ EVERY_OPERATION = parse_program(
     p0: force c[4]+1 0x44
     p0: pin c[3]+4095
     p0: advise c[3..4] populate-write
+    p0: brk heap[2]+100
+    p0: scratch 3
+    p0: try unmap-misaligned c[3..4]
     p0: fork p1
     p0: fork p2
     p2: unpin
@@ -126,7 +129,7 @@ def test_the_agent_reads_every_operation_as_it_was_written() -> None:
     flags, pages, program = read_program(reader)
 
     assert (command, flags, reader.exhausted) == (2, 5, True)
-    assert pages == [PageRange("c", 3, 4), PageRange("text", 1, 1), PageRange("data", 2, 1)]
+    assert pages == [PageRange("c", 3, 4), PageRange("text", 1, 1), PageRange("data", 2, 1), PageRange("heap", 0, 3)]
     assert program == EVERY_OPERATION
 
 

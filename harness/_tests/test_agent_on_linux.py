@@ -149,6 +149,12 @@ PROGRAMS = {
         p0: remap a[0..1] d[3..6]
         p0: store d[3] 0x22
         p1: advise a[0] dontneed
+        p1: brk heap[1]+1
+        p1: store heap[1] 0x33
+        p1: brk heap[1]
+        p1: load heap[1]
+        p1: scratch 3
+        p1: try map-huge a[0]
         p1: load a[0]
         """,
     "an empty program": "",

@@ -378,6 +378,37 @@ CASES = {
         p1: load bss[0]
         """,
     ),
+    "brk-shrink-keeps": Case(
+        "outcomes",
+        """
+        p0: brk heap[1]
+        p0: store heap[0] 0x11
+        p0: brk heap[0]
+        p0: load heap[0]
+        """,
+    ),
+    "brk-runs-over": Case(
+        "outcomes",
+        """
+        p0: map heap 1 rw private anon
+        p0: store heap[0] 0x11
+        p0: brk heap[1]
+        p0: load heap[0]
+        """,
+    ),
+    "mmap-chooses-taken": Case(
+        "outcomes",
+        """
+        p0: scratch 1
+        p0: load text[0]
+        """,
+    ),
+    "errno-wrong": Case(
+        "outcomes",
+        """
+        p0: try unmap-length-0 a[0]
+        """,
+    ),
     "kernel-write-ignores-cow": Case(
         "outcomes",
         """

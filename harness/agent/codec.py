@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import ProtocolError
 from harness.program.files import BACKINGS
-from harness.program.ops import Access, Advice, Backing, Kind, Op, Query, Sharing, Via
+from harness.program.ops import Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
 from harness.program.program import Program, places
 from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
@@ -82,7 +82,7 @@ class Reader:
 Slices = Mapping[str, tuple[int, int]]
 """For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
 
-_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access, Via, Query, Advice)}
+_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access, Via, Query, Advice, Misuse)}
 
 
 def _choice(value: Any, _: Slices) -> bytes:
@@ -110,6 +110,7 @@ def _backing(value: Any, _: Slices) -> bytes:
 _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.CHILD: _one,
     Kind.BYTE: _one,
+    Kind.NPAGES: _one,
     Kind.STATUS: _one,
     Kind.LENGTH: lambda value, _: number(value),
     Kind.COUNT: lambda value, _: number(value),
@@ -122,6 +123,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Via: _choice,
     Query: _choice,
     Advice: _choice,
+    Misuse: _choice,
 }
 """How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""
 
@@ -133,13 +135,16 @@ def _encode_op(op: Op, slices: Slices) -> bytes:
 
 def observed_pages(program: Program) -> tuple[PageRange, ...]:
     """List what is observed, in the order in which the agent numbers it: of each window that the program uses, the pages
-    from the first to the last that it names. (All of each window would double the answer with pages nobody touches.)
+    from the first to the last that it names, and of the heap all up to the break. (All of each window would double the
+    answer with pages nobody touches.)
     """
     named: dict[str, list[int]] = {name: [] for name in program.windows}
     for op in program.steps:
         for place in places(op):
             first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
             named[place.window] += [first, first + npages - 1]
+        if isinstance(op, Brk):
+            named[op.at.window].append(0)
     return tuple(PageRange(name, min(pages), max(pages) - min(pages) + 1) for name, pages in named.items())
 
 

@@ -18,6 +18,7 @@ from harness.program.ops import (
     Advice,
     Advise,
     Ask,
+    Brk,
     Clone,
     Crash,
     Exec,
@@ -33,6 +34,7 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Scratch,
     Store,
     Unmap,
     Unpin,
@@ -151,7 +153,7 @@ def _is_fresh(vpn: int, op: Op) -> bool:
         return vpn - op.to.vpn >= op.kept
     if isinstance(op, Advise):
         return op.advice in (Advice.DONTNEED, Advice.WIPEONFORK)
-    return isinstance(op, Map | Exec)
+    return isinstance(op, Map | Exec | Brk)
 
 
 def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
@@ -165,6 +167,8 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
         return ("mremap.preserves", "tlb.no-stale")
     if isinstance(change[1], Advise):
         return _unique(by_advice(change[1]), ("tlb.no-stale",))
+    if isinstance(change[1], Brk):
+        return ("brk.exact",)
     if isinstance(change[1], Map) and any(s.step < change[0] for s in timeline.stores(process, vpn)):
         return ("mmap.fixed-replaces", "tlb.no-stale")
     return ()
@@ -225,6 +229,7 @@ _DEPARTURES: dict[type[Op], Ids] = {
     Unmap: ("munmap.exact",),
     Map: ("mmap.fixed-replaces",),
     Remap: ("mremap.preserves",),
+    Brk: ("brk.exact",),
 }
 
 
@@ -253,8 +258,6 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
     if isinstance(observed, RanOn):
         return ("vfork.shares-and-suspends",)
     match op:
-        case Wait():
-            return ("wait.status", "conserve.process")
         case Load(process, at) if isinstance(expected, Loaded) and isinstance(observed, Loaded):
             return wrong_byte(timeline, process, at.vpn, offset=at.offset, value=observed.value)
         case Load() | Store() | Fill():
@@ -263,16 +266,21 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
             return _unique(_wrong_access(timeline, op, expected, observed), ("kernel-read.sees-memory",))
         case Receive() | Ask() | Reap():
             return _wrong_kernel_store(timeline, op, expected, observed)
-        case Force():
-            return ("foll-force.private-only", "errno.table")
-        case Unpin():
-            return ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice")
-        case Pin():
-            return ("kernel-read.sees-memory", "errno.table")
         case Advise():
             return _unique(by_advice(op), ("errno.table",))
         case _:
-            return ("errno.table",)
+            return _ANSWERS.get(type(op), ("errno.table",))
+
+
+_ANSWERS: dict[type[Op], Ids] = {
+    Wait: ("wait.status", "conserve.process"),
+    Force: ("foll-force.private-only", "errno.table"),
+    Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
+    Pin: ("kernel-read.sees-memory", "errno.table"),
+    Brk: ("brk.exact", "errno.table"),
+    Scratch: ("mmap.geometry", "zero.fresh-memory", "alloc.never-twice"),
+}
+"""What a wrong outcome breaks, where that does not depend on more."""
 
 
 def _wrong_kernel_store(timeline: Timeline, op: Receive | Ask | Reap, expected: Outcome, observed: Outcome) -> Ids:
@@ -298,6 +306,8 @@ def _wrong_access(
         ids = ("munmap.exact",)
     elif by(Remap):
         ids = ("mremap.preserves",)
+    elif by(Brk):
+        ids = ("brk.exact",)
     elif change and isinstance(change[1], Advise):
         ids = by_advice(change[1])
     elif by(Protect):
@@ -308,6 +318,8 @@ def _wrong_access(
         ids = ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
     if was_allowed:
         return _unique(ids, ("tlb.no-stale", "fault.signal"))
+    if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):
+        ids = _unique(ids, ("mmap.geometry",))
     inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
     return _unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
 
@@ -326,7 +338,7 @@ def _bytes(timeline: Timeline, it: Difference) -> Ids:
 
 
 def _vmas(timeline: Timeline, it: Difference) -> Ids:
-    changes = [op for _, op in timeline.steps() if op.process == it.process and (shaped(op) or isinstance(op, Exec))]
+    changes = [op for _, op in timeline.steps() if op.process == it.process and (shaped(op) or isinstance(op, Exec | Brk))]
     if not changes:
         return _inherited_vmas(timeline, it)
     if isinstance(changes[-1], Advise):
@@ -336,6 +348,7 @@ def _vmas(timeline: Timeline, it: Difference) -> Ids:
         Unmap: ("munmap.exact",),
         Protect: ("mprotect.last-one-counts",),
         Remap: ("mremap.preserves",),
+        Brk: ("brk.exact",),
         Exec: ("exec.drops-all",),
     }
     return _unique(words[type(changes[-1])], ("mmap.geometry",))
@@ -347,7 +360,7 @@ def _inherited_vmas(timeline: Timeline, it: Difference) -> Ids:
     return _unique(advised, ("fork.inherits-vmas",) if it.process in timeline.parent else (), ("mmap.geometry",))
 
 
-_ENDED: dict[type[Op], Ids] = {Unmap: ("munmap.exact",), Remap: ("mremap.preserves",)}
+_ENDED: dict[type[Op], Ids] = {Unmap: ("munmap.exact",), Remap: ("mremap.preserves",), Brk: ("brk.exact",)}
 """The contracts of the operations after which a page may be mapped no more."""
 
 

@@ -117,6 +117,8 @@ CONTRACTS = _table(
      "A page that was advised to be free reads as before or as zeroes until it is written, and nobody else is affected."),
     ("madvise.populate", Level.OUTCOMES,
      "Populating brings pages in as a load or a store would, and changes no byte."),
+    ("brk.exact", Level.OUTCOMES,
+     "The heap grows by pages of zeroes, shrinks by dropping them, and never runs over another mapping."),
     ("fault.signal", Level.OUTCOMES,
      "A forbidden access gives one SIGSEGV with the right si_code and si_addr; an allowed one completes."),
     ("file.private-offset", Level.OUTCOMES,

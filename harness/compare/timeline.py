@@ -19,6 +19,7 @@ from harness.program.ops import (
     SHARERS,
     Advice,
     Advise,
+    Brk,
     Exec,
     Fill,
     Force,
@@ -32,7 +33,7 @@ from harness.program.ops import (
 )
 from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
-from harness.program.units import PAGE_SIZE, PageRange, address_of
+from harness.program.units import HEAP, PAGE_SIZE, PageRange, address_of
 
 Page = tuple[int, int]
 """A page of a process: (process number, virtual page number)."""
@@ -98,6 +99,11 @@ def shaped(op: Op) -> list[PageRange]:
     if not isinstance(op, Map | Unmap | Protect | Remap | Advise):
         return []
     return [place for place in places(op) if isinstance(place, PageRange)]
+
+
+def heap_end(op: Brk) -> int:
+    """Give the first page behind the heap after `op`."""
+    return op.at.vpn + (op.at.offset > 0)
 
 
 @dataclass(slots=True)
@@ -191,14 +197,17 @@ class Timeline:
         spaces = self.spaces[step]
         return min((each for each, space in spaces.items() if space is spaces.get(process)), default=process)
 
+    def _is_ours(self, step: int, op: Op, process: int) -> bool:
+        """Tell whether `op`, done at `step`, was done in the address space of `process`."""
+        return self._owner(step, op.process) == self._owner(step, process)
+
     def _before(self, step: int, page: Page) -> Page:
         """Say where `page` was before a step that may have brought it."""
         op = self.program.steps[step]
         process, vpn = page
         if isinstance(op, FORKS) and op.child == process:
             return op.process, vpn
-        ours = self._owner(step, op.process) == self._owner(step, process)
-        if isinstance(op, Remap) and ours and self.outcomes[step] == Done():
+        if isinstance(op, Remap) and self._is_ours(step, op, process) and self.outcomes[step] == Done():
             index = vpn - op.to.vpn
             if 0 <= index < op.kept:
                 return process, op.pages.vpn + index
@@ -272,9 +281,28 @@ class Timeline:
             op = self.program.steps[step]
             if self._owner(step, op.process) != actor:
                 continue
-            if isinstance(op, Exec) or any(page in each.vpns for each in shaped(op)):
+            if isinstance(op, Exec) or any(page in vpns for vpns in self._shaped(step, op)):
                 return step, op
         return None
+
+    def _shaped(self, step: int, op: Op) -> list[range]:
+        """List the pages whose mapping step `step` made, changed or ended."""
+        if isinstance(op, Brk):
+            ends = sorted((self._break(step, op.process), heap_end(op)))
+            return [range(*ends)]
+        return [each.vpns for each in shaped(op)]
+
+    def _break(self, step: int, process: int) -> int:
+        """Give the first page behind the heap of `process` before step `step`."""
+        for number in range(step - 1, -1, -1):
+            op = self.program.steps[number]
+            if isinstance(op, FORKS) and op.child == process:
+                process = op.process
+            elif op.process == process and isinstance(op, Exec):
+                break
+            elif isinstance(op, Brk) and self.outcomes[number] == Done() and self._is_ours(number, op, process):
+                return heap_end(op)
+        return HEAP.vpn
 
     # ------------------------------------------------------------------ frames
 

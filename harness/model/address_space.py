@@ -11,7 +11,7 @@ from harness.model.frame import Frame, FramePool
 from harness.model.page_table import PageTable
 from harness.model.vma import Vma, VmaList
 from harness.program.image import FILE_BACKED
-from harness.program.units import IMAGE, Prot
+from harness.program.units import HEAP, IMAGE, PAGE_SIZE, Prot
 
 _PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
 
@@ -27,6 +27,8 @@ class AddressSpace:
 
     page_table: PageTable
     vmas: VmaList = field(default_factory=VmaList)
+    brk: int = HEAP.vpn * PAGE_SIZE
+    """The program break, a byte address: what lies below it in the window heap is mapped, unless it was unmapped since."""
 
     @classmethod
     def empty(cls, pool: FramePool) -> AddressSpace:

@@ -29,6 +29,10 @@ class SoleOwner(enum.Enum):
     EITHER = "either; only an observation tells"
 
 
+STACK_GUARD_GAP = 256
+"""The pages that are kept free below a stack. Source: stack_guard_gap in mm/mmap.c, unless booted with another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Semantics:
     """The choices of one family of kernels."""

@@ -9,6 +9,7 @@ from harness.model.allowed import Allowed
 from harness.model.machine import Machine
 from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
+from harness.model.syscalls.brk import brk
 from harness.model.syscalls.crash import crash
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
@@ -24,7 +25,9 @@ from harness.model.syscalls.protect import protect
 from harness.model.syscalls.reap import reap
 from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
+from harness.model.syscalls.scratch import scratch
 from harness.model.syscalls.store import store
+from harness.model.syscalls.try_ import try_
 from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.unpin import unpin
 from harness.model.syscalls.vfork import clone, vfork
@@ -32,6 +35,7 @@ from harness.model.syscalls.wait import wait
 from harness.program.ops import (
     Advise,
     Ask,
+    Brk,
     Clone,
     Crash,
     Exec,
@@ -49,7 +53,9 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Scratch,
     Store,
+    Try,
     Unmap,
     Unpin,
     Vfork,
@@ -80,6 +86,9 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Pin: pin,
     Unpin: unpin,
     Advise: advise,
+    Brk: brk,
+    Scratch: scratch,
+    Try: try_,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 

@@ -254,6 +254,26 @@ _ALL = (
         ("fork.wipeonfork",),
     ),
     Fault(
+        "brk-shrink-keeps",
+        "the break is taken back, and the memory behind it stays",
+        ("brk.exact",),
+    ),
+    Fault(
+        "brk-runs-over",
+        "a growing heap replaces what is in its way",
+        ("brk.exact",),
+    ),
+    Fault(
+        "mmap-chooses-taken",
+        "the kernel chooses an address where something is mapped",
+        ("mmap.geometry",),
+    ),
+    Fault(
+        "errno-wrong",
+        "a call that must fail succeeds",
+        ("errno.table",),
+    ),
+    Fault(
         "count-u8",
         "the counter is too narrow and wraps (here at 8, for programs have 16 processes at most)",
         ("count.many-sharers", "count.equals-references", "alloc.never-twice"),

@@ -21,6 +21,7 @@ from harness.program.ops import (
     Access,
     Advise,
     Ask,
+    Brk,
     Clone,
     Crash,
     Exec,
@@ -30,6 +31,7 @@ from harness.program.ops import (
     Fork,
     Load,
     Map,
+    Misuse,
     Op,
     Pin,
     Print,
@@ -37,7 +39,9 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Scratch,
     Store,
+    Try,
     Unmap,
     Unpin,
     Vfork,
@@ -58,7 +62,20 @@ from harness.program.outcome import (
     Received,
     Signal,
 )
-from harness.program.units import PAGE_SIZE, Address
+from harness.program.units import PAGE_SIZE, Address, Prot
+
+REFUSALS = {
+    Misuse.MAP_BAD_FILE: "EBADF",
+    Misuse.MAP_BEYOND: "ENOMEM",
+    Misuse.MAP_HUGE: "ENOMEM",
+    Misuse.WAIT_NOBODY: "ECHILD",
+    Misuse.READ_BAD_FILE: "EBADF",
+    Misuse.WRITE_BAD_FILE: "EBADF",
+    Misuse.CLOSE_BAD_FILE: "EBADF",
+    Misuse.PIPE_BAD_POINTER: "EFAULT",
+    Misuse.EXEC_MISSING: "ENOENT",
+}
+"""How a misuse fails; with EINVAL where it is not named."""
 
 
 @dataclass(slots=True)
@@ -114,6 +131,9 @@ class Kernel:
             Pin: self._pin,
             Unpin: self._unpin,
             Advise: self._advise,
+            Brk: self._brk,
+            Scratch: self._scratch,
+            Try: self._try,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -172,6 +192,27 @@ class Kernel:
     def _advise(self, op: Advise) -> Outcome:
         errno = advise(self.machine, self._space(op), op.pages.vpns, op.advice)
         return Failed(errno) if errno else Done()
+
+    def _brk(self, op: Brk) -> Outcome:
+        moved = mapping.move_break(self.machine, self._space(op), op.at.vpn * PAGE_SIZE + op.at.offset)
+        return Done() if moved else Failed("ENOMEM")
+
+    def _scratch(self, op: Scratch) -> Outcome:
+        machine, space = self.machine, self._space(op)
+        vpns = mapping.choose(machine, space, op.npages)
+        mapping.map_anonymous(machine, space, vpns, Prot.R | Prot.W)
+        for vpn in vpns:
+            page = machine.frames[touch(machine, space, vpn, write=True)].data
+            if any(page):
+                return Loaded(next(filter(None, page)))
+            page[:] = b"\x5c" * PAGE_SIZE
+        mapping.unmap(machine, space, vpns)
+        return Done()
+
+    def _try(self, op: Try) -> Outcome:
+        if op.misuse is Misuse.UNMAP_LENGTH_0 and self.machine.has("errno-wrong"):  # planted: nothing is no error
+            return Done()
+        return Failed(REFUSALS.get(op.misuse, "EINVAL"))
 
     def _space(self, op: Op) -> AddressSpace:
         return self.processes[op.process].space

@@ -40,7 +40,7 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     if machine.has("ghost-fork"):  # planted: the copy is saved, both work in the parent's memory
         parent.users += 1
         return parent
-    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy())
+    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk)
     try:
         left_out = parent.vmas.left_out()
         _copy_tables(machine, live_root(parent), live_root(child), TOP, 0, left_out=left_out)

@@ -8,7 +8,7 @@ from harness.model_guest.frames import Frames
 from harness.model_guest.paging import PageTables, Tlb
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGE_PAGES
-from harness.program.units import WINDOW_BY_NAME, Prot
+from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Prot
 
 IMAGE_PGOFF = {"text": 1, "data": 3}
 """File page at which each file-backed window starts; page 0 is the header, which nobody maps."""
@@ -47,6 +47,8 @@ class AddressSpace:
     root: int | None
     vmas: VmaList
     users: int = 1
+    brk: int = HEAP.vpn * PAGE_SIZE
+    """The program break, a byte address."""
 
 
 @dataclass(slots=True)

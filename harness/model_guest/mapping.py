@@ -6,7 +6,7 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.pagefault import live_root, map_zeroed, readable_bits
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.vmas import Vma
-from harness.program.units import Prot
+from harness.program.units import PAGE_SIZE, Prot
 
 PREFAULT_PAGES = 0
 """Pages of a new anonymous mapping that are brought in at once."""
@@ -146,3 +146,35 @@ def _first_hole(space: AddressSpace, vpns: range) -> int:
 def _present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
     entries = machine.tables.lookup_range(live_root(space), vpns)
     return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & PRESENT]
+
+
+# ------------------------------------------------------------------- the program break, and what the kernel chooses
+
+
+def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
+    """Move the program break to byte address `to`. Returns: False where it is refused. Raises OutOfMemory."""
+    old, new = -(-space.brk // PAGE_SIZE), -(-to // PAGE_SIZE)
+    if new > old:
+        if space.vmas.any_in(old, new) and not machine.has("brk-runs-over"):  # planted: what is in the way is replaced
+            return False
+        map_anonymous(machine, space, range(old, new), Prot.R | Prot.W)
+    elif new < old and not machine.has("brk-shrink-keeps"):  # planted: only the number changes
+        unmap(machine, space, range(new, old))
+    space.brk = to
+    return True
+
+
+def choose(machine: Machine, space: AddressSpace, npages: int) -> range:
+    """Find room for `npages` pages where nothing is."""
+    if machine.has("mmap-chooses-taken"):  # planted: the search begins in the VMA and not behind it
+        lowest = next(iter(space.vmas), None)
+        if lowest is not None:
+            return range(lowest.start, lowest.start + npages)
+    start = _CHOSEN
+    while space.vmas.any_in(start, start + npages):
+        start += npages
+    return range(start, start + npages)
+
+
+_CHOSEN = 0x7000_0000_0000 // PAGE_SIZE
+"""Where the search for room begins: far from every window."""

@@ -57,19 +57,22 @@ class VmaList:
 
     def copy(self) -> VmaList:
         """Give the child's list at fork."""
-        vmas = self._vmas
-        if "dontfork-ignored" not in self.planted:  # planted: the child gets all of them
-            vmas = [vma for vma in vmas if not vma.flags & NOT_FORKED]
-        return VmaList(self.planted, tuple(vmas))
+        flags = NOT_FORKED & self._heeded
+        return VmaList(self.planted, tuple(vma for vma in self._vmas if not vma.flags & flags))
+
+    @property
+    def _heeded(self) -> int:
+        """The flags that fork looks at."""
+        flags = NOT_FORKED | WIPED_ON_FORK
+        if "dontfork-ignored" in self.planted:  # planted: the child gets all VMAs
+            flags &= ~NOT_FORKED
+        if "wipeonfork-ignored" in self.planted:  # planted: and all that is in them
+            flags &= ~WIPED_ON_FORK
+        return flags
 
     def left_out(self) -> set[int]:
         """List the pages whose frames the child does not get at fork."""
-        special = NOT_FORKED | WIPED_ON_FORK
-        if "dontfork-ignored" in self.planted:  # planted: nobody looks at the flag
-            special &= ~NOT_FORKED
-        if "wipeonfork-ignored" in self.planted:  # planted: nobody looks at the flag
-            special &= ~WIPED_ON_FORK
-        return {vpn for vma in self._vmas if vma.flags & special for vpn in vma.vpns}
+        return {vpn for vma in self._vmas if vma.flags & self._heeded for vpn in vma.vpns}
 
     def advise(self, start: int, end: int, add: int, remove: int) -> None:
         """Set and clear flags of the mapped pages of a range."""

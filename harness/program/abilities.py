@@ -8,7 +8,7 @@ must have, because without it no program runs at all, needs nothing.
 
 from __future__ import annotations
 
-from harness.program.ops import Advice, Advise, Backing, Map, Op, Sharing
+from harness.program.ops import Advice, Advise, Backing, Map, Op, Sharing, Try
 
 _BASIC = frozenset(
     {
@@ -17,6 +17,9 @@ _BASIC = frozenset(
 )  # fmt: skip
 """The verbs that a kernel has, or else nothing can be said about it."""
 
+
+_CALLS = frozenset({"read", "write", "close", "pipe"})
+"""What a misuse may begin with beside a verb: system calls that the agent itself cannot do without."""
 
 _ADVICE = {
     Advice.FREE: "free",
@@ -37,6 +40,8 @@ def needs(op: Op) -> frozenset[str]:
         words.add("map shared")
     if isinstance(op, Map) and op.backing != Backing.ANON:
         words.add(f"map {op.backing.name}")
+    if isinstance(op, Try):
+        words.update({op.misuse.value.partition("-")[0]} - _BASIC - _CALLS)
     if isinstance(op, Advise) and op.advice in _ADVICE:
         words.add(f"advise {_ADVICE[op.advice]}")
     return frozenset(words)

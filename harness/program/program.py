@@ -20,6 +20,7 @@ from harness.program.ops import (
     STATUS_WORD,
     WAITS,
     Ask,
+    Brk,
     Exec,
     Fill,
     Map,
@@ -30,7 +31,7 @@ from harness.program.ops import (
     Remap,
     Vfork,
 )
-from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
+from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
 MAX_PROCESSES = 16
 """Processes that one program may name in its life, p0 included: the agent has as many slots."""
@@ -167,6 +168,8 @@ def _check_form(op: Op) -> None:
         value = getattr(op, each.name)
         if isinstance(value, Address) and not 0 <= value.offset < PAGE_SIZE:
             raise ProgramError(f"{value}: an offset is 0 to {PAGE_SIZE - 1}")
+    if isinstance(op, Brk) and op.at.window != HEAP.name:
+        raise ProgramError("the program break is in the window heap")
     if isinstance(op, Fill) and op.at.offset:
         raise ProgramError("fill takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:

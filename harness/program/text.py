@@ -42,6 +42,7 @@ from harness.program.ops import (
     Backing,
     Kind,
     Map,
+    Misuse,
     Observe,
     Op,
     Query,
@@ -150,6 +151,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.PROCESS: Operand(lambda n: f"p{n}", _process),
     Kind.CHILD: Operand(lambda n: f"p{n}", _process),
     Kind.BYTE: Operand(lambda n: f"0x{n:02x}", _number(0, 255)),
+    Kind.NPAGES: Operand(str, _number(1, 16)),
     Kind.STATUS: Operand(str, _number(0, 255)),
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
@@ -162,6 +164,7 @@ OPERANDS: dict[Any, Operand] = {
     Via: _word(Via),
     Query: _word(Query),
     Advice: _word(Advice),
+    Misuse: _word(Misuse),
 }
 """How each kind of operand is written; the key is the field's `Kind`, or its type."""
 

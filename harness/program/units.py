@@ -14,6 +14,7 @@ of a four-level page table::
     text       0x1000_0000        2    executable, file backed, read only
     data       0x2000_0000        4    file backed, private, writable
     bss        0x2000_4000        4    anonymous, private, writable: right behind data
+    heap       0x2000_8000       16    where the program break begins, right behind bss: empty after exec
 
 Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` count bytes.
 """
@@ -77,7 +78,8 @@ IMAGE = (
     Window("data", 0x2000_0000 // PAGE_SIZE, 4),
     Window("bss", 0x2000_4000 // PAGE_SIZE, 4),
 )
-WINDOWS = ARENA + IMAGE
+HEAP = Window("heap", 0x2000_8000 // PAGE_SIZE, 16)
+WINDOWS = (*ARENA, *IMAGE, HEAP)
 WINDOW_BY_NAME = {window.name: window for window in WINDOWS}
 
 

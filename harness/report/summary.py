@@ -18,6 +18,8 @@ EVENTS = (
     "map", "map.over", "unmap", "protect", "protect.enomem",
     "fault.zero", "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr",
     "cow.copy", "cow.reuse", "print", "print.efault",
+    "remap.move", "remap.grow", "remap.shrink", "remap.efault", "remap.einval", "remap.enomem",
+    "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
     "fork", "exec", "exit", "crash.sigsegv", "crash.sigkill", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
 )  # fmt: skip

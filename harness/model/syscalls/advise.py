@@ -43,7 +43,7 @@ def advise(machine: Machine, op: Advise) -> Allowed:
         if refused:
             errno = refused
             break
-    machine.reach[f"advise.{op.advice.value}"] += 1
+    machine.reach["advise.failed" if errno else "advise"] += 1
 
     # OUTCOME
     return _ERRORS[errno] if errno else _DONE

@@ -33,6 +33,7 @@ def fork(machine: Machine, op: Fork) -> Allowed:
     # EFFECT
     space = AddressSpace.empty(machine.pool)
     space.vmas = _inherited(parent.memory.vmas)
+    space.brk = parent.memory.brk
     left_out = _left_out(parent.memory.vmas)
     for vpn, pte in parent.memory.page_table.walk():
         if vpn in left_out:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import MAX_LENGTH, Access, Advice, Backing, Kind, Op, Sharing
+from harness.program.ops.base import MAX_LENGTH, Access, Advice, Backing, Kind, Misuse, Op, Sharing
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -26,15 +26,15 @@ from harness.program.ops.kernel import (
     Unpin,
     Via,
 )
-from harness.program.ops.mapping import Advise, Map, Protect, Remap, Unmap
+from harness.program.ops.mapping import Advise, Brk, Map, Protect, Remap, Scratch, Try, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import Clone, Crash, Exec, Exit, Fork, Vfork, Wait
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS", "STATUS_WORD", "WAITS",
-    "Access", "Advice", "Advise", "Ask", "Backing", "Clone", "Crash", "Exec", "Exit", "Fill", "Force", "Fork", "Kind",
-    "Load", "Map", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Sharing", "Store",
-    "Unmap", "Unpin", "Vfork", "Via", "Wait",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS", "STATUS_WORD",
+    "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Exec", "Exit", "Fill",
+    "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap",
+    "Receive", "Remap", "Scratch", "Sharing", "Store", "Try", "Unmap", "Unpin", "Vfork", "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class Observe(Op):
 
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
-    Remap, Advise,
+    Remap, Advise, Brk, Scratch, Try,
     Receive, Ask, Reap, Force, Pin, Unpin,
     Vfork, Clone,
 )  # fmt: skip

@@ -13,6 +13,7 @@ class Kind(enum.Enum):
     PROCESS = "a process, by the number in its name p0, p1, …"
     CHILD = "the process that a fork creates, or that a wait reaps"
     BYTE = "a byte value, 0 to 255"
+    NPAGES = "a count of pages, 1 to 16"
     STATUS = "an exit status, 0 to 255"
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
@@ -23,6 +24,7 @@ MAX_LENGTH = 64
 
 Proc = Annotated[int, Kind.PROCESS]
 Child = Annotated[int, Kind.CHILD]
+Npages = Annotated[int, Kind.NPAGES]
 Byte = Annotated[int, Kind.BYTE]
 Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
@@ -74,6 +76,37 @@ class Advice(enum.Enum):
     KEEPONFORK = "keeponfork"
     POPULATE_READ = "populate-read"
     POPULATE_WRITE = "populate-write"
+
+
+class Misuse(enum.Enum):
+    """A system call that must fail. The value is the word in the text form; the order is that on the wire."""
+
+    MAP_LENGTH_0 = "map-length-0"
+    MAP_NO_SHARING = "map-no-sharing"
+    MAP_MISALIGNED = "map-misaligned"
+    MAP_MISALIGNED_OFFSET = "map-misaligned-offset"
+    MAP_BAD_FILE = "map-bad-file"
+    MAP_BEYOND = "map-beyond"
+    MAP_HUGE = "map-huge"
+    UNMAP_MISALIGNED = "unmap-misaligned"
+    UNMAP_LENGTH_0 = "unmap-length-0"
+    UNMAP_BEYOND = "unmap-beyond"
+    PROTECT_MISALIGNED = "protect-misaligned"
+    PROTECT_BAD_BITS = "protect-bad-bits"
+    REMAP_MISALIGNED = "remap-misaligned"
+    REMAP_LENGTH_0 = "remap-length-0"
+    REMAP_BAD_FLAGS = "remap-bad-flags"
+    REMAP_FIXED_ALONE = "remap-fixed-alone"
+    ADVISE_MISALIGNED = "advise-misaligned"
+    ADVISE_UNKNOWN = "advise-unknown"
+    SYNC_MISALIGNED = "sync-misaligned"
+    SYNC_BOTH = "sync-both"
+    WAIT_NOBODY = "wait-nobody"
+    READ_BAD_FILE = "read-bad-file"
+    WRITE_BAD_FILE = "write-bad-file"
+    CLOSE_BAD_FILE = "close-bad-file"
+    PIPE_BAD_POINTER = "pipe-bad-pointer"
+    EXEC_MISSING = "exec-missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Advice, Backing, Op, Sharing
-from harness.program.units import PageRange, Prot
+from harness.program.ops.base import Advice, Backing, Misuse, Npages, Op, Sharing
+from harness.program.units import Address, PageRange, Prot
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,31 @@ class Advise(Op):
     code: ClassVar[int] = 15
     pages: PageRange
     advice: Advice
+
+
+@dataclass(frozen=True, slots=True)
+class Brk(Op):
+    """brk(2): the program break moves to `at`, an address of the window heap, at whose start it is after exec."""
+
+    verb: ClassVar[str] = "brk"
+    code: ClassVar[int] = 16
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch(Op):
+    """mmap(2) of `npages` where the kernel likes, looked through for anything but zeroes, filled, and unmapped."""
+
+    verb: ClassVar[str] = "scratch"
+    code: ClassVar[int] = 17
+    npages: Npages
+
+
+@dataclass(frozen=True, slots=True)
+class Try(Op):
+    """A system call with arguments that it refuses, made of the place and length of `pages` where it takes any."""
+
+    verb: ClassVar[str] = "try"
+    code: ClassVar[int] = 18
+    misuse: Misuse
+    pages: PageRange

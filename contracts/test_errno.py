@@ -1,0 +1,51 @@
+"""Calls that must fail, and memory that the kernel chooses a place for."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Map, Scratch, Store, Try
+from harness.program.program import Program
+
+
+@contract("errno.table", catches=("errno-wrong",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: try unmap-length-0 a[0..1]
+        p0: try remap-length-0 a[0..1]
+        p0: try map-length-0 a[0..1]
+        p0: load a[0]
+        """,
+        containing=(Try, Try, Try),
+        weights={Try: 12},
+    )
+)
+def test_bad_arguments_fail_as_documented(guest: Guest, program: Program) -> None:
+    """A system call fails with the documented errno, or does what it is documented to do."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="errno.table")
+
+
+@contract("mmap.geometry", catches=("mmap-chooses-taken",))
+@given(
+    program=drawn(
+        """
+        p0: map a 4 rw private anon
+        p0: store a[0] 0x11
+        p0: scratch 4
+        p0: load a[0]
+        """,
+        containing=(Map, Store, Scratch),
+    )
+)
+def test_a_chosen_place_is_free(guest: Guest, program: Program) -> None:
+    """VMAs are page-aligned, sorted, non-empty and disjoint, and are exactly those that were asked for."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mmap.geometry")

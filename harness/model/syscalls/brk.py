@@ -1,0 +1,72 @@
+"""brk: brk(2), which moves the end of the heap."""
+
+from __future__ import annotations
+
+from harness.model.address_space import AddressSpace
+from harness.model.allowed import Allowed
+from harness.model.counts import free_unheld
+from harness.model.machine import Machine
+from harness.model.semantics import STACK_GUARD_GAP
+from harness.model.vma import Vma, VmaFlag
+from harness.program.ops import Brk
+from harness.program.outcome import Done, Failed, Outcome
+from harness.program.units import PAGE_SIZE, Prot
+
+_DONE = Allowed((Done(),), "brk(2): on success the program break is where it was asked for")
+_ENOMEM = Allowed((Failed("ENOMEM"),), "brk(2), ENOMEM; sbrk's notes: the break may not run into another mapping")
+_CLOSE = "brk(2): how near to another mapping the break may come is not said"
+_EMPTY = "brk(2): whether a break may be taken back over pages that were unmapped is not said"
+
+
+def brk(machine: Machine, op: Brk) -> Allowed:
+    """Map zeroes up to the new break, or unmap what lies behind it, page by page: a break within a page keeps it whole.
+
+    Source: brk(2); do_brk_flags; and that the raw system call answers a refusal with the old break.
+    """
+    space = machine.process(op.process).memory
+    old, new = _pages(space.brk), _pages(op.at.vpn * PAGE_SIZE + op.at.offset)
+
+    def move(outcome: Outcome = _DONE.outcomes[0]) -> None:
+        if outcome != _DONE.outcomes[0]:
+            machine.reach["brk.enomem"] += 1
+            return
+        space.brk = op.at.vpn * PAGE_SIZE + op.at.offset
+        machine.reach["brk.shrink" if new < old else "brk.grow"] += 1
+        if new < old:
+            free_unheld(machine, space.remove(new, old))
+        elif new > old:
+            space.add(Vma(old, new, Prot.R | Prot.W))
+
+    # CHECKS
+    if new > old and space.vmas.any_in(old, new):
+        machine.reach["brk.enomem"] += 1
+        return _ENOMEM
+
+    # EFFECT
+    unsure = _unsure(space, old, new)
+    if not unsure:
+        move()
+
+    # OUTCOME
+    return Allowed((*_ENOMEM.outcomes, *_DONE.outcomes), unsure, move) if unsure else _DONE
+
+
+def _pages(address: int) -> int:
+    """Give the first page that lies wholly behind an address."""
+    return -(-address // PAGE_SIZE)
+
+
+def _unsure(space: AddressSpace, old: int, new: int) -> str:
+    """Say why the kernel may refuse or not; "" where it may not.
+
+    Source: the brk system call: a growing heap leaves a page, and the guard gap of a stack, before the next mapping; a
+    shrinking one looks for a mapping in what it is to unmap, and gives up where there is none (Linux 6.1).
+    """
+    if new < old:
+        return "" if space.vmas.any_in(new, old) else _EMPTY
+    near = any(_lower_end(vma) < new + 1 for vma in space.vmas if vma.start >= new)
+    return _CLOSE if new > old and near else ""
+
+
+def _lower_end(vma: Vma) -> int:
+    return vma.start - (STACK_GUARD_GAP if vma.flags & VmaFlag.GROWS_DOWN else 0)

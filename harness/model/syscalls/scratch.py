@@ -1,0 +1,27 @@
+"""scratch: mmap(2) of anonymous memory where the kernel likes, used and given back."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.machine import Machine
+from harness.program.ops import Scratch
+from harness.program.outcome import Done
+
+_DONE = Allowed((Done(),), "mmap(2): if addr is NULL, the kernel chooses the address; the contents are zero")
+
+
+def scratch(machine: Machine, op: Scratch) -> Allowed:
+    """Map, find zeroes, store, unmap. Where that was is of no interest, but that nothing else was there.
+
+    Source: mmap(2); get_unmapped_area, vm_unmapped_area.
+    """
+    # CHECKS
+    # none: there is room.
+    machine.process(op.process)
+
+    # EFFECT
+    # none that lasts: what was mapped is unmapped, and its frames are free.
+    machine.reach["scratch"] += 1
+
+    # OUTCOME
+    return _DONE
