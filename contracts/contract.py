@@ -16,7 +16,7 @@ contract must find: `python -m harness faults` proves it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import pytest
@@ -24,7 +24,10 @@ from hypothesis import strategies as st
 
 from harness.compare.catalogue import CONTRACTS, Contract
 from harness.compare.verdict import Verdict
+from harness.program.abilities import BASIC, needs
+from harness.program.ops import Op
 from harness.program.program import Program
+from harness.program.text import parse_program
 from strategies.around import around
 from strategies.programs import programs
 
@@ -98,8 +101,26 @@ def drawn(*stories: str, **wishes: Any) -> st.SearchStrategy[Program]:
     With stories (program texts, see `strategies.around`) half of the programs tell one of them, with anything else going on
     between its steps.
     """
-    anything = programs(max_steps=Drawing.max_steps, **wishes)
-    if not stories:
-        return anything
-    bounds = {name: wishes[name] for name in ("max_processes", "max_pages") if name in wishes}
-    return st.one_of(around(*stories, max_steps=Drawing.max_steps, **bounds), anything)
+    strategy = programs(max_steps=Drawing.max_steps, **wishes)
+    if stories:
+        bounds = {name: wishes[name] for name in ("max_processes", "max_pages") if name in wishes}
+        strategy = st.one_of(around(*stories, max_steps=Drawing.max_steps, **bounds), strategy)
+    _needed[id(strategy)] = _needs_of(stories, wishes.get("containing", ()))
+    return strategy
+
+
+_needed: dict[int, frozenset[str]] = {}
+"""What a kernel must be able to do for the programs of a strategy to be about anything; by the strategy's identity."""
+
+
+def _needs_of(stories: tuple[str, ...], containing: Iterable[type[Op]]) -> frozenset[str]:
+    """Give what every story needs, and every operation that a program shall contain."""
+    told = [frozenset().union(*(needs(op) for op in parse_program(story).steps)) for story in stories]
+    common = frozenset.intersection(*told) if told else frozenset()
+    return common | {op.verb for op in containing if op.verb not in BASIC}
+
+
+def needed_by(test: object) -> frozenset[str]:
+    """Give what a kernel must be able to do for a Hypothesis test to be about anything."""
+    given: dict[str, object] = getattr(getattr(test, "hypothesis", None), "_given_kwargs", {})
+    return frozenset().union(*(_needed.get(id(strategy), frozenset()) for strategy in given.values()))

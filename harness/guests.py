@@ -12,9 +12,12 @@ from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.model.semantics import PRESETS, Semantics, changed
 from harness.model_guest import ModelGuest
+from harness.program.abilities import IMPLIED, MISSING, PROBES
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
+from harness.program.outcome import Failed
 from harness.program.program import Program
+from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
 from harness.program.units import Address
 from harness.runner import Runner
@@ -34,6 +37,7 @@ class MachineSubject:
         try:
             session.start()
             self.client.prepare()
+            self.lacking = self._probe_abilities()
         except BaseException:
             session.close()
             raise
@@ -64,6 +68,25 @@ class MachineSubject:
         """Why each level that is not there is not there."""
         assert self.client.probe is not None
         return self.client.probe.missing
+
+    def _probe_abilities(self) -> dict[str, str]:
+        """Find out, once, what the kernel cannot do: the word of each such ability, and what the kernel said.
+
+        A probe that fails in another way, or worse, tells nothing here: what a kernel does wrongly, the contracts find.
+        """
+        lacking: dict[str, str] = {}
+        for word, text in PROBES.items():
+            if word.partition(" ")[0] in lacking:
+                lacking[word] = lacking[word.partition(" ")[0]]
+                continue
+            program = parse_program(text)
+            trace = self.client.execute(program, How())
+            if trace.ending not in (Ending.COMPLETE, Ending.FORK_FAILED):
+                self.restore()
+            said = trace.outcomes[-1] if len(trace.outcomes) == len(program) else None
+            if isinstance(said, Failed) and said.errno in MISSING:
+                lacking |= dict.fromkeys((word, *IMPLIED.get(word, ())), said.errno)
+        return lacking
 
     def execute(self, program: Program, how: How) -> Trace:
         """Run `program`; see `Subject.execute`.
@@ -107,6 +130,8 @@ class MachineSubject:
             f"levels: {shown}",
         ]
         lines += [f"without {level}: {why}" for level, why in self.missing.items()]
+        if self.lacking:
+            lines.append("cannot: " + ", ".join(f"{word} ({why})" for word, why in self.lacking.items()))
         if self.faults_around:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
         return lines + [f"note: {note}" for note in session.notes]

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from contracts.contract import ContractViolation, is_about
+from contracts.contract import ContractViolation, is_about, needed_by
 from contracts.plugin.findings import Findings, broken_contract
 from contracts.plugin.options import run_seed
 from contracts.plugin.progress import Progress
@@ -18,6 +18,7 @@ from harness.compare.catalogue import Contract
 from harness.compare.verdict import Verdict
 from harness.errors import GuestTrouble, PagepactError, RigError
 from harness.guests import open_runner
+from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.program import Program
 from harness.runner import Runner
@@ -33,6 +34,8 @@ class Guest:
         self.runner = runner
         self.progress = progress
         self.findings = findings
+        self.lacking: dict[str, str] = getattr(runner.subject, "lacking", {})
+        """What the guest's kernel cannot do: steps that need it are left out."""
         self.level: Level = Level.OUTCOMES
         self.broken: PagepactError | None = None
         self.opened_at = time.monotonic()
@@ -75,6 +78,7 @@ class Guest:
         """
         if self.broken is not None:
             raise self.broken
+        program = within(program, self.lacking.keys())
         try:
             verdict = self.runner.run(
                 program,
@@ -138,6 +142,11 @@ class GuestPlugin:
             reason = f"needs {entry.level}: {missing.get(entry.level, 'the guest does not show it')}"
             self.skipped[entry.id] = reason
             pytest.skip(reason)
+        lacking = needed_by(getattr(item, "obj", None)) & guest.lacking.keys()
+        if lacking:
+            reason = ", ".join(f"{word} ({guest.lacking[word]})" for word in sorted(lacking))
+            self.skipped[entry.id] = f"the guest's kernel cannot {reason}"
+            pytest.skip(self.skipped[entry.id])
         item.user_properties.append(("contract", entry.id))
         self._seed(item)
 

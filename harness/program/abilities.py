@@ -8,9 +8,16 @@ must have, because without it no program runs at all, needs nothing.
 
 from __future__ import annotations
 
-from harness.program.ops import Advice, Advise, Backing, Map, Op, Sharing, Try
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
-_BASIC = frozenset(
+from harness.errors import ProgramError
+from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Map, Op, Receive, Sharing, Try
+from harness.program.program import Family, Program
+
+BASIC = frozenset(
     {
         "map", "unmap", "protect", "load", "store", "fill", "print", "fork", "exec", "exit", "crash", "wait", "observe",
     }
@@ -35,13 +42,71 @@ _ADVICE = {
 
 def needs(op: Op) -> frozenset[str]:
     """Give the abilities that `op` takes; none for the operations that every kernel has."""
-    words = set() if op.verb in _BASIC else {op.verb}
+    words = set() if op.verb in BASIC else {op.verb}
     if isinstance(op, Map) and op.sharing is not Sharing.PRIVATE:
         words.add("map shared")
     if isinstance(op, Map) and op.backing != Backing.ANON:
         words.add(f"map {op.backing.name}")
     if isinstance(op, Try):
-        words.update({op.misuse.value.partition("-")[0]} - _BASIC - _CALLS)
+        words.update({op.misuse.value.partition("-")[0]} - BASIC - _CALLS)
     if isinstance(op, Advise) and op.advice in _ADVICE:
         words.add(f"advise {_ADVICE[op.advice]}")
+    if isinstance(op, Receive):
+        words.add(f"receive {op.via.value}")
+    if isinstance(op, Ask):
+        words.add(f"ask {op.query.value}")
     return frozenset(words)
+
+
+_PAGES = "p0: map a 2 rw private anon\n"
+
+PROBES = {
+    "remap": _PAGES + "p0: remap a[0] b[0]",
+    "advise": _PAGES + "p0: advise a[0] dontneed",
+    "advise free": _PAGES + "p0: advise a[0] free",
+    "advise dontfork": _PAGES + "p0: advise a[0] dontfork",
+    "advise wipeonfork": _PAGES + "p0: advise a[0] wipeonfork",
+    "advise populate": _PAGES + "p0: advise a[0] populate-read",
+    "receive pipe": _PAGES + "p0: receive pipe a[0] 1 0x22",
+    "receive socket": _PAGES + "p0: receive socket a[0] 1 0x22",
+    "ask cwd": _PAGES + "p0: ask cwd a[0]",
+    "ask sigmask": _PAGES + "p0: ask sigmask a[0]",
+    "ask itimer": _PAGES + "p0: ask itimer a[0]",
+    "force": _PAGES + "p0: force a[0] 0x22",
+    "pin": _PAGES + "p0: pin a[0]",
+    "vfork": "p0: vfork p1",
+    "clone": "p0: clone p1",
+}
+"""For each ability a program whose last step needs it, and works on every kernel that has it."""
+
+IMPLIED = {"pin": ("unpin",)}
+"""Abilities that go with another."""
+
+MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT"})
+"""What a kernel says to a probe where it cannot do that; any other failure is a wrong answer, and a contract's business."""
+
+
+def within(program: Program, lacking: AbstractSet[str]) -> Program:
+    """Leave out the steps of `program` that need what is `lacking`, and those that make no sense without them.
+
+    The processes that are left are named in the order in which they come to be; the same program where nothing is left out.
+    """
+    if not any(needs(op) & lacking for op in program.steps):
+        return program
+    family, names = Family(), {0: 0}
+    steps: list[Op] = []
+    for op in program.steps:
+        renamed: dict[str, Any] = {"process": names.get(op.process)}
+        if isinstance(op, FORKS):
+            renamed["child"] = len(names)
+        elif isinstance(op, WAITS):
+            renamed["child"] = names.get(op.child)
+        if needs(op) & lacking or None in renamed.values():
+            continue
+        kept = replace(op, **renamed)
+        with suppress(ProgramError):
+            family.apply(kept)
+            steps.append(kept)
+            if isinstance(op, FORKS):
+                names[op.child] = renamed["child"]
+    return Program(tuple(steps), program.title)
