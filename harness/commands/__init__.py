@@ -8,6 +8,7 @@ from __future__ import annotations
 from harness.commands.bench import bench
 from harness.commands.cli import cli, run
 from harness.commands.contracts import contracts
+from harness.commands.enumerate import enumerate_
 from harness.commands.faults import faults
 from harness.commands.guests import guests
 from harness.commands.replay import replay
@@ -20,6 +21,7 @@ cli.add_command(guests)
 cli.add_command(contracts)
 cli.add_command(faults)
 cli.add_command(bench)
+cli.add_command(enumerate_)
 cli.add_command(story)
 
 
