@@ -10,8 +10,17 @@ from harness.program.ops import Fork, Print, Protect, Store, Unmap
 from harness.program.program import Program
 
 
-@contract("live.no-panic")
-@given(program=drawn())
+@contract("live.no-panic", catches=("segv-panics",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p1: crash load a[1]
+        p0: wait p1
+        """
+    )
+)
 def test_no_program_breaks_the_kernel(guest: Guest, program: Program) -> None:
     """No program makes the kernel panic, oops, warn, reboot, or stop answering."""
     verdict = guest.run(program)
@@ -50,8 +59,18 @@ def test_every_step_ends(guest: Guest, program: Program) -> None:
     assert_conforms(verdict, to="live.bounded")
 
 
-@contract("live.process-survives")
-@given(program=drawn())
+@contract("live.process-survives", catches=("sigchld-kills",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p1: crash store a[1]
+        p0: store a[0] 0x11
+        p0: wait p1
+        """
+    )
+)
 def test_a_process_dies_of_its_program_alone(guest: Guest, program: Program) -> None:
     """A process dies of what its program says, and of nothing else."""
     verdict = guest.run(program)
@@ -59,7 +78,7 @@ def test_a_process_dies_of_its_program_alone(guest: Guest, program: Program) -> 
     assert_conforms(verdict, to="live.process-survives")
 
 
-@contract("kernel-read.sees-memory")
+@contract("kernel-read.sees-memory", catches=("print-reads-the-file",))
 @given(program=drawn(containing=(Store, Print)))
 def test_the_kernel_reads_what_the_process_reads(guest: Guest, program: Program) -> None:
     """What the kernel reads for a process is what the process itself would read."""
@@ -68,7 +87,7 @@ def test_the_kernel_reads_what_the_process_reads(guest: Guest, program: Program)
     assert_conforms(verdict, to="kernel-read.sees-memory")
 
 
-@contract("errno.table")
+@contract("errno.table", catches=("mprotect-forgives-holes",))
 @given(program=drawn(containing=(Protect, Unmap)))
 def test_system_calls_do_as_documented(guest: Guest, program: Program) -> None:
     """A system call fails with the documented errno, or does what it is documented to do."""

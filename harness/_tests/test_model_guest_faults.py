@@ -540,6 +540,110 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "fork-copies-at-once": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        """,
+    ),
+    "fork-drops-prot-none": Case(
+        "observations",
+        """
+        p0: map a 1 none private anon
+        p0: fork p1
+        """,
+    ),
+    "fork-forgets-mapcount": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        """,
+    ),
+    "orphans-stay": Case(
+        "unreaped",
+        """
+        p0: fork p1
+        p0: exit 0
+        """,
+    ),
+    "mprotect-moves-pages": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        observe
+        p0: protect bss[0] r
+        """,
+    ),
+    "map-keeps-old-pages": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: map a 1 rw private anon
+        p0: load a[0]
+        """,
+    ),
+    "load-brings-neighbour": Case(
+        "observations",
+        """
+        p0: load bss[0]
+        p0: protect bss[1] r
+        """,
+    ),
+    "store-lost-in-fault": Case(
+        "outcomes",
+        """
+        p0: load bss[0]
+        p0: store bss[0] 0x11
+        p0: load bss[0]
+        """,
+    ),
+    "mprotect-forgives-holes": Case(
+        "outcomes",
+        """
+        p0: protect a[0] r
+        """,
+    ),
+    "segv-says-accerr": Case(
+        "outcomes",
+        """
+        p0: load a[0]
+        """,
+    ),
+    "segv-panics": Case(
+        "ending",
+        """
+        p0: crash load a[0]
+        """,
+    ),
+    "sigchld-kills": Case(
+        "ending",
+        """
+        p0: fork p1
+        p1: crash load a[0]
+        p0: load bss[0]
+        """,
+    ),
+    "print-reads-the-file": Case(
+        "outputs",
+        """
+        p0: store data[0] 0x11
+        p0: print data[0] 1
+        """,
+    ),
+    "zero-page-is-written": Case(
+        "outcomes",
+        """
+        p0: load bss[0]
+        p0: load bss[1]
+        p0: store bss[0] 0x11
+        p0: load bss[1]
+        """,
+    ),
 }
 
 

@@ -333,6 +333,83 @@ _ALL = (
         "death by signal reads as an exit",
         ("wait.status",),
     ),
+    Fault(
+        "fork-copies-at-once",
+        "fork copies each page that the parent may write, instead of sharing it",
+        ("fork.shares-frames",),
+    ),
+    Fault(
+        "fork-drops-prot-none",
+        "a child does not get the mappings that nobody may touch",
+        ("fork.inherits-vmas",),
+    ),
+    Fault(
+        "fork-forgets-mapcount",
+        "fork counts the reference of a child's page-table entry, and not the mapping",
+        ("count.mapcount",),
+    ),
+    Fault(
+        "orphans-stay",
+        "a process whose parent has ended is never reaped",
+        ("conserve.process",),
+    ),
+    Fault(
+        "mprotect-moves-pages",
+        "mprotect gives a page another frame",
+        ("frame.stays",),
+    ),
+    Fault(
+        "map-keeps-old-pages",
+        "a mapping over another leaves the old pages in place",
+        ("mmap.fixed-replaces",),
+    ),
+    Fault(
+        "load-brings-neighbour",
+        "a load of fresh memory brings in the next page too",
+        (
+            "page.present",
+            "prefault.budget",
+        ),
+    ),
+    Fault(
+        "store-lost-in-fault",
+        "a store that makes the zero page give way to a frame is lost",
+        ("store.load",),
+    ),
+    Fault(
+        "mprotect-forgives-holes",
+        "mprotect of memory that is not all mapped succeeds",
+        ("errno.table",),
+    ),
+    Fault(
+        "segv-says-accerr",
+        "a fault where nothing is mapped has the code of a forbidden one",
+        ("fault.signal",),
+    ),
+    Fault(
+        "segv-panics",
+        "a process that dies of a fault where nothing is mapped takes the kernel with it",
+        ("live.no-panic",),
+    ),
+    Fault(
+        "sigchld-kills",
+        "a process that dies of a signal takes its parent with it",
+        (
+            "live.process-survives",
+            "wait.status",
+            "conserve.process",
+        ),
+    ),
+    Fault(
+        "print-reads-the-file",
+        "write(2) takes the bytes of a private file page from the page cache",
+        ("kernel-read.sees-memory",),
+    ),
+    Fault(
+        "zero-page-is-written",
+        "a store to the zero page does not copy it",
+        ("zero.page-stays-zero",),
+    ),
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}

@@ -40,7 +40,7 @@ class _Run:
         self.ending = ending
         self.evidence = evidence
 
-    def trace(self, outputs: dict[int, bytes]) -> Trace:
+    def trace(self, outputs: dict[int, bytes], unreaped: int = 0) -> Trace:
         """Put the report together."""
         return Trace(
             outcomes=tuple(self.outcomes),
@@ -52,7 +52,7 @@ class _Run:
             before=self.before,
             after=self.after,
             faults=tuple(self.faults) if self.how.count_faults else None,
-            unreaped=None if self.ending in (Ending.PANICKED, Ending.DIED) else 0,
+            unreaped=None if self.ending in (Ending.PANICKED, Ending.DIED) else unreaped,
         )
 
 
@@ -97,7 +97,7 @@ class ModelGuest:
         except Panic as panic:
             self._panic = str(panic)
             run.end(Ending.PANICKED, f"Kernel panic - not syncing: {panic}")
-        return run.trace(self._kernel.outputs)
+        return run.trace(self._kernel.outputs, self._kernel.unreaped)
 
     def _execute(self, run: _Run) -> None:
         kernel = self._kernel

@@ -12,8 +12,8 @@ from typing import Any
 from harness.model_guest import lifecycle, mapping
 from harness.model_guest.advice import advise
 from harness.model_guest.machine import AddressSpace, Machine, boot
-from harness.model_guest.pagefault import touch
-from harness.model_guest.trouble import OutOfMemory, Segfault
+from harness.model_guest.pagefault import touch, translate
+from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
 from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user
 from harness.program.ops import (
     ANSWERS,
@@ -48,6 +48,7 @@ from harness.program.ops import (
     Wait,
 )
 from harness.program.outcome import (
+    Code,
     Done,
     Exited,
     Failed,
@@ -107,6 +108,7 @@ class Kernel:
         self.machine: Machine = boot(total_frames, planted)
         self.processes: dict[int, Process] = {}
         self.outputs: dict[int, bytes] = {}
+        self.unreaped = 0
         self.pipe = Pipe(self.machine)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
@@ -145,7 +147,8 @@ class Kernel:
 
     def perform(self, op: Op) -> Outcome:
         """Do one step. Raises Stuck or Panic; all that a process can survive is an outcome."""
-        self.run(op.process)
+        if self.run(op.process).status is not None:
+            return Lost("killed with its child")
         try:
             return self._handlers[type(op)](op)
         except OutOfMemory:
@@ -165,11 +168,19 @@ class Kernel:
 
     def end_all(self) -> None:
         """Kill and reap every process that is left, the youngest first."""
+        forgotten = self._orphans() if self.machine.has("orphans-stay") else set()  # planted: init reaps its own alone
         for name in reversed(self.live):
             self._end(name, killed(Signal.SIGKILL))
         for name in list(self.processes):
-            self._reap(name)
+            if name not in forgotten:
+                self._reap(name)
+        self.unreaped = len(self.processes)
         self.pipe.close()
+
+    def _orphans(self) -> set[int]:
+        """Name the processes whose parents have ended."""
+        live = self.live
+        return {name for name, process in self.processes.items() if process.parent not in (None, *live)}
 
     # -------------------------------------------------------------------------------- mappings
 
@@ -183,6 +194,7 @@ class Kernel:
 
     def _protect(self, op: Protect) -> Outcome:
         complete = mapping.protect(self.machine, self._space(op), op.pages.vpns, op.prot)
+        complete = complete or self.machine.has("mprotect-forgives-holes")  # planted: what is not mapped is passed over
         return Done() if complete else Failed("ENOMEM")
 
     def _remap(self, op: Remap) -> Outcome:
@@ -226,10 +238,15 @@ class Kernel:
             return _faulted(fault, op.at)
 
     def _store(self, op: Store) -> Outcome:
+        space, is_lost = self._space(op), False
+        if self.machine.has("store-lost-in-fault"):  # planted: the store is not done again after the first fault
+            is_lost = translate(self.machine, space, op.at.vpn) == self.machine.zero_pfn
         try:
-            self._page(op, op.at, write=True)[op.at.offset] = op.value
+            page = self._page(op, op.at, write=True)
         except Segfault as fault:
             return _faulted(fault, op.at)
+        if not is_lost:
+            page[op.at.offset] = op.value
         return Done()
 
     def _fill(self, op: Fill) -> Outcome:
@@ -244,6 +261,11 @@ class Kernel:
             page = self._page(op, op.at, write=False)
         except Segfault:
             return Failed("EFAULT")
+        if self.machine.has("print-reads-the-file"):  # planted: a file page's bytes come from the cache
+            vma = self._space(op).vmas.find(op.at.vpn)
+            file_page = vma.file_page(op.at.vpn) if vma else None
+            cached = None if file_page is None else self.machine.cache.lookup(file_page)
+            page = page if cached is None else self.machine.frames[cached].data
         self.processes[op.process].output += page[op.at.offset : op.at.offset + op.length]
         return Printed(op.length)
 
@@ -334,12 +356,20 @@ class Kernel:
         try:
             page = self._page(op, op.at, write=write)
         except Segfault as fault:
+            if fault.code is Code.MAPERR and self.machine.has("segv-panics"):  # planted: the VMA is looked at
+                raise Panic("the VMA of a fault is not there") from None
             self._end(op.process, killed(_signal(fault)))
+            self._notify(self.processes[op.process].parent)
             return Gone()
         if write:
             page[op.at.offset] = 0
         self._end(op.process, killed(Signal.SIGKILL))
         return Gone()
+
+    def _notify(self, parent: int | None) -> None:
+        """Tell a parent that its child was killed; it takes no notice."""
+        if parent in self.live and self.machine.has("sigchld-kills"):  # planted: it gets the child's signal
+            self._end(parent, killed(Signal.SIGKILL))
 
     def _wait(self, op: Wait) -> Outcome:
         child = self.processes.get(op.child)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.mapping import prefault
-from harness.model_guest.pagefault import live_root
-from harness.model_guest.paging import BITS, COW, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.pagefault import duplicate, live_root
+from harness.model_guest.paging import BITS, COW, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import VmaList
 
@@ -78,6 +78,9 @@ def _copy_tables(machine: Machine, parent: int, child: int, level: int, base: in
 
 def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int) -> None:
     """Share one page: both entries lose the right to write, and keep it pending."""
+    if entry & WRITABLE and machine.has("fork-copies-at-once"):  # planted: nothing waits for a store
+        machine.tables.write(child, index, entry_of(duplicate(machine, pfn_of(entry)), PRESENT | USER | WRITABLE))
+        return
     shared = entry & ~WRITABLE | COW if entry & WRITABLE else entry
     in_parent = in_child = shared
     if machine.has("fork-keeps-writable"):  # planted: the parent's entry stays as it was
@@ -100,7 +103,8 @@ def _count_new_entry(machine: Machine, entry: int) -> None:
     if machine.has("fork-skips-prot-none") and not entry & USER:  # planted: only what is in reach counts
         return
     machine.frames.get(pfn)
-    machine.frames[pfn].mapcount += 1
+    if not machine.has("fork-forgets-mapcount"):  # planted: only the reference is counted
+        machine.frames[pfn].mapcount += 1
 
 
 # --------------------------------------------------------------------------------- teardown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.pagefault import live_root, map_zeroed, readable_bits
+from harness.model_guest.pagefault import duplicate, live_root, map_zeroed, readable_bits
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE, Prot
@@ -14,7 +14,10 @@ PREFAULT_PAGES = 0
 
 def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> None:
     """Map fresh anonymous memory in place of whatever the range held. Raises OutOfMemory."""
-    unmap(machine, space, vpns)
+    if machine.has("map-keeps-old-pages"):  # planted: the VMA is replaced, and its entries are not
+        space.vmas.carve(vpns.start, vpns.stop)
+    else:
+        unmap(machine, space, vpns)
     vma = Vma(vpns.start, vpns.stop, prot)
     space.vmas.insert(vma)
     prefault(machine, space, vma)
@@ -72,7 +75,11 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> b
     space.vmas.protect(mapped.start, mapped.stop, prot)
     for vpn, entry in _present(machine, space, mapped):
         bits = _bits(machine, entry, prot)
-        machine.tables.store(live_root(space), vpn, entry_of(pfn_of(entry), bits))
+        pfn = pfn_of(entry)
+        if entry & WRITABLE and machine.has("mprotect-moves-pages"):  # planted: the page gets another frame
+            pfn = duplicate(machine, pfn)
+            _drop(machine, pfn_of(entry), unasked=False)
+        machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
     if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         machine.tlb.flush()
     return mapped == vpns

@@ -68,7 +68,8 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
     """Make a faulting access possible. Raises Segfault where it is forbidden, OutOfMemory, Panic."""
     vma = space.vmas.find(vpn)
     if vma is None:
-        raise Segfault(Code.MAPERR)
+        # planted: every SIGSEGV has the same code
+        raise Segfault(Code.ACCERR if machine.has("segv-says-accerr") else Code.MAPERR)
     entry = machine.tables.lookup(live_root(space), vpn)
     if not entry & PRESENT:
         if not vma.prot & Prot.W if write else not vma.prot:
@@ -123,6 +124,9 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
         _install(machine, space, vpn, pfn, own_bits(vma.prot))
     else:
         _install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
+        is_next_absent = not machine.tables.lookup(live_root(space), vpn + 1) & PRESENT
+        if is_next_absent and vpn + 1 < vma.end and machine.has("load-brings-neighbour"):  # planted: it comes along
+            _install(machine, space, vpn + 1, machine.zero_pfn, readable_bits(vma.prot))
 
 
 def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
@@ -158,6 +162,14 @@ def map_zeroed(machine: Machine, space: AddressSpace, vpn: int) -> None:
     _install(machine, space, vpn, machine.frames.take(), PRESENT | USER | WRITABLE)
 
 
+def duplicate(machine: Machine, pfn: int) -> int:
+    """Copy a frame of anonymous memory. Returns the copy, held and mapped once. Raises OutOfMemory."""
+    copy = machine.frames.take()
+    machine.frames[copy].data[:] = machine.frames[pfn].data
+    machine.frames[copy].mapcount = 1
+    return copy
+
+
 # ------------------------------------------------------------------------ break CoW, or reuse
 
 
@@ -181,6 +193,8 @@ def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, ent
 def _may_reuse(machine: Machine, pfn: int) -> bool:
     frame = machine.frames[pfn]
     if machine.has("cow-shares") and frame.anonymous:  # planted: nobody asks who else holds it
+        return True
+    if machine.has("zero-page-is-written") and pfn == machine.zero_pfn:  # planted: the zero page is nobody's
         return True
     if machine.has("sole-owner-always-copies"):  # planted: the count is never looked at
         return False

@@ -58,7 +58,10 @@ class VmaList:
     def copy(self) -> VmaList:
         """Give the child's list at fork."""
         flags = NOT_FORKED & self._heeded
-        return VmaList(self.planted, tuple(vma for vma in self._vmas if not vma.flags & flags))
+        vmas = [vma for vma in self._vmas if not vma.flags & flags]
+        if "fork-drops-prot-none" in self.planted:  # planted: what nobody may touch is left out
+            vmas = [vma for vma in vmas if vma.prot]
+        return VmaList(self.planted, tuple(vmas))
 
     @property
     def _heeded(self) -> int:
