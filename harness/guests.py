@@ -10,6 +10,8 @@ from harness.agent.client import AgentClient
 from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
+from harness.introspect.page_walk import page_table_format
+from harness.introspect.view import Observer
 from harness.model.semantics import PRESETS, Semantics, changed
 from harness.model_guest import ModelGuest
 from harness.program.abilities import IMPLIED, MISSING, PROBES
@@ -34,13 +36,36 @@ class MachineSubject:
         self.session = session
         late = session.definition.quiescence
         self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
+        self.observer: Observer | None = None
         try:
             session.start()
             self.client.prepare()
             self.lacking = self._probe_abilities()
+            self._why_not_outside = self._watch()
         except BaseException:
             session.close()
             raise
+
+    def _watch(self) -> str:
+        """Have an observer look from outside from now on, where it sees what it should; else the reason why not."""
+        assert self.client.probe is not None
+        form = page_table_format(self.session.definition.arch, self.client.probe.banner)
+        if self.session.ram is None or not self.session.has_mailbox or form is None:
+            return "the guest's memory cannot be seen from outside, see the notes"
+        observer = Observer(self.session.ram, form)
+        self._set_observer(observer)
+        trace = self.execute(CANARY, How())
+        looks = observer.looks
+        self.restore()
+        if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in looks] != [{0}]:
+            self._set_observer(None)
+            return "the page tables of its processes are not found in its memory"
+        return ""
+
+    def _set_observer(self, observer: Observer | None) -> None:
+        self.observer = observer
+        self.session.on_notice = observer.look if observer else None
+        self.client.is_watched = observer is not None
 
     @property
     def name(self) -> str:
@@ -59,15 +84,16 @@ class MachineSubject:
 
     @property
     def levels(self) -> frozenset[Level]:
-        """What the probe found at boot."""
+        """What the probe found at boot, and what is seen from outside."""
         assert self.client.probe is not None
-        return self.client.probe.levels
+        return self.client.probe.levels | ({Level.PTE_BITS} if self.observer else set())
 
     @property
     def missing(self) -> dict[Level, str]:
         """Why each level that is not there is not there."""
         assert self.client.probe is not None
-        return self.client.probe.missing
+        missing = {level: why for level, why in self.client.probe.missing.items() if level not in self.levels}
+        return missing | ({Level.PTE_BITS: self._why_not_outside} if self._why_not_outside else {})
 
     def _probe_abilities(self) -> dict[str, str]:
         """Find out, once, what the kernel cannot do: the word of each such ability, and what the kernel said.
@@ -94,6 +120,12 @@ class MachineSubject:
         An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
         should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
         """
+        if self.observer is None:
+            return self._execute(program, how)
+        self.observer.forget()
+        return self.observer.enrich(self._execute(program, how))
+
+    def _execute(self, program: Program, how: How) -> Trace:
         try:
             return self.client.execute(program, how)
         except ProtocolError as error:
@@ -105,6 +137,8 @@ class MachineSubject:
     def restore(self) -> None:
         """Go back to the snapshot, and configure the agent again."""
         self.session.restore()
+        if self.observer is not None and self.session.ram is not None:
+            self.observer.move_to(self.session.ram)
         self.client.reconfigure()
 
     def close(self) -> None:

@@ -42,6 +42,17 @@ TWICE = """
     """
 
 
+PROTECTED = """
+    p0: map a 2 rw private anon
+    p0: store a[0] 0x11
+    p0: protect a[0] r
+    """
+
+
+def writable(where: str) -> Alter:
+    return with_page(where, lambda seen: replace(seen, writable=True))
+
+
 def bytes_of(where: str, *runs: tuple[int, int]) -> Alter:
     return with_page(where, lambda seen: replace(seen, content=runs))
 
@@ -99,6 +110,15 @@ CASES: dict[str, tuple[Topic, str, Alter, str, str]] = {
     "fresh memory is not zero": (
         Topic.BYTES, STORY, bytes_of("p0 a[2]", (0, 4095), (5, 1)), "zero.fresh-memory", "p0 a[2]",
     ),
+    "a shared page is writable": (
+        Topic.WRITABLE, STORY, writable("p1 a[1]"), "cow.no-writable-shared", "p1 a[1]",
+    ),
+    "the zero page is writable": (
+        Topic.WRITABLE, STORY, writable("p0 a[2]"), "cow.no-writable-shared", "p0 a[2]",
+    ),
+    "a page that is protected is writable": (
+        Topic.FORBIDDEN, PROTECTED, writable("p0 a[0]"), "mprotect.last-one-counts", "p0 a[0]",
+    ),
     "a page ends early": (Topic.BYTES, STORY, bytes_of("p0 a[2]", (0, 4000)), "zero.fresh-memory", "p0 a[2]"),
 }  # fmt: skip
 
@@ -110,6 +130,12 @@ def test_every_topic_has_a_case() -> None:
 def test_the_unaltered_traces_conform() -> None:
     for text in (STORY, TWICE):
         assert verdict_of(text, lambda trace: trace).conforms
+
+
+def test_a_page_of_ones_own_may_be_writable_or_not() -> None:
+    for is_writable in (True, False):
+        alter = with_page("p0 a[0]", lambda seen, it=is_writable: replace(seen, writable=it))  # type: ignore[misc]
+        assert verdict_of(STORY, alter).conforms
 
 
 @pytest.mark.parametrize("what", CASES)

@@ -17,6 +17,7 @@ from harness.agent.codec import (
     ACCOUNT,
     DENSE,
     FAULTS,
+    OUTSIDE,
     PING,
     STREAM,
     Reader,
@@ -87,6 +88,8 @@ class AgentClient:
         self.link = link
         self._quiescence = quiescence
         self.probe: Probe | None = None
+        self.is_watched = False
+        """Whether somebody looks at the processes from outside, so that the agent shows them at each observation."""
 
     # ---------------------------------------------------------------- requests
 
@@ -198,6 +201,7 @@ class AgentClient:
         if self.probe is None:
             raise ProtocolError("the agent was not configured before a program was sent")
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
+        flags |= OUTSIDE * self.is_watched
         try:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
         except GuestTrouble as trouble:

@@ -18,7 +18,7 @@ from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
-DENSE, FAULTS, ACCOUNT, STREAM = 1, 2, 4, 8
+DENSE, FAULTS, ACCOUNT, STREAM, OUTSIDE = 1, 2, 4, 8, 64
 
 
 def number(value: int) -> bytes:
@@ -149,7 +149,7 @@ def observed_pages(program: Program) -> tuple[PageRange, ...]:
 
 
 def encode_program(program: Program, *, flags: int) -> bytes:
-    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM."""
+    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM, OUTSIDE."""
     pages = observed_pages(program)
     slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)

@@ -423,6 +423,13 @@ def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
     return blame
 
 
+def _writable(timeline: Timeline, it: Difference) -> Ids:
+    assert it.vpn is not None
+    change = timeline.last_change(it.process, it.vpn)
+    protected = change is not None and isinstance(change[1], Protect)
+    return ("cow.no-writable-shared", *(("mprotect.never-breaks-isolation",) if protected else ()))
+
+
 def _fixed(*ids: str) -> Callable[[Timeline, Difference], Ids]:
     return lambda *_: ids
 
@@ -438,6 +445,8 @@ _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
     Topic.ZERO: _fixed("zero.page-stays-zero"),
     Topic.MAPCOUNT: _count("count.mapcount"),
     Topic.REFCOUNT: _count("count.equals-references"),
+    Topic.FORBIDDEN: _fixed("mprotect.last-one-counts"),
+    Topic.WRITABLE: _writable,
     Topic.BYTES: _bytes,
 }
 

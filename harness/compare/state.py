@@ -39,7 +39,7 @@ from harness.program.trace import (
     PageSeen,
     Runs,
 )
-from harness.program.units import PAGE_SIZE, address_of
+from harness.program.units import PAGE_SIZE, Prot, address_of
 
 
 class Topic(enum.Enum):
@@ -55,6 +55,8 @@ class Topic(enum.Enum):
     ZERO = "a page should, or should not, be the zero page"
     MAPCOUNT = "a frame's mapcount"
     REFCOUNT = "a frame's refcount"
+    FORBIDDEN = "a page is writable that its VMA forbids to write"
+    WRITABLE = "a page is writable and not its process's alone"
     BYTES = "what a page holds"
 
 
@@ -108,6 +110,8 @@ class StateCheck:
             self._match_frames(number)
         if not self.differences:  # counts of frames that are not the right ones mean nothing
             self._compare_counts()
+            for number in sorted(live):
+                self._compare_bits(number)
         for number in sorted(live):
             self._compare_bytes(number)
             self._compare_vmas(number)
@@ -279,6 +283,27 @@ class StateCheck:
                 f"refcount {references}{note}: {holders_text(holders)}", f"refcount {seen.refcount}",
                 frame=model, excess=seen.refcount - references - transient,
             )  # fmt: skip
+
+    # ------------------------------------------------------------------ bits
+
+    def _compare_bits(self, number: int) -> None:
+        """A writable entry is a right to store without asking: only who may write, and is alone, may have one."""
+        for vpn, page in self._pages(number):
+            want = self.expected[number].get(vpn)
+            if not page.writable or want is None or want.may_write:
+                continue
+            vma = self.machine.process(number).memory.vmas.find(vpn)
+            if vma is None or not vma.prot & Prot.W:
+                shown = f"not writable: the VMA is {vma.prot if vma else 'gone'}"
+                self._note(Topic.FORBIDDEN, number, vpn, shown, "the writable bit is set", frame=want.frame)
+            else:
+                others = self._holder_of(want.frame, but=(number, vpn)) if want.frame else None
+                holder = _place(others) if others else "the kernel"
+                self._note(
+                    Topic.WRITABLE, number, vpn,
+                    f"not writable: {holder} holds the frame too", "the writable bit is set",
+                    frame=want.frame, partner=others,
+                )  # fmt: skip
 
     # ------------------------------------------------------------------ bytes
 

@@ -13,6 +13,7 @@ and the agent that is asked again repeats itself on the console.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.errors import GuestDied, ProtocolError
@@ -32,7 +33,7 @@ from harness.guest.frames import (
     decode_payload,
     encode_message,
 )
-from harness.guest.mailbox import Mailbox, MailboxLost
+from harness.guest.mailbox import Mailbox, MailboxLost, Notice
 
 MAX_RETRIES = 5  # of one request, and of one answer
 FIRST_PATIENCE_S = 0.5  # silence after evidence of damage; doubles with each question
@@ -73,6 +74,7 @@ class Channel:
         self._step: int | None = None
         self._posted = False  # whether the request in flight lies in the mailbox
         self.mailbox: Mailbox | None = None
+        self.on_notice: Callable[[Notice], None] | None = None
 
     @property
     def last_step(self) -> int | None:
@@ -124,6 +126,15 @@ class Channel:
         self._next_line = len(self._lines)  # nothing is left to be sent
         return True
 
+    def _obey(self) -> None:
+        """Look at what the agent shows, if it does."""
+        notice = self.mailbox.notice() if self.mailbox is not None else None
+        if notice is None or self.mailbox is None:
+            return
+        if self.on_notice is not None:
+            self.on_notice(notice)
+        self.mailbox.looked()
+
     def _look(self, exchange: _Exchange) -> bytes | None:
         """Return the answer that lies in the mailbox."""
         if not self._posted or self.mailbox is None:
@@ -132,6 +143,7 @@ class Channel:
 
     def _receive(self, exchange: _Exchange) -> bytes:
         while not exchange.complete:
+            self._obey()
             answer = self._look(exchange)
             if answer is not None:
                 return answer

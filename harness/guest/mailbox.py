@@ -9,7 +9,9 @@ write, and where one is gone they are looked for again. What goes wrong is mende
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.guest.ram import PAGE_SIZE, GuestRam
 
@@ -19,9 +21,28 @@ ROOM = PAGE_SIZE - _HEAD
 """Bytes of a message in each page."""
 SPINS = 20_000
 """How often the agent looks for the next request before it sleeps."""
-_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP = range(_HEAD // 4, _HEAD // 4 + 6)
+_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOKED, _AFTER, _COUNT = range(
+    _HEAD // 4, _HEAD // 4 + 10
+)
+_WORKERS = struct.Struct("<QQ")  # where the first worker has its identity, and how far the next is
+_PROCESS = struct.Struct("<QII")  # identity, slot, birth
+_MOST_PROCESSES = 16
 _ASLEEP = 1
 _MOST_PAGES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The agent's request to look at its processes, which stand still until it is answered.
+
+    `after` steps are done. The process in `slot` has its `identity` (u64) at the virtual address `first` + slot × `stride`.
+    `processes` are (identity, slot, birth); births are in the order in which the processes came to be.
+    """
+
+    after: int
+    first: int
+    stride: int
+    processes: tuple[tuple[int, int, int], ...]
 
 
 class MailboxLost(Exception):
@@ -75,6 +96,23 @@ class Mailbox:
         pages = self._pages[first : first + (length + ROOM - 1) // ROOM]
         starts = [number * PAGE_SIZE + _HEAD for number in pages]
         return b"".join(self._ram.bytes[start : start + ROOM] for start in starts)[:length]
+
+    def notice(self) -> Notice | None:
+        """Return what the agent wants to be looked at, until `looked` says that it was."""
+        words = self._pages[0] * PAGE_SIZE // 4
+        count = self._cells[words + _COUNT]
+        if self._cells[words + _SHOWN] == self._cells[words + _LOOKED] or not 0 < count <= _MOST_PROCESSES:
+            return None
+        at = (words + _COUNT + 1) * 4
+        first, stride = _WORKERS.unpack_from(self._ram.bytes, at)
+        at += _WORKERS.size
+        entries = self._ram.bytes[at : at + count * _PROCESS.size]
+        return Notice(self._cells[words + _AFTER], first, stride, tuple(_PROCESS.iter_unpack(entries)))
+
+    def looked(self) -> None:
+        """Let the agent go on."""
+        words = self._pages[0] * PAGE_SIZE // 4
+        self._cells[words + _LOOKED] = self._cells[words + _SHOWN]
 
     @property
     def step(self) -> int | None:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import enum
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestTrouble, PagepactError, ProtocolError
 from harness.guest.definition import GuestDefinition
 from harness.guest.live import LiveGuest
+from harness.guest.mailbox import Notice
 from harness.guest.ram import GuestRam
 from harness.guest.source import GuestSource, QemuSource
 
@@ -50,6 +52,7 @@ class Session:
     ) -> None:
         self.definition = definition.with_kernel(kernel) if kernel else definition
         self.restore_seconds: float | None = None
+        self.on_notice: Callable[[Notice], None] | None = None  # looks when the agent shows its processes
         self._source = source or QemuSource(self.definition, agent=agent)
         self._live: LiveGuest | None = None
         self._failure: PagepactError | None = None
@@ -77,6 +80,7 @@ class Session:
         self.start()
         limit = self.definition.answer_timeout_s if timeout_s is None else timeout_s
         try:
+            self._guest.channel.on_notice = self.on_notice
             return self._guest.channel.request(payload, timeout_s=limit)
         except (GuestTrouble, ProtocolError) as failure:
             self._failure = failure

@@ -181,6 +181,16 @@ LINUX_ARM64 = Arm64(Held(1 << 58))
 """PTE_PROT_NONE."""
 
 
+def page_table_format(arch: str, banner: str) -> Format | None:
+    """Choose the format for a kernel that calls itself `banner` (/proc/version); None for an unknown architecture."""
+    is_linux = banner.startswith("Linux version ")
+    if arch == "x86_64":
+        return LINUX_X86 if is_linux else X86()
+    if arch == "arm64":
+        return LINUX_ARM64 if is_linux else Arm64()
+    return None
+
+
 def read_table(memory: Memory, frame: int) -> memoryview | None:
     """Return the 512 entries of the table in `frame`; None where there is no memory."""
     at = ((frame << PAGE_SHIFT) - memory.start) >> 3

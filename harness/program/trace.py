@@ -44,6 +44,10 @@ class PageSeen:
     present: bool | None = None
     frame: Frame | None = None
     content: Runs | None = None
+    writable: bool | None = None
+    """Whether the process may store without a fault: the bits of its page-table entry, as are the next two."""
+    dirty: bool | None = None
+    accessed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

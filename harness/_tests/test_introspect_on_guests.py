@@ -1,0 +1,126 @@
+"""Both observers on real kernels: what the kernel publishes of each page, and what a walk of its tables finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RigError
+from harness.guests import MachineSubject, open_subject
+from harness.introspect.page_walk import frame_of
+from harness.introspect.view import Look, Observer
+from harness.program.levels import Level
+from harness.program.text import parse_program
+from harness.program.trace import Ending, FrameFlag, Observation, Trace
+from harness.subject import How
+
+STORED = sorted((Path(__file__).parents[2] / "fixtures" / "programs").glob("*.prog"))
+FAMILY = """
+    p0: map a 4 rw private anon
+    p0: store a[0] 0x11
+    p0: store a[1] 0x22
+    p0: load a[2]
+    p0: store data[0] 0x33
+    p0: load text[0]
+    p0: protect a[1] none
+    p0: fork p1
+    p1: store a[0] 0x44
+    p1: fork p2
+    p2: exec
+    p2: load data[0]
+    p0: protect a[1] rw
+    p0: store a[1] 0x55
+    """
+
+
+@pytest.fixture(scope="module", params=["linux", "mini"])
+def subject(request: pytest.FixtureRequest) -> Iterator[MachineSubject]:
+    try:
+        subject = open_subject(request.param)
+    except RigError as error:
+        pytest.skip(f"no machine to test: {error}")
+    assert isinstance(subject, MachineSubject)
+    yield subject
+    subject.close()
+
+
+def watched(subject: MachineSubject) -> Observer:
+    assert subject.observer is not None
+    return subject.observer
+
+
+def disagreements(seen: Observation, look: Look) -> Iterator[str]:
+    """Say where the kernel's files and its page tables differ."""
+    for slot, process in seen.processes.items():
+        space = look.spaces.get(slot)
+        if space is None:  # it shares another's, and nothing tells whose
+            continue
+        for vpn, page in process.pages.items():
+            leaf = space.leaf(vpn)
+            walked = frame_of(leaf, vpn) if leaf else None
+            if page.frame != walked:
+                yield f"after {look.after}: p{slot} {vpn:#x} is {page.frame} by pagemap, and {walked} in its table"
+    counts = look.mapcounts()
+    for frame, numbers in seen.frames.items():
+        is_zero = bool(numbers.flags and numbers.flags & FrameFlag.ZERO_PAGE)
+        if numbers.mapcount != counts[frame] and not is_zero:
+            yield f"after {look.after}: frame {frame:#x} has mapcount {numbers.mapcount}, and {counts[frame]} entries"
+
+
+def compared(subject: MachineSubject, trace: Trace) -> tuple[int, list[str]]:
+    """Count the observations that both made, and list where they disagree."""
+    looks = {look.after: look for look in watched(subject).looks}
+    pairs = [(seen, looks[seen.after]) for seen in trace.observations if seen.processes]
+    return len(pairs), [each for seen, look in pairs for each in disagreements(seen, look)]
+
+
+def test_both_observers_agree_page_by_page(subject: MachineSubject) -> None:
+    trace = subject.execute(parse_program(FAMILY), How(dense=True))
+
+    count, wrong = compared(subject, trace)
+
+    assert trace.ending is Ending.COMPLETE
+    assert (count, wrong) == (14, [])
+
+
+def test_both_observers_agree_on_every_program_that_is_stored(subject: MachineSubject) -> None:
+    total, wrong = 0, []
+    for path in STORED:
+        trace = subject.execute(parse_program(path.read_text(encoding="utf-8")), How(dense=True))
+        if trace.ending is not Ending.COMPLETE:  # an operation that this kernel does not have
+            subject.restore()
+            continue
+        count, found = compared(subject, trace)
+        total += count
+        wrong += [f"{path.name} {each}" for each in found]
+
+    assert wrong == []
+    assert total > 300
+
+
+def test_the_writable_bit_is_gone_after_fork_and_back_after_the_copy(subject: MachineSubject) -> None:
+    program = parse_program("p0: map a 1 rw private anon\np0: store a[0] 1\np0: fork p1\np1: store a[0] 2")
+
+    trace = subject.execute(program, How(dense=True))
+
+    (vpn,) = trace.observations[1].processes[0].pages
+    bits = [{slot: seen.pages[vpn].writable for slot, seen in each.processes.items()} for each in trace.observations[1:]]
+    assert bits[0] == {0: True}
+    assert bits[1].pop(0) is False
+    assert bits[1] in ({1: False}, {1: None})  # the entry is copied now, or when the child needs it
+    assert bits[2] == {0: False, 1: True}
+
+
+def test_the_root_tables_are_known_after_a_while(subject: MachineSubject) -> None:
+    program = parse_program(FAMILY)
+    for _ in range(30):
+        subject.execute(program, How())
+    before = watched(subject).roots.searches
+
+    for _ in range(10):
+        subject.execute(program, How())
+
+    assert watched(subject).roots.searches - before <= 10  # at 3 processes an observation
+    assert Level.PTE_BITS in subject.levels

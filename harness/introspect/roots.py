@@ -1,0 +1,86 @@
+"""Which frame is the root table of which process: found by what its tables lead to.
+
+Each worker keeps, at an address of its slot, an identity that no other process of this guest ever had (its pid, and the
+number of the run that it did last). So a frame is the root of a process if, taken for a root, it leads at that address to
+that identity. It needs no register of the CPU, no stop of the machine and nothing of the kernel; and a table that is stale
+leads to an identity that is no longer current.
+
+A child has its parent's worker too, as it was at the fork, and may lead to the identities of all its ancestors. But only
+the child's own tables lead to the child's. So of all identities that a root leads to, the youngest is its own. Where two
+processes share one address space, the other of them has no root of its own, and gets that one.
+
+A search through all of RAM takes milliseconds. Kernels hand the same few frames out as roots again and again, so the
+frames that were roots before are tried first.
+"""
+
+from __future__ import annotations
+
+from harness.guest.mailbox import Notice
+from harness.guest.ram import GuestRam
+from harness.introspect.page_walk import ENTRIES, PAGE_SHIFT, ROOT_LEVEL, Format, Rights, frame_of, walk
+
+MOST_REMEMBERED = 64
+_OFFSET = (1 << PAGE_SHIFT) - 1
+
+
+class Roots:
+    """The root tables of one machine's processes."""
+
+    def __init__(self, ram: GuestRam, form: Format) -> None:
+        self.ram = ram
+        self._form = form
+        self._remembered: dict[int, None] = {}
+        self.searches = 0
+        """How often all of RAM was searched."""
+
+    def find(self, notice: Notice) -> dict[int, int]:
+        """Return the frame of the root table of each slot in `notice`; a slot that has none is left out."""
+        found = self._assign(notice, list(reversed(self._remembered)))
+        if len(found) < len(notice.processes):
+            self.searches += 1
+            found = self._assign(notice, self._candidates(notice))
+        for root in found.values():
+            self._remembered.pop(root, None)
+            self._remembered[root] = None
+        while len(self._remembered) > MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        return found
+
+    def _assign(self, notice: Notice, candidates: list[int]) -> dict[int, int]:
+        youngest_first = sorted(notice.processes, key=lambda process: -process[2])
+        owners: dict[int, list[int]] = {}
+        leading: dict[int, list[int]] = {}
+        for root in candidates:
+            slots = [slot for identity, slot, _ in youngest_first if self._leads_to(root, notice, identity, slot)]
+            if slots:
+                owners.setdefault(slots[0], []).append(root)
+            for slot in slots[1:]:
+                leading.setdefault(slot, []).append(root)
+        found = {slot: roots[0] for slot, roots in owners.items() if len(roots) == 1}
+        for slot, roots in leading.items():
+            if slot not in owners and len(roots) == 1:
+                found[slot] = roots[0]
+        return found
+
+    def _leads_to(self, root: int, notice: Notice, identity: int, slot: int) -> bool:
+        address = notice.first + slot * notice.stride
+        vpn = address >> PAGE_SHIFT
+        leaf = walk(self.ram, self._form, root, vpn)
+        if leaf is None:
+            return False
+        place = self.ram.offset((frame_of(leaf, vpn) << PAGE_SHIFT) + (address & _OFFSET))
+        return place is not None and place % 8 == 0 and self.ram.words[place // 8] == identity
+
+    def _candidates(self, notice: Notice) -> list[int]:
+        """List the frames that look like a root: their entry for the workers' addresses leads to some table."""
+        index = notice.first >> PAGE_SHIFT + 9 * (ROOT_LEVEL - 1) & ENTRIES - 1
+        first_frame = self.ram.start >> PAGE_SHIFT
+        end = first_frame + (self.ram.size >> PAGE_SHIFT)
+        found = []
+        for pages in self.ram.used_pages():
+            entries = self.ram.words[pages.start * ENTRIES + index : pages.stop * ENTRIES : ENTRIES].tolist()
+            for page, entry in zip(pages, entries, strict=True):
+                step = self._form.table(entry, ROOT_LEVEL, Rights()) if entry & 1 else None
+                if step is not None and first_frame <= step[0] < end:
+                    found.append(first_frame + page)
+        return found
