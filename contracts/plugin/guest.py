@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from contracts.contract import ContractViolation, is_about, needed_by
 from contracts.plugin.findings import Findings, broken_contract
-from contracts.plugin.options import run_seed
+from contracts.plugin.options import known_divergences, run_seed
 from contracts.plugin.progress import Progress
 from harness.compare.catalogue import Contract
 from harness.compare.verdict import Verdict
@@ -21,6 +23,7 @@ from harness.guests import open_runner
 from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.program import Program
+from harness.report.known import KnownDivergence, expected
 from harness.runner import Runner
 
 DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
@@ -30,12 +33,19 @@ DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
 class Guest:
     """What a contract sees of the guest: it runs programs."""
 
-    def __init__(self, runner: Runner, progress: Progress, findings: Findings) -> None:
+    def __init__(
+        self, runner: Runner, progress: Progress, findings: Findings, known: Sequence[KnownDivergence] = ()
+    ) -> None:
         self.runner = runner
         self.progress = progress
         self.findings = findings
         self.lacking: dict[str, str] = getattr(runner.subject, "lacking", {})
         """What the guest's kernel cannot do: steps that need it are left out."""
+        self.known = known
+        self.met: Counter[KnownDivergence] = Counter()
+        """How often each known divergence was met in the run."""
+        self.expected: dict[KnownDivergence, None] = {}
+        """Those that the tested contract met."""
         self.level: Level = Level.OUTCOMES
         self.broken: PagepactError | None = None
         self.opened_at = time.monotonic()
@@ -54,12 +64,19 @@ class Guest:
         self.contract = entry.id
         self.progress.name = name
         self.findings.begin()
+        self.expected.clear()
         self.finding = None
         self.examples_to_find = None
         self._programs_before = self.runner.statistics.programs
 
     def _note(self, verdict: Verdict) -> None:
         """Save every finding at once, and count the programs up to the first that breaks the tested contract."""
+        entries = expected(verdict, self.known)
+        if entries:
+            self.met.update(entries)
+            if is_about(verdict, self.contract):
+                self.expected |= dict.fromkeys(entries)
+            return
         contract = broken_contract(verdict, self.contract)
         if is_about(verdict, self.contract):
             self.findings.keep(verdict, contract)
@@ -89,6 +106,8 @@ class Guest:
             self.broken = error
             raise
         self.progress.tick(self.runner.statistics)
+        if not verdict.conforms and expected(verdict, self.known):
+            return Verdict(verdict.program, verdict.trace)  # a contract goes on looking for what is not known
         return verdict
 
     def close(self) -> None:
@@ -123,7 +142,8 @@ class GuestPlugin:
             except PagepactError as error:
                 self.failure = error
                 raise
-            self.opened = Guest(runner, Progress(self.config), Findings(self.config))
+            known = known_divergences(self.config)
+            self.opened = Guest(runner, Progress(self.config), Findings(self.config), known)
         return self.opened
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 
 from contracts.contract import Drawing
 from harness.errors import PagepactError
+from harness.guest.definition import load_definition
 from harness.guests import choose_definition
 from harness.program.levels import Level
+from harness.report.known import KnownDivergence, load_known
 
 PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 """Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
@@ -41,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kernel", default=None, metavar="IMAGE", help="another kernel image for the guest")
     group.addoption("--arch", default=None, metavar="NAME", help="the architecture of --kernel (x86_64 or arm64)")
     group.addoption("--append", default="", metavar="WORDS", help="more words for the kernel's command line")
+    group.addoption("--known", default=None, metavar="FILE.toml", help="divergences that are expected (README)")
     group.addoption(
         "--fault", action="append", default=[], metavar="NAME", help="switch a planted fault on (guests 'model', 'mini')"
     )
@@ -88,6 +91,7 @@ def _check(config: pytest.Config) -> None:
         value = config.getoption(name)
         if value is not None and value < least:
             raise pytest.UsageError(f"{name} must be at least {least}, not {value}")
+    known_divergences(config)
     for name in ("--kernel", "--program"):
         path = config.getoption(name)
         if path is not None and not Path(path).is_file():
@@ -100,6 +104,13 @@ def _check(config: pytest.Config) -> None:
         arch=config.getoption("--arch"),
         append=config.getoption("--append"),
     )
+
+
+def known_divergences(config: pytest.Config) -> tuple[KnownDivergence, ...]:
+    """Read what is known to be wrong with the guest: of --known, or else of its definition."""
+    chosen = config.getoption("--known")
+    path = Path(chosen) if chosen else load_definition(config.getoption("--guest")).known_divergences
+    return load_known(path) if path else ()
 
 
 def must_catch(item: pytest.Item, faults: list[str]) -> bool:

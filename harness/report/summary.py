@@ -43,6 +43,8 @@ class RunNumbers:
     """For each situation that was reached the shortest program that did."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Contract, and why it was skipped."""
+    expected: Counter[str] = field(default_factory=Counter)
+    """Known divergences that were met, in words, and how often."""
     others: dict[str, str] = field(default_factory=dict)
     """A contract that was broken while another was tested, and the file with the program."""
 
@@ -67,6 +69,7 @@ class RunNumbers:
         examples = {Situation.parse(text): parse_program(program) for text, (_, program) in numbers["situations"].items()}
         self._add_situations(counts, examples)
         self.skipped.update(numbers["skipped"])
+        self.expected.update(numbers["expected"])
         for contract, file in numbers["others"].items():
             self.others.setdefault(contract, file)
 
@@ -91,6 +94,7 @@ class RunNumbers:
                 str(each): (count, format_program(self.examples[each])) for each, count in self.situations.items()
             },
             "skipped": dict(self.skipped),
+            "expected": dict(self.expected),
             "others": dict(self.others),
         }
 
@@ -102,8 +106,15 @@ def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
         *reach_lines(numbers.reach, width=width),
         *coverage_lines(numbers.situations),
         *skip_lines(numbers.skipped, width=width),
+        *expected_lines(numbers.expected),
         *other_lines(numbers.others),
     ]
+
+
+def expected_lines(expected: Mapping[str, int]) -> list[str]:
+    """Say which known divergences were met, and which were not."""
+    met = [f"expected, {count:,} times: {entry}" for entry, count in sorted(expected.items()) if count]
+    return met + [f"unexpectedly passing: {entry}" for entry, count in sorted(expected.items()) if not count]
 
 
 def run_lines(numbers: RunNumbers) -> list[str]:
