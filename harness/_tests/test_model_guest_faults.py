@@ -409,6 +409,13 @@ CASES = {
         p0: try unmap-length-0 a[0]
         """,
     ),
+    "stack-no-guard": Case(
+        "outcomes",
+        """
+        p0: map heap[1] rw private stack
+        p0: store heap[0] 0x11
+        """,
+    ),
     "kernel-write-ignores-cow": Case(
         "outcomes",
         """

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from harness.compare.state import Difference, Topic
 from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
+from harness.program.files import STACK
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
     KERNEL_STORES,
@@ -316,6 +317,8 @@ def _wrong_access(
             ids = ("mprotect.last-one-counts", "mprotect.never-breaks-isolation")
     elif by(Exec):
         ids = ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
+    if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
+        ids = _unique(ids, ("stack.grows",))
     if was_allowed:
         return _unique(ids, ("tlb.no-stale", "fault.signal"))
     if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):

@@ -119,6 +119,8 @@ CONTRACTS = _table(
      "Populating brings pages in as a load or a store would, and changes no byte."),
     ("brk.exact", Level.OUTCOMES,
      "The heap grows by pages of zeroes, shrinks by dropping them, and never runs over another mapping."),
+    ("stack.grows", Level.OUTCOMES,
+     "A stack grows to a page below it that is touched, up to its limit, and not into the guard gap above other memory."),
     ("fault.signal", Level.OUTCOMES,
      "A forbidden access gives one SIGSEGV with the right si_code and si_addr; an allowed one completes."),
     ("file.private-offset", Level.OUTCOMES,

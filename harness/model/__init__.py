@@ -11,6 +11,7 @@ Read the modules in this order; each is short, and each uses only those before i
     process        a name, a parent, an address space, and an end
     machine        all of it together
     counts         who holds a frame: found by looking, never by counting along
+    stack          mappings that grow downwards
     fault          demand faults, and the copy-on-write break
     lifecycle      how an address space ends, and what becomes of the family
     allowed        a set of outcomes, and the clause that allows it

@@ -21,6 +21,7 @@ from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
 from harness.model.semantics import Choice, Semantics, SoleOwner
+from harness.model.stack import vma_for
 from harness.model.vma import Vma
 from harness.program.ops import Access
 from harness.program.outcome import Code, Faulted, Signal
@@ -43,12 +44,12 @@ def may_read(semantics: Semantics, prot: Prot) -> bool:
 
 
 def refusal(machine: Machine, process: Process, at: Address, access: Access) -> Faulted | None:
-    """Give the signal that touching `at` raises, or None where it is allowed.
+    """Give the signal that touching `at` raises, or None where it is allowed. A stack grows by the attempt alone.
 
     MAPERR where no VMA is, ACCERR where the VMA forbids it; the address is that of the byte touched.
     Source: do_user_addr_fault (bad_area, bad_area_access_error), sigaction(2) on si_code.
     """
-    vma = process.memory.vmas.find(at.vpn)
+    vma = vma_for(process.memory.vmas, at.vpn)
     if vma is None:
         return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)

@@ -33,6 +33,10 @@ STACK_GUARD_GAP = 256
 """The pages that are kept free below a stack. Source: stack_guard_gap in mm/mmap.c, unless booted with another."""
 
 
+STACK_LIMIT = 8 * 256
+"""The pages that a stack can have. Source: _STK_LIM, which RLIMIT_STACK is for PID 1 and its children."""
+
+
 @dataclass(frozen=True, slots=True)
 class Semantics:
     """The choices of one family of kernels."""

@@ -274,6 +274,11 @@ _ALL = (
         ("errno.table",),
     ),
     Fault(
+        "stack-no-guard",
+        "a stack grows until it touches what is below it",
+        ("stack.grows",),
+    ),
+    Fault(
         "count-u8",
         "the counter is too narrow and wraps (here at 8, for programs have 16 processes at most)",
         ("count.many-sharers", "count.equals-references", "alloc.never-twice"),

@@ -15,6 +15,8 @@ from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch, translate
 from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
 from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user
+from harness.model_guest.vmas import GROWS_DOWN
+from harness.program.files import STACK
 from harness.program.ops import (
     ANSWERS,
     STATUS_WORD,
@@ -40,6 +42,7 @@ from harness.program.ops import (
     Receive,
     Remap,
     Scratch,
+    Sharing,
     Store,
     Try,
     Unmap,
@@ -185,7 +188,11 @@ class Kernel:
     # -------------------------------------------------------------------------------- mappings
 
     def _map(self, op: Map) -> Outcome:
-        mapping.map_anonymous(self.machine, self._space(op), op.pages.vpns, op.prot)
+        is_stack = op.backing.name == STACK
+        if is_stack and op.sharing is Sharing.SHARED:
+            return Failed("EINVAL")
+        flags = GROWS_DOWN if is_stack else 0
+        mapping.map_anonymous(self.machine, self._space(op), op.pages.vpns, op.prot, flags=flags)
         return Done()
 
     def _unmap(self, op: Unmap) -> Outcome:

@@ -12,13 +12,13 @@ PREFAULT_PAGES = 0
 """Pages of a new anonymous mapping that are brought in at once."""
 
 
-def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> None:
+def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot, *, flags: int = 0) -> None:
     """Map fresh anonymous memory in place of whatever the range held. Raises OutOfMemory."""
     if machine.has("map-keeps-old-pages"):  # planted: the VMA is replaced, and its entries are not
         space.vmas.carve(vpns.start, vpns.stop)
     else:
         unmap(machine, space, vpns)
-    vma = Vma(vpns.start, vpns.stop, prot)
+    vma = Vma(vpns.start, vpns.stop, prot, flags=flags)
     space.vmas.insert(vma)
     prefault(machine, space, vma)
 

@@ -59,7 +59,7 @@ def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) ->
 
 def access_remote(machine: Machine, space: AddressSpace, at: Address, value: int) -> bool:
     """Store one byte, whatever the protection. Returns False where nothing is mapped. Raises OutOfMemory."""
-    if space.vmas.find(at.vpn) is None:
+    if space.vmas.touched(at.vpn) is None:
         return False
     pfn = _resident(machine, space, at.vpn) if machine.has("force-writes-shared-frame") else None
     if pfn is None:  # planted: a frame that is there is written to as it is

@@ -14,6 +14,12 @@ from harness.program.units import Prot
 
 NOT_FORKED = 1
 """The child does not get this VMA."""
+GROWS_DOWN = 4
+"""The pages below this VMA become part of it when they are touched."""
+STACK_GUARD_GAP = 256
+"""Pages between a growing stack and what is below it."""
+STACK_LIMIT = 2048
+"""The most pages of a stack."""
 WIPED_ON_FORK = 2
 """The child gets this VMA, and none of its pages."""
 
@@ -27,7 +33,7 @@ class Vma:
     prot: Prot
     pgoff: int | None = None
     flags: int = 0
-    """A sum of NOT_FORKED and WIPED_ON_FORK."""
+    """A sum of NOT_FORKED, WIPED_ON_FORK and GROWS_DOWN."""
 
     @property
     def vpns(self) -> range:
@@ -76,6 +82,26 @@ class VmaList:
     def left_out(self) -> set[int]:
         """List the pages whose frames the child does not get at fork."""
         return {vpn for vma in self._vmas if vma.flags & self._heeded for vpn in vma.vpns}
+
+    def touched(self, vpn: int) -> Vma | None:
+        """Give the VMA of a page that is touched, for which a stack above may grow."""
+        vma = self.find(vpn)
+        if vma is not None:
+            return vma
+        above = next((each for each in self._vmas if each.start > vpn), None)
+        below = next((each for each in reversed(self._vmas) if each.end <= vpn), None)
+        if above is None or not above.flags & GROWS_DOWN or above.end - vpn > STACK_LIMIT:
+            return None
+        if below is not None and below.prot and not below.flags & GROWS_DOWN and vpn - below.end < self._gap:
+            return None
+        self._vmas[self._vmas.index(above)] = replace(above, start=vpn)
+        self._tidy()
+        return self.find(vpn)
+
+    @property
+    def _gap(self) -> int:
+        """The pages that are kept free below a stack."""
+        return 0 if "stack-no-guard" in self.planted else STACK_GUARD_GAP  # planted: it may touch what is below
 
     def advise(self, start: int, end: int, add: int, remove: int) -> None:
         """Set and clear flags of the mapped pages of a range."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model import kernel_access
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
+from harness.model.stack import vma_for
 from harness.program.ops import Force
 from harness.program.outcome import Done, Failed
 
@@ -23,7 +24,7 @@ def force(machine: Machine, op: Force) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    if process.memory.vmas.find(op.at.vpn) is None:
+    if vma_for(process.memory.vmas, op.at.vpn) is None:
         machine.reach["force.eio"] += 1
         return _EIO
 

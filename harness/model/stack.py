@@ -1,0 +1,37 @@
+"""Stacks: mappings that take in the pages below them when those are touched (MAP_GROWSDOWN).
+
+::
+
+         accessible VMA          at least 256 pages             stack
+      ┌──────────────────┐ · · · · · · · · · · · · · · ┌─ ─ ─ ─┬──────────┐
+      └──────────────────┘                             └─ ─ ─ ─┴──────────┘
+                                                       ▲ touched: the stack begins here from now on
+
+A stack that is below, or memory that cannot be touched at all, may be as near as it likes. mmap(2) speaks of one guard
+page, and of growth page by page; Linux takes any page up to the limit of the stack's size, and keeps a wider gap.
+
+Source: mmap(2), MAP_GROWSDOWN; expand_downwards (stack_guard_gap, vma_is_accessible), acct_stack_growth (RLIMIT_STACK).
+"""
+
+from __future__ import annotations
+
+from harness.model.semantics import STACK_GUARD_GAP, STACK_LIMIT
+from harness.model.vma import Vma, VmaFlag, VmaList
+
+
+def vma_for(vmas: VmaList, vpn: int) -> Vma | None:
+    """Give the VMA in which page `vpn` lies now that it is touched: a stack above may have grown to it."""
+    found = vmas.find(vpn)
+    if found is not None:
+        return found
+    above = next((vma for vma in vmas if vma.start > vpn), None)
+    if above is None or not above.flags & VmaFlag.GROWS_DOWN or above.end - vpn > STACK_LIMIT:
+        return None
+    below = [vma for vma in vmas if vma.end <= vpn]
+    if below and _keeps_off(below[-1]) and vpn - below[-1].end < STACK_GUARD_GAP:
+        return None
+    return vmas.extend(above, start=vpn)
+
+
+def _keeps_off(below: Vma) -> bool:
+    return bool(below.prot) and not below.flags & VmaFlag.GROWS_DOWN
