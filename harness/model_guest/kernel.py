@@ -297,6 +297,8 @@ class Kernel:
     def _pin(self, op: Pin) -> Outcome:
         if len(self.pipe.spliced) >= Pipe.SLOTS:
             return Failed("EAGAIN")
+        if self._space(op).vmas.find(op.at.vpn) is None:  # the stack does not grow for one who only takes a page
+            return Failed("EFAULT")
         try:
             pfn = touch(self.machine, self._space(op), op.at.vpn, write=False)
         except Segfault:
