@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Ask, Force, Fork, Pin, Protect, Reap, Receive, Unpin
+from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Pin, Protect, Reap, Receive, Unpin
 from harness.program.program import Program
 
 
@@ -199,6 +199,48 @@ def test_a_pinned_frame_is_left_alone(guest: Guest, program: Program) -> None:
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="cow.pinned-is-not-exclusive")
+
+
+@contract(
+    "cow.fixed-buffer-stays",
+    catches=("fork-shares-fixed-buffer", "cow-copies-fixed-buffer", "fixed-buffer-not-counted"),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fix a[0]
+        p0: fork p1
+        p0: store a[0] 0x11
+        p0: deliver a[0]+1 0x22
+        p0: load a[0]+1
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fix a[0]
+        p0: protect a[0] r
+        p0: protect a[0] rw
+        p0: store a[0] 0x11
+        p0: deliver a[0]+1 0x22
+        p0: load a[0]+1
+        """,
+        """
+        p0: map a 3 rw private anon
+        p0: fix a[0]
+        p0: unmap a[0]
+        p0: store a[1] 0x11
+        p0: store a[2] 0x11
+        p0: deliver a[0]+1 0x22
+        p0: load a[1]+1
+        """,
+        containing=(Fix, Deliver, Fork),
+    )
+)
+def test_a_buffer_of_the_kernel_stays_its_owners(guest: Guest, program: Program) -> None:
+    """A page that the kernel holds as a buffer stays its owner's: what is delivered there shows in its memory alone."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="cow.fixed-buffer-stays")
 
 
 @contract("conserve.frames", catches=("pin-leaks",))

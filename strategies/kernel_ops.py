@@ -9,12 +9,15 @@ from harness.program.ops import (
     ANSWERS,
     STATUS_WORD,
     Ask,
+    Deliver,
+    Fix,
     Force,
     Op,
     Pin,
     Query,
     Reap,
     Receive,
+    Unfix,
     Unpin,
     Via,
 )
@@ -92,6 +95,25 @@ def _unpin(scene: Scene, process: int) -> Op | None:
     return Unpin(process) if pinned > 0 or Unpin in scene.missing else None
 
 
+def _fix(scene: Scene, process: int, where: int) -> Op:
+    return Fix(process, page_at(scene, process, where, Prot.W))
+
+
+def _deliver(scene: Scene, process: int, spot: int, value: int) -> Op | None:
+    """Store to the page that was registered last; to any other only where nothing else is asked for."""
+    fixed = [op.at for op in scene.steps if isinstance(op, Fix)]
+    if not fixed and Deliver not in scene.missing:
+        return None
+    at = byte_at(scene, process, spot, Prot.W)
+    page = fixed[-1] if fixed else at
+    return Deliver(process, Address(page.window, page.index, at.offset), value & 0xFF)
+
+
+def _unfix(scene: Scene, process: int) -> Op | None:
+    fixed = any(isinstance(op, Fix) for op in scene.steps)
+    return Unfix(process) if fixed or Unfix in scene.missing else None
+
+
 ROWS: tuple[Row, ...] = (
     Row(Receive, 3, (ACTOR, WHERE, RECEIVE_SHAPE, VALUE), _receive),
     Row(Ask, 1, (ACTOR, WHERE, ASK_SHAPE), _ask),
@@ -99,5 +121,8 @@ ROWS: tuple[Row, ...] = (
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
     Row(Unpin, 3, (ACTOR,), _unpin),
+    Row(Fix, 1, (ACTOR, WHERE), _fix),
+    Row(Deliver, 2, (ACTOR, SPOT, VALUE), _deliver),
+    Row(Unfix, 1, (ACTOR,), _unfix),
 )
 """The rows of this family, in the order of simplicity."""

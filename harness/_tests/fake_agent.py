@@ -23,8 +23,10 @@ from harness.program.ops import (
     Backing,
     Brk,
     Crash,
+    Deliver,
     Exit,
     Fill,
+    Fix,
     Force,
     Load,
     Map,
@@ -66,7 +68,10 @@ from harness.program.units import PAGE_SIZE, Address, PageRange, Prot, address_o
 from harness.subject import How
 
 ALL_ONES = (1 << 64) - 1
-ERRNO = {"ENOENT": 2, "EBADF": 9, "ECHILD": 10, "EFAULT": 14, "ENOMEM": 12, "EINVAL": 22, "EAGAIN": 11, "EIO": 5}
+ERRNO = {
+    "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16,
+    "EINVAL": 22,
+}  # fmt: skip
 ENDINGS = {Ending.COMPLETE: 0, Ending.LOST: 1, Ending.STUCK: 2, Ending.FORK_FAILED: 3}
 
 # ---------------------------------------------------------------------------------- bytes
@@ -148,10 +153,10 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Ask(process, [*Query][part.byte()], place())
     elif kind is Reap:
         op = Reap(process, part.byte(), place())
-    elif kind is Force:
-        op = Force(process, place(), part.byte())
-    elif kind is Pin:
-        op = Pin(process, place())
+    elif kind in (Force, Deliver):
+        op = kind(process, place(), part.byte())
+    elif kind in (Pin, Fix):
+        op = kind(process, place())
     elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())
     elif kind is Crash:

@@ -70,6 +70,9 @@ EVERY_OPERATION = parse_program(
     p0: brk heap[2]+100
     p0: scratch 3
     p0: try unmap-misaligned c[3..4]
+    p0: fix c[5]
+    p0: deliver c[5]+4095 0x55
+    p0: unfix
     p0: fork p1
     p0: fork p2
     p2: unpin

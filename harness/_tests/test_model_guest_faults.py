@@ -497,6 +497,41 @@ CASES = {
         p0: exit 0
         """,
     ),
+    "fork-shares-fixed-buffer": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: fix a[0]
+        p0: fork p1
+        p0: store a[0] 0x11
+        p0: deliver a[0]+1 0x22
+        p0: load a[0]+1
+        """,
+    ),
+    "cow-copies-fixed-buffer": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: fix a[0]
+        p0: protect a[0] r
+        p0: protect a[0] rw
+        p0: store a[0] 0x11
+        p0: deliver a[0]+1 0x22
+        p0: load a[0]+1
+        """,
+    ),
+    "fixed-buffer-not-counted": Case(
+        "outcomes",
+        """
+        p0: map c[7..9] rw private anon
+        p0: fix c[7]
+        p0: unmap c[7]
+        p0: store c[8] 0x11
+        p0: fork p1
+        p0: deliver c[7]+1 0x22
+        p0: load c[8]+1
+        """,
+    ),
     "wait-status-wrong": Case(
         "outcomes",
         """

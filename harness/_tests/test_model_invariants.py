@@ -22,9 +22,11 @@ from harness.program.ops import (
     Ask,
     Clone,
     Crash,
+    Deliver,
     Exec,
     Exit,
     Fill,
+    Fix,
     Force,
     Fork,
     Load,
@@ -38,6 +40,7 @@ from harness.program.ops import (
     Reap,
     Receive,
     Store,
+    Unfix,
     Unmap,
     Unpin,
     Vfork,
@@ -66,7 +69,7 @@ WEIGHTS: dict[type[Op], int] = {
     Map: 10, Unmap: 3, Protect: 6, Load: 15, Store: 25, Fill: 5, Print: 3, Fork: 8, Exec: 2, Exit: 2, Crash: 1, Wait: 5,
     Observe: 1, Receive: 8, Ask: 3, Reap: 2, Force: 3, Vfork: 2, Clone: 2,
 }  # fmt: skip
-PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3}
+PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3, Fix: 3, Deliver: 5, Unfix: 1}
 """What their answers show of the frames may depend on the kernel."""
 
 # ------------------------------------------------------------------------------ many programs
@@ -119,6 +122,9 @@ def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int])
         Force: Force(process, at, value),
         Pin: Pin(process, at),
         Unpin: Unpin(process),
+        Fix: Fix(process, page),
+        Deliver: Deliver(process, at, value),
+        Unfix: Unfix(process),
     }
     return made[kind]
 
@@ -152,7 +158,7 @@ def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
 
             assert broken(machine) == [], f"seed {seed}, {op}"
             assert bool(allowed.outcomes) == (not isinstance(op, Observe))
-            assert len(allowed.outcomes) <= 1 or isinstance(op, Pin | Unpin)
+            assert len(allowed.outcomes) <= 1 or isinstance(op, Pin | Unpin | Fix)
             assert 0 <= machine.last_faults_least <= machine.last_faults <= len({vpn for vpn, _, _ in machine.stored}) + 1
 
 
@@ -177,6 +183,7 @@ def test_the_random_programs_reach_every_event() -> None:
         "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr", "cow.copy", "cow.reuse",
         "fork", "exec", "exit", "crash.sigkill", "crash.sigsegv", "wait",
         "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
+        "fix", "deliver", "unfix", "fork.copy",
     }  # fmt: skip
 
 

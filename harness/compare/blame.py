@@ -22,9 +22,11 @@ from harness.program.ops import (
     Brk,
     Clone,
     Crash,
+    Deliver,
     Exec,
     Exit,
     Fill,
+    Fix,
     Force,
     Load,
     Map,
@@ -37,6 +39,7 @@ from harness.program.ops import (
     Remap,
     Scratch,
     Store,
+    Unfix,
     Unmap,
     Unpin,
     Vfork,
@@ -57,10 +60,12 @@ def _unique(*groups: Ids) -> Ids:
 
 def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
+    delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
-        return _unique(foreign, _file_byte(timeline, process, vpn), ("store.load",))
+        return _unique(delivered, foreign, _file_byte(timeline, process, vpn), ("store.load",))
     explained = _unique(
+        delivered,
         _kernel_byte(timeline, process, vpn, offset),
         _file_byte(timeline, process, vpn),
         _fresh_byte(timeline, process, vpn, offset),
@@ -277,6 +282,7 @@ _ANSWERS: dict[type[Op], Ids] = {
     Wait: ("wait.status", "conserve.process"),
     Force: ("foll-force.private-only", "errno.table"),
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
+    **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
     Pin: ("kernel-read.sees-memory", "errno.table"),
     Brk: ("brk.exact", "errno.table"),
     Scratch: ("mmap.geometry", "zero.fresh-memory", "alloc.never-twice"),

@@ -374,6 +374,8 @@ def holders_text(holders: Holders, *, cache: bool = True) -> str:
         names.append("the page cache")
     if cache and holders.pins:
         names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
+    if cache and holders.fixed:
+        names.append("a fixed buffer" if holders.fixed == 1 else f"a fixed buffer, which counts for {holders.fixed}")
     return ", ".join(names) or "nobody"
 
 

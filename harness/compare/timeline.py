@@ -20,6 +20,7 @@ from harness.program.ops import (
     Advice,
     Advise,
     Brk,
+    Deliver,
     Exec,
     Fill,
     Force,
@@ -266,6 +267,13 @@ class Timeline:
             for stored in self.stores(process, vpn)
             if trail[stored.step] == (self._owner(stored.step, stored.process), stored.vpn)
         ]
+
+    def delivers(self, offset: int) -> bool:
+        """Tell whether the kernel has stored to this offset of a fixed buffer, wherever that shows or should."""
+        return any(
+            isinstance(op, Deliver) and op.at.offset == offset and self.outcomes[step] == Done()
+            for step, op in self.steps()
+        )
 
     def was_refused(self, process: int, vpn: int) -> bool:
         """Tell whether the kernel said that it could not store for `process` to memory that page `vpn` is part of."""

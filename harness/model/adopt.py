@@ -91,7 +91,11 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
 
 
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
-    sole = pte.frame.kind in OWN and holders.references - holders.pins == 1 and (pte.frame.exclusive or not holders.pins)
+    sole = (
+        pte.frame.kind in OWN
+        and holders.references - holders.pins - holders.fixed == 1
+        and (pte.frame.exclusive or not holders.pins)
+    )
     return ExpectedPage(
         Presence.OPTIONAL if pte.optional or pte.lazy else Presence.REQUIRED,
         pte.frame,

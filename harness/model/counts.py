@@ -19,12 +19,13 @@ from harness.model.machine import Machine
 @dataclass(slots=True)
 class Holders:
     """The holders of one frame: leaf entries as (process number, virtual page number), the file page (image window,
-    page index) for which the page cache holds it, and how often it is pinned.
+    page index) for which the page cache holds it, how often it is pinned, and what a fixed buffer in it counts for.
     """
 
     ptes: list[tuple[int, int]] = field(default_factory=list)
     cached: tuple[str, int] | None = None
     pins: int = 0
+    fixed: int = 0
 
     @property
     def mapcount(self) -> int:
@@ -39,7 +40,7 @@ class Holders:
     @property
     def references(self) -> int:
         """The number of all holders."""
-        return self.mapcount + self.in_cache + self.pins
+        return self.mapcount + self.in_cache + self.pins + self.fixed
 
 
 def reference_index(machine: Machine) -> dict[Frame, Holders]:
@@ -52,6 +53,8 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
         index.setdefault(frame, Holders()).cached = key
     for pin in machine.pins:
         index.setdefault(pin.frame, Holders()).pins += 1
+    if machine.fixed is not None:
+        index.setdefault(machine.fixed.frame, Holders()).fixed = fixed(machine, machine.fixed.frame)
     return index
 
 
@@ -64,8 +67,14 @@ def mapcount(machine: Machine, frame: Frame) -> int:
 
 
 def references(machine: Machine, frame: Frame) -> int:
-    """Count all holders of `frame`: leaf entries, the page cache, and pins."""
-    return mapcount(machine, frame) + machine.cache.holds(frame) + pins(machine, frame)
+    """Count all holders of `frame`: leaf entries, the page cache, pins, and a fixed buffer."""
+    return mapcount(machine, frame) + machine.cache.holds(frame) + pins(machine, frame) + fixed(machine, frame)
+
+
+def fixed(machine: Machine, frame: Frame) -> int:
+    """Give the references that a fixed buffer adds to `frame`; 0 where the buffer does not lie in it."""
+    is_buffer = machine.fixed is not None and machine.fixed.frame is frame
+    return machine.semantics.fixed_buffer_references if is_buffer else 0
 
 
 def pins(machine: Machine, frame: Frame) -> int:
@@ -95,5 +104,7 @@ def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
         if process.space is not None:
             dropped.difference_update([pte.frame for pte in process.space.page_table.ptes()])
     dropped.difference_update([pin.frame for pin in machine.pins])
+    if machine.fixed is not None:
+        dropped.discard(machine.fixed.frame)
     for frame in dropped:
         machine.pool.give_back(frame)

@@ -15,7 +15,7 @@ happened before. An entry is only ever stricter, and a fault makes good for it.
 
 from __future__ import annotations
 
-from harness.model.counts import free_unheld, pins, references
+from harness.model.counts import fixed, free_unheld, pins, references
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -200,7 +200,8 @@ def break_cow(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     Source: do_wp_page; wp_page_reuse, wp_page_copy.
     """
     machine.count_faults(least=0 if pte.write_pending else 1)
-    copies_pinned = machine.semantics.pinned_owner_write is SoleOwner.COPY and pins(machine, pte.frame)
+    by_count = machine.semantics.pinned_owner_write is SoleOwner.COPY and not fixed(machine, pte.frame)
+    copies_pinned = by_count and pins(machine, pte.frame)
     if is_owned(machine, pte.frame) and not copies_pinned:
         return reuse(machine, process, vpn, pte)
     return copy(machine, process, vpn, pte)
@@ -220,7 +221,7 @@ def is_owned(machine: Machine, frame: Frame) -> bool:
 def is_unshared(machine: Machine, frame: Frame) -> bool:
     """Tell whether one entry maps `frame`, and nothing else holds it but pins of its owner."""
     pinned = pins(machine, frame)
-    if references(machine, frame) - pinned != 1:
+    if references(machine, frame) - pinned - fixed(machine, frame) != 1:
         return False
     in_doubt = all(pin.before for pin in machine.pins if pin.frame is frame)
     return frame.exclusive or not pinned or in_doubt
@@ -231,6 +232,8 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     semantics, frame = machine.semantics, pte.frame
     held = [pin for pin in machine.pins if pin.frame is frame]
     choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
+    if fixed(machine, frame):
+        choice = SoleOwner.REUSE  # what the owner stores and what the kernel delivers meet in one frame
     if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
         frame.may_move = True
         for pin in held:

@@ -26,6 +26,14 @@ class Pin:
 
 
 @dataclass(slots=True, eq=False)
+class Fixed:
+    """The page that the kernel was given as a buffer: its number when it was given, and the frame that it was then."""
+
+    vpn: int
+    frame: Frame
+
+
+@dataclass(slots=True, eq=False)
 class Machine:
     """The state, from the moment when p0 is there as exec leaves it, and no page of it was touched.
 
@@ -34,6 +42,7 @@ class Machine:
     `last_faults`       how many page faults the last step takes at most, `last_faults_least` at least:
                         they differ where the kernel has a choice. A SIGSEGV is none, and not counted.
     `pins`              what the program's pipe holds, the oldest first.
+    `fixed`             the fixed buffer of the program's ring, while there is one.
     `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """
@@ -44,6 +53,7 @@ class Machine:
     cache: PageCache = field(init=False)
     processes: dict[int, Process] = field(init=False)
     pins: list[Pin] = field(default_factory=list)
+    fixed: Fixed | None = None
     stored: list[tuple[int, int, bytes]] = field(default_factory=list)
     reach: Counter[str] = field(default_factory=Counter)
     last_faults: int = 0

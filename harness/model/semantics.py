@@ -61,6 +61,12 @@ class Semantics:
     before that any reference more makes it copy.
     """
 
+    fixed_buffer_references: int = 1024
+    """How many references a fixed buffer adds to its frame, so that such a hold can be told from others.
+
+    Source: GUP_PIN_COUNTING_BIAS, try_grab_page with FOLL_PIN; page_maybe_dma_pinned.
+    """
+
     copy_stops_at_refused_page: bool = True
     """A copy to user memory that meets a page where it may not store has stored what lies before that page.
 
@@ -183,16 +189,24 @@ PRESETS = {
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
             file_pages_may_appear=True,
+            fixed_buffer_references=1,
         ),
         # The in-process guest. Its mprotect keeps a writable bit that the new protection allows, and gives none:
         # which entries had one is not to be seen from outside, so whether the next store faults stays a choice.
-        replace(LINUX_6_1, name="model", fork_copies_clean_ptes=Choice.ALWAYS, pinned_owner_write=SoleOwner.EITHER),
+        replace(
+            LINUX_6_1,
+            name="model",
+            fork_copies_clean_ptes=Choice.ALWAYS,
+            pinned_owner_write=SoleOwner.EITHER,
+            fixed_buffer_references=1,
+        ),
         # The simplest kernel that is right: no zero page, and fork copies all that is there.
         replace(
             LINUX_6_1,
             name="textbook",
             zero_page_on_read=Choice.NEVER,
             pinned_owner_write=SoleOwner.COPY,
+            fixed_buffer_references=1,
             fork_copies_clean_ptes=Choice.ALWAYS,
             protect_grants_write=Choice.NEVER,
         ),

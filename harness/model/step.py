@@ -11,9 +11,11 @@ from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
 from harness.model.syscalls.brk import brk
 from harness.model.syscalls.crash import crash
+from harness.model.syscalls.deliver import deliver
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
 from harness.model.syscalls.fill import fill
+from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
 from harness.model.syscalls.load import load
@@ -28,6 +30,7 @@ from harness.model.syscalls.remap import remap
 from harness.model.syscalls.scratch import scratch
 from harness.model.syscalls.store import store
 from harness.model.syscalls.try_ import try_
+from harness.model.syscalls.unfix import unfix
 from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.unpin import unpin
 from harness.model.syscalls.vfork import clone, vfork
@@ -38,9 +41,11 @@ from harness.program.ops import (
     Brk,
     Clone,
     Crash,
+    Deliver,
     Exec,
     Exit,
     Fill,
+    Fix,
     Force,
     Fork,
     Load,
@@ -56,6 +61,7 @@ from harness.program.ops import (
     Scratch,
     Store,
     Try,
+    Unfix,
     Unmap,
     Unpin,
     Vfork,
@@ -89,6 +95,9 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Brk: brk,
     Scratch: scratch,
     Try: try_,
+    Fix: fix,
+    Deliver: deliver,
+    Unfix: unfix,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 

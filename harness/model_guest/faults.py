@@ -334,6 +334,21 @@ _ALL = (
         ("conserve.frames", "count.equals-references"),
     ),
     Fault(
+        "fork-shares-fixed-buffer",
+        "fork shares the frame of a fixed buffer, so that its owner's next store leaves it",
+        ("cow.fixed-buffer-stays",),
+    ),
+    Fault(
+        "cow-copies-fixed-buffer",
+        "a store by the owner of a fixed buffer goes to a copy (Linux before 5.19, after mprotect)",
+        ("cow.fixed-buffer-stays",),
+    ),
+    Fault(
+        "fixed-buffer-not-counted",
+        "the kernel stores into a buffer that it does not hold",
+        ("cow.fixed-buffer-stays", "count.equals-references"),
+    ),
+    Fault(
         "wait-status-wrong",
         "death by signal reads as an exit",
         ("wait.status",),

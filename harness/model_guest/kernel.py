@@ -14,7 +14,7 @@ from harness.model_guest.advice import advise
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch, translate
 from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
-from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user
+from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user, register_buffer, unregister_buffer
 from harness.model_guest.vmas import GROWS_DOWN
 from harness.program.files import STACK
 from harness.program.ops import (
@@ -26,9 +26,11 @@ from harness.program.ops import (
     Brk,
     Clone,
     Crash,
+    Deliver,
     Exec,
     Exit,
     Fill,
+    Fix,
     Force,
     Fork,
     Load,
@@ -45,6 +47,7 @@ from harness.program.ops import (
     Sharing,
     Store,
     Try,
+    Unfix,
     Unmap,
     Unpin,
     Vfork,
@@ -139,6 +142,9 @@ class Kernel:
             Brk: self._brk,
             Scratch: self._scratch,
             Try: self._try,
+            Fix: self._fix,
+            Deliver: self._deliver,
+            Unfix: self._unfix,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -179,6 +185,7 @@ class Kernel:
                 self._reap(name)
         self.unreaped = len(self.processes)
         self.pipe.close()
+        unregister_buffer(self.machine)
 
     def _orphans(self) -> set[int]:
         """Name the processes whose parents have ended."""
@@ -308,6 +315,28 @@ class Kernel:
 
     def _unpin(self, _op: Unpin) -> Outcome:
         return Loaded(self.pipe.pop()) if self.pipe.spliced else Failed("EAGAIN")
+
+    def _fix(self, op: Fix) -> Outcome:
+        if self.machine.fixed is not None:
+            return Failed("EBUSY")
+        try:
+            register_buffer(self.machine, self._space(op), op.at.vpn)
+        except Segfault:
+            return Failed("EFAULT")
+        return Done()
+
+    def _deliver(self, op: Deliver) -> Outcome:
+        fixed = self.machine.fixed
+        if fixed is None or fixed.vpn != op.at.vpn:
+            return Failed("EFAULT")
+        self.machine.frames[fixed.pfn].data[op.at.offset] = op.value
+        return Done()
+
+    def _unfix(self, _op: Unfix) -> Outcome:
+        if self.machine.fixed is None:
+            return Failed("ENXIO")
+        unregister_buffer(self.machine)
+        return Done()
 
     # ---------------------------------------------------------------------------- life and death
 

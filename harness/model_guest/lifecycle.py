@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.mapping import prefault
 from harness.model_guest.pagefault import duplicate, live_root
-from harness.model_guest.paging import BITS, COW, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import BITS, COW, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import VmaList
 
@@ -77,7 +77,11 @@ def _copy_tables(machine: Machine, parent: int, child: int, level: int, base: in
 
 
 def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int) -> None:
-    """Share one page: both entries lose the right to write, and keep it pending."""
+    """Share one page: both entries lose the right to write, and keep it pending. A registered buffer is not shared."""
+    if machine.is_fixed(pfn_of(entry)) and not machine.has("fork-shares-fixed-buffer"):
+        # planted: it is shared like any other page
+        machine.tables.write(child, index, entry_of(duplicate(machine, pfn_of(entry)), entry & FLAGS))
+        return
     if entry & WRITABLE and machine.has("fork-copies-at-once"):  # planted: nothing waits for a store
         machine.tables.write(child, index, entry_of(duplicate(machine, pfn_of(entry)), PRESENT | USER | WRITABLE))
         return

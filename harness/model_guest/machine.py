@@ -51,6 +51,15 @@ class AddressSpace:
     """The program break, a byte address."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A page that the kernel was given as a buffer: where it was then, its frame, and whether that is held."""
+
+    vpn: int
+    pfn: int
+    is_held: bool
+
+
 @dataclass(slots=True)
 class Machine:
     """The parts that every operation works on."""
@@ -62,8 +71,14 @@ class Machine:
     cache: PageCache
     zero_pfn: int
     """The shared zero page. It is never counted, never written and never freed."""
+    fixed: Fixed | None = None
+    """The page that is registered as a buffer."""
     minor_faults: int = field(default=0)
     """Count of faults that ended with the access allowed."""
+
+    def is_fixed(self, pfn: int) -> bool:
+        """Tell whether a frame is the registered buffer."""
+        return self.fixed is not None and self.fixed.pfn == pfn
 
     def has(self, fault: str) -> bool:
         """Tell whether a fault is planted."""

@@ -207,6 +207,9 @@ def _is_ours_alone(machine: Machine, pfn: int) -> bool:
     if machine.has("file-private-not-cow") and frame.cached:  # planted: the cache's frame is written
         return True
     holders = frame.refcount
+    fixed = machine.fixed
+    if fixed and fixed.pfn == pfn and fixed.is_held and not machine.has("cow-copies-fixed-buffer"):
+        holders -= 1  # planted: the buffer's hold is taken for one of somebody else
     if machine.has("cow-ignores-pins"):  # planted: only those who map the frame are asked for
         holders = frame.mapcount
     return frame.anonymous and holders == 1

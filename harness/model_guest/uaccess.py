@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness.model_guest.machine import AddressSpace, Machine
+from harness.model_guest.machine import AddressSpace, Fixed, Machine
 from harness.model_guest.pagefault import force_fault, live_root, touch
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.trouble import Segfault
@@ -87,6 +87,22 @@ def _page(machine: Machine, space: AddressSpace, vpn: int, *, raw: bool) -> byte
 def _resident(machine: Machine, space: AddressSpace, vpn: int) -> int | None:
     entry = machine.tables.lookup(live_root(space), vpn)
     return pfn_of(entry) if entry & PRESENT and pfn_of(entry) != machine.zero_pfn else None
+
+
+def register_buffer(machine: Machine, space: AddressSpace, vpn: int) -> None:
+    """Take hold of a page for stores to come. Raises Segfault where it may not be written, OutOfMemory, Stuck, Panic."""
+    pfn = touch(machine, space, vpn, write=True)
+    is_held = not machine.has("fixed-buffer-not-counted")  # planted: only the frame's number is noted
+    if is_held:
+        machine.frames.get(pfn)
+    machine.fixed = Fixed(vpn, pfn, is_held)
+
+
+def unregister_buffer(machine: Machine) -> None:
+    """Let go of that page, where there is one."""
+    fixed, machine.fixed = machine.fixed, None
+    if fixed is not None and fixed.is_held:
+        machine.frames.put(fixed.pfn)
 
 
 @dataclass(frozen=True, slots=True)

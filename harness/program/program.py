@@ -23,6 +23,7 @@ from harness.program.ops import (
     Brk,
     Exec,
     Fill,
+    Fix,
     Map,
     Observe,
     Op,
@@ -170,8 +171,8 @@ def _check_form(op: Op) -> None:
             raise ProgramError(f"{value}: an offset is 0 to {PAGE_SIZE - 1}")
     if isinstance(op, Brk) and op.at.window != HEAP.name:
         raise ProgramError("the program break is in the window heap")
-    if isinstance(op, Fill) and op.at.offset:
-        raise ProgramError("fill takes a whole page, without an offset")
+    if isinstance(op, Fill | Fix) and op.at.offset:
+        raise ProgramError(f"{op.verb} takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:
         raise ProgramError("print stays within one page")
 

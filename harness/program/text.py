@@ -17,6 +17,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: print a[0] 8                   p1: crash store a[2]          p0: wait p1
     p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
+    p0: fix a[0]                       p0: deliver a[0]+5 0x55       p1: unfix
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2
 

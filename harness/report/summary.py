@@ -22,6 +22,7 @@ EVENTS = (
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
     "fork", "exec", "exit", "crash.sigsegv", "crash.sigkill", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
+    "fix", "deliver", "unfix", "fork.copy",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

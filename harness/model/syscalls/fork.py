@@ -14,6 +14,7 @@ from harness.model.semantics import Choice
 from harness.model.vma import VmaFlag, VmaList
 from harness.program.ops import Fork
 from harness.program.outcome import Done
+from harness.program.units import Prot
 
 _DONE = Allowed((Done(),), "fork(2): on success")
 
@@ -38,7 +39,7 @@ def fork(machine: Machine, op: Fork) -> Allowed:
     for vpn, pte in parent.memory.page_table.walk():
         if vpn in left_out:
             continue
-        copied = copy_present_pte(machine, pte)
+        copied = copy_fixed(machine, space, vpn, pte) or copy_present_pte(machine, pte)
         if copied is not None:
             space.page_table.map(vpn, copied)
     machine.processes[op.child] = Process(op.child, op.process, space)
@@ -63,6 +64,23 @@ def _left_out(vmas: VmaList) -> set[int]:
     """
     special = VmaFlag.NOT_FORKED | VmaFlag.WIPED_ON_FORK
     return {vpn for vma in vmas if vma.flags & special for vpn in vma.vpns}
+
+
+def copy_fixed(machine: Machine, space: AddressSpace, vpn: int, pte: PTE) -> PTE | None:
+    """Give the child a copy of the page that is a fixed buffer; None for all other pages.
+
+    So the frame stays the parent's alone, and its entry as it is: what the kernel delivers there must reach the parent
+    also after its next store, which would go to another frame if this one were shared.
+
+    Source: page_try_dup_anon_rmap, page_needs_cow_for_dma; copy_present_page.
+    """
+    if machine.fixed is None or machine.fixed.frame is not pte.frame:
+        return None
+    vma = space.vmas.find(vpn)
+    assert vma is not None, "a present page lies in a VMA"
+    machine.reach["fork.copy"] += 1
+    frame = machine.pool.fresh(FrameKind.ANON, pte.frame.content)
+    return PTE(frame, pte.readable, writable=bool(vma.prot & Prot.W))
 
 
 def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:

@@ -18,11 +18,14 @@ from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
     Ask,
+    Deliver,
+    Fix,
     Force,
     Pin,
     Query,
     Reap,
     Receive,
+    Unfix,
     Unpin,
     Via,
 )
@@ -32,9 +35,10 @@ from harness.program.ops.process import Clone, Crash, Exec, Exit, Fork, Vfork, W
 
 __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS", "STATUS_WORD",
-    "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Exec", "Exit", "Fill",
-    "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Reap",
-    "Receive", "Remap", "Scratch", "Sharing", "Store", "Try", "Unmap", "Unpin", "Vfork", "Via", "Wait",
+    "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Deliver", "Exec", "Exit",
+    "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect",
+    "Query", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Try", "Unfix", "Unmap", "Unpin", "Vfork",
+    "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -49,7 +53,7 @@ class Observe(Op):
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
-    Receive, Ask, Reap, Force, Pin, Unpin,
+    Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""

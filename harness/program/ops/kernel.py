@@ -84,6 +84,33 @@ class Pin(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Fix(Op):
+    """Register the page of `at` (whose offset is 0) as the fixed buffer of the program's ring, see io_uring(7)."""
+
+    verb: ClassVar[str] = "fix"
+    code: ClassVar[int] = 32
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver(Op):
+    """Have the ring store one byte into its fixed buffer, of which `at` is a byte: IORING_OP_READ_FIXED."""
+
+    verb: ClassVar[str] = "deliver"
+    code: ClassVar[int] = 33
+    at: Address
+    value: Byte
+
+
+@dataclass(frozen=True, slots=True)
+class Unfix(Op):
+    """Give the fixed buffer back."""
+
+    verb: ClassVar[str] = "unfix"
+    code: ClassVar[int] = 34
+
+
+@dataclass(frozen=True, slots=True)
 class Unpin(Op):
     """read(2) of the oldest byte in the program's pipe; EAGAIN where there is none."""
 
