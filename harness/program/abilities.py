@@ -74,12 +74,13 @@ PROBES = {
     "ask itimer": _PAGES + "p0: ask itimer a[0]",
     "force": _PAGES + "p0: force a[0] 0x22",
     "pin": _PAGES + "p0: pin a[0]",
+    "fix": _PAGES + "p0: fix a[0]",
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 
-IMPLIED = {"pin": ("unpin",)}
+IMPLIED = {"pin": ("unpin",), "fix": ("deliver", "unfix")}
 """Abilities that go with another."""
 
 MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT"})
