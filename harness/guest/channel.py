@@ -126,14 +126,15 @@ class Channel:
         self._next_line = len(self._lines)  # nothing is left to be sent
         return True
 
-    def _obey(self) -> None:
+    def _obey(self, deadline: float) -> None:
         """Look at what the agent shows, if it does."""
         notice = self.mailbox.notice() if self.mailbox is not None else None
         if notice is None or self.mailbox is None:
             return
         if self.on_notice is not None:
             self.on_notice(notice)
-        self.mailbox.looked()
+        if self.mailbox.looked():
+            self._console.send(BELL + b"\n", deadline=deadline)
 
     def _look(self, exchange: _Exchange) -> bytes | None:
         """Return the answer that lies in the mailbox."""
@@ -143,7 +144,7 @@ class Channel:
 
     def _receive(self, exchange: _Exchange) -> bytes:
         while not exchange.complete:
-            self._obey()
+            self._obey(exchange.deadline)
             answer = self._look(exchange)
             if answer is not None:
                 return answer

@@ -109,10 +109,11 @@ class Mailbox:
         entries = self._ram.bytes[at : at + count * _PROCESS.size]
         return Notice(self._cells[words + _AFTER], first, stride, tuple(_PROCESS.iter_unpack(entries)))
 
-    def looked(self) -> None:
-        """Let the agent go on."""
+    def looked(self) -> bool:
+        """Let the agent go on; whether it sleeps, and needs to be rung for."""
         words = self._pages[0] * PAGE_SIZE // 4
         self._cells[words + _LOOKED] = self._cells[words + _SHOWN]
+        return self._cells[words + _STATE] == _ASLEEP
 
     @property
     def step(self) -> int | None:
