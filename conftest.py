@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.plugin import options
+from contracts.plugin.every import ALL, run_all
 from contracts.plugin.guest import Guest, GuestPlugin
 from contracts.plugin.report import ReportPlugin
 
@@ -26,6 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PLUGIN] = guests
     config.pluginmanager.register(guests, "pagepact-guest")
     config.pluginmanager.register(ReportPlugin(config, guests), "pagepact-report")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With --guest all run pytest anew for each guest."""
+    return run_all(config.invocation_params.args) if config.getoption("--guest") == ALL else None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

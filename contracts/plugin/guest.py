@@ -152,6 +152,7 @@ class GuestPlugin:
         if marker is None:
             return
         entry: Contract = marker.args[0]
+        item.user_properties.append(("contract", entry.id))
         guest = self.guest()
         guest.begin(entry, item.name)
         if guest.broken is not None:
@@ -167,7 +168,6 @@ class GuestPlugin:
             reason = ", ".join(f"{word} ({guest.lacking[word]})" for word in sorted(lacking))
             self.skipped[entry.id] = f"the guest's kernel cannot {reason}"
             pytest.skip(self.skipped[entry.id])
-        item.user_properties.append(("contract", entry.id))
         self._seed(item)
 
     def _seed(self, item: pytest.Item) -> None:

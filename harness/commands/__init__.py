@@ -11,6 +11,8 @@ from harness.commands.contracts import contracts
 from harness.commands.enumerate import enumerate_
 from harness.commands.faults import faults
 from harness.commands.guests import guests
+from harness.commands.initramfs import initramfs
+from harness.commands.matrix import matrix
 from harness.commands.replay import replay
 from harness.commands.show import show
 from harness.commands.story import story
@@ -21,6 +23,8 @@ cli.add_command(guests)
 cli.add_command(contracts)
 cli.add_command(faults)
 cli.add_command(bench)
+cli.add_command(matrix)
+cli.add_command(initramfs)
 cli.add_command(enumerate_)
 cli.add_command(story)
 

@@ -31,6 +31,7 @@ class Found(enum.StrEnum):
 
     CAUGHT = "caught"
     MISSED = "missed"
+    EXPECTED = "expected"
     SKIPPED = "skipped"
     ERROR = "error"
 
@@ -165,6 +166,8 @@ def _result_of(row: dict[str, Any], failures: dict[str, str]) -> Result:
     name, note = str(row["test"]).rpartition("::")[2], ""
     if row["outcome"] == "passed":
         found = Found.MISSED
+    elif row["outcome"] == "expected":
+        found, note = Found.EXPECTED, "as the file of known divergences says"
     elif broken:
         found = Found.CAUGHT
     else:
@@ -180,8 +183,13 @@ def _without_result(cases: Sequence[ET.Element], known: set[str]) -> list[Result
         for tag, kind in (("skipped", Found.SKIPPED), ("error", Found.ERROR)):
             note = case.find(tag)
             if note is not None and test not in known:
-                found.append(Result(test, test, kind, note=_sentence(note)))
+                found.append(Result(_contract(case) or test, test, kind, note=_sentence(note)))
     return found
+
+
+def _contract(case: ET.Element) -> str | None:
+    """Give the contract that a test is about, where the plugin got as far as to say so."""
+    return next((each.get("value") for each in case.iter("property") if each.get("name") == "contract"), None)
 
 
 def _sentence(note: ET.Element) -> str:

@@ -157,6 +157,11 @@ def list_definitions(folder: Path = DEFINITIONS) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
+def every_guest() -> list[str]:
+    """Return the names of the guests that bring a kernel of their own, sorted."""
+    return [name for name in list_definitions() if load_definition(name).kernel.source != "given"]
+
+
 def load_definition(name_or_path: str | Path, *, folder: Path = DEFINITIONS, arch: str | None = None) -> GuestDefinition:
     """Read a definition by its name in `folder`, or by the path of a .toml file; `arch` takes the place of its own.
 
