@@ -46,6 +46,7 @@ def test_the_rate_of_two_counts_only_the_time_in_which_both_ran() -> None:
 
 def test_rounds_become_rates_shares_and_a_ratio() -> None:
     alone = Round(0.0, [1.0, 2.0], stages(guest=1.5, draw=0.5), steps=24, processes=6, resident_bytes=10**8)
+    alone.outside_seconds, alone.outside_processes = 0.004, 20
     pair = (Round(4.0, [5.0, 6.0], stages(guest=2.0)), Round(4.0, [5.0, 6.0], stages(guest=2.0)))
     found = {each.name: each for each in round_measurements(Rounds((alone,), (pair,)))}
 
@@ -55,6 +56,7 @@ def test_rounds_become_rates_shares_and_a_ratio() -> None:
     assert found["  waiting for the guest"].samples == (75.0,)
     assert found["  waiting for the guest"].note == "750.00 ms an example"
     assert found["host memory of a guest"].value == pytest.approx(100)
+    assert found["a look from outside"].value == pytest.approx(0.2)
 
 
 def test_a_guest_that_is_no_machine_has_no_memory_to_show() -> None:
@@ -62,7 +64,7 @@ def test_a_guest_that_is_no_machine_has_no_memory_to_show() -> None:
 
     names = [each.name for each in round_measurements(Rounds((alone,), ((alone, alone),)))]
 
-    assert "host memory of a guest" not in names
+    assert not {"host memory of a guest", "a look from outside"} & set(names)
 
 
 # ------------------------------------------------------------------------------- the table

@@ -21,6 +21,7 @@ from harness.agent.client import Link
 from harness.commands.children import Children
 from harness.errors import RigError
 from harness.guests import MachineSubject, open_subject, semantics_of
+from harness.introspect.view import Cost
 from harness.program.levels import Level
 from harness.program.ops import Observe
 from harness.program.program import Program
@@ -66,6 +67,9 @@ class Round:
     findings: int = 0
     resident_bytes: int | None = None
     """Host memory of the guest, where the guest is a machine."""
+    outside_seconds: float = 0.0
+    """What looking at processes from outside took, once their roots were known."""
+    outside_processes: int = 0
 
 
 class TimedLink:
@@ -172,6 +176,10 @@ class Worker:
         done.stages = self._stages()
         if isinstance(self.subject, MachineSubject):
             done.resident_bytes = self.subject.session.resident_bytes
+            if self.subject.observer is not None:
+                cost = self.subject.observer.cost
+                done.outside_seconds, done.outside_processes = cost.seconds, cost.processes
+                self.subject.observer.cost = Cost()
         return done
 
     def _example(self, done: Round) -> None:

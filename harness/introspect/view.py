@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,14 @@ class Look:
         return counts
 
 
+@dataclass(slots=True)
+class Cost:
+    """What looking took, where the roots were known."""
+
+    seconds: float = 0.0
+    processes: int = 0
+
+
 class Observer:
     """Looks at one machine whenever its agent asks."""
 
@@ -37,6 +46,7 @@ class Observer:
         self._ram = ram
         self._form = form
         self.roots = Roots(ram, form)
+        self.cost = Cost()
         self.looks: list[Look] = []
         """All since the last `forget`, in order."""
 
@@ -50,6 +60,7 @@ class Observer:
 
     def look(self, notice: Notice) -> None:
         """Read the tables of the processes in `notice`. What makes no sense is left out."""
+        began, searches = time.perf_counter(), self.roots.searches
         roots = self.roots.find(notice)
         spaces: dict[int, Space] = {}
         for slot, root in roots.items():
@@ -58,6 +69,9 @@ class Observer:
             except BrokenTables:
                 continue
         self.looks.append(Look(notice.after, spaces, roots))
+        if self.roots.searches == searches:
+            self.cost.seconds += time.perf_counter() - began
+            self.cost.processes += len(spaces)
 
     def enrich(self, trace: Trace) -> Trace:
         """Add what was seen from outside to the observations of `trace`: the bits of each page that is present."""
