@@ -21,7 +21,7 @@ from harness.model.semantics import Semantics
 from harness.program.program import Program
 from harness.subject import How, Subject
 
-MAX_HISTORY = 200
+MAX_HISTORY = 400
 """How many programs since the last restore are kept; a restore happens when so many have passed."""
 
 

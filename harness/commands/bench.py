@@ -31,7 +31,7 @@ from harness.model.semantics import PRESETS
 
 METHOD = (
     "mix: strategies.programs.programs() with its defaults, a fresh start of Hypothesis every 100 programs",
-    "examples/s: the whole cycle: drawing, handing over, running, comparing, restoring every 200 programs",
+    "examples/s: the whole cycle: drawing, handing over, running, comparing, restoring every 400 programs",
     "two workers: two processes with a guest each; examples of both over the time in which both ran",
     "one and two workers take turns; the value is the median, and the ratio is that of neighbours",
     "shares: of the wall time of one worker",

@@ -41,7 +41,7 @@ hand over   the program comes here as text, and is read (only `bench` pays for t
 guest       the guest runs: from the request on the console to the end of its answer
 code        the host encodes the program and decodes the trace
 compare     the model runs, and the trace is compared
-restore     the guest goes back to its snapshot, every 200 programs and after findings
+restore     the guest goes back to its snapshot, every 400 programs and after findings
 """
 
 
