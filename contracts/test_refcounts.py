@@ -74,31 +74,35 @@ def test_rounds_of_fork_and_exit_or_exec_inflate_nothing(guest: Guest, program: 
 @given(
     program=drawn(
         """
-        p0: map a 1 rw private anon
+        p0: map a 2 rw private anon
         p0: store a[0] 0x11
         p0: fork p1
-        p0: fork p2
-        p0: fork p3
-        p0: fork p4
-        p0: fork p5
-        p0: fork p6
-        p0: fork p7
-        p0: fork p8
-        p0: fork p9
-        p2: exit 0
-        p3: exit 0
-        p4: exit 0
-        p5: exit 0
-        p6: exit 0
-        p7: exit 0
-        p8: exit 0
-        p9: exit 0
+        p0: crowd 300
+        observe
+        p1: store a[0] 0x22
+        p0: load a[0]
+        p0: disperse
+        p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: crowd 255
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: crowd 256
+        p1: exit 0
         p0: map a[1] rw private anon
         p0: fill a[1] 0x22
-        p1: load a[0]
+        p0: load a[0]
         """,
         containing=(Fork, Store),
-        max_processes=12,
     )
 )
 def test_many_sharers_do_not_wrap_the_count(guest: Guest, program: Program) -> None:

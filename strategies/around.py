@@ -20,6 +20,8 @@ from harness.program.ops import (
     FORKS,
     SHARERS,
     WAITS,
+    Crowd,
+    Disperse,
     Exec,
     Exit,
     Fill,
@@ -91,6 +93,10 @@ class Telling:
         actor = self.names.get(op.process)
         if isinstance(op, WAITS):
             return actor in family.active and self.names.get(op.child) in family.waitable(self.names[op.process])
+        if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
+            return False
+        if isinstance(op, Disperse):
+            return actor in family.crowds and actor in family.active
         return isinstance(op, Observe) or actor in family.active
 
     def disturb(self, raw: Raw) -> None:

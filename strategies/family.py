@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.program.ops import Clone, Op, Vfork
-from strategies.fields import ACTOR, CHILD, Row
+from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Op, Vfork
+from strategies.fields import ACTOR, CHILD, Field, Row, pick
 from strategies.scene import Scene
 
 
@@ -19,8 +19,29 @@ def _clone(scene: Scene, process: int, child: int) -> Op | None:
     return Clone(process, scene.add_child(process, child, shares=True))
 
 
+CROWDS = (1, 2, 3, 7, 12, 25)
+"""How many idle children; 300, which take 0.3 s, stand in the stories that are about them."""
+
+CROWD = Field(0, len(CROWDS) - 1)
+
+
+def _crowd(scene: Scene, process: int, size: int) -> Op | None:
+    if process in scene.family.crowds or sum(scene.family.crowds.values()) + CROWDS[-1] > MAX_CROWD:
+        return None
+    return Crowd(process, pick(CROWDS, size))
+
+
+def _disperse(scene: Scene, process: int) -> Op | None:
+    having = scene.family.crowds.keys() & scene.family.active
+    if not having:
+        return None
+    return Disperse(process if process in having else min(having))
+
+
 ROWS: tuple[Row, ...] = (
     Row(Vfork, 2, (ACTOR, CHILD), _vfork),
     Row(Clone, 2, (ACTOR, CHILD), _clone),
+    Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
+    Row(Disperse, 0, (ACTOR,), _disperse),
 )
 """How they are drawn; `strategies.ops` joins them to the others."""

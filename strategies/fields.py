@@ -144,8 +144,10 @@ def byte_at(scene: Scene, process: int, spot: int, need: Prot) -> Address:
     return scene.address(rank_at(scene, process, where, need), pick(OFFSETS, offset))
 
 
-def may_end(scene: Scene, op: type[Op], fate: int) -> bool:
+def may_end(scene: Scene, process: int, op: type[Op], fate: int) -> bool:
     """Whether a process may end here; the last one only where nothing is left to do and fate says so."""
+    if process in scene.family.crowds:
+        return False
     if not scene.alone:
         return True
     done = len(scene.steps) + 1 >= scene.limits.min_steps and all(each is op for each in scene.missing)

@@ -114,18 +114,18 @@ def _fork(scene: Scene, process: int, child: int) -> Op | None:
 
 
 def _exec(scene: Scene, process: int, fate: int) -> Op | None:
-    if fate < LONE and scene.alone_has_arena(process):
+    if process in scene.family.crowds or (fate < LONE and scene.alone_has_arena(process)):
         return None
     scene.layouts[process] = scene.space.image()
     return Exec(process)
 
 
 def _exit(scene: Scene, process: int, fate: int) -> Op | None:
-    return Exit(process, pick(STATUSES, fate)) if may_end(scene, Exit, fate) else None
+    return Exit(process, pick(STATUSES, fate)) if may_end(scene, process, Exit, fate) else None
 
 
 def _crash(scene: Scene, process: int, where: int, fate: int) -> Op | None:
-    if not may_end(scene, Crash, fate):
+    if not may_end(scene, process, Crash, fate):
         return None
     access, need = pick(((Access.STORE, Prot.W), (Access.LOAD, Prot.R)), fate)
     return Crash(process, access, page_at(scene, process, where, need))

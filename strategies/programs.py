@@ -19,7 +19,7 @@ from itertools import accumulate
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from harness.program.ops import ENDING, FORKS, WAITS, Exit, Fork, Load, Map, Observe, Op
+from harness.program.ops import ENDING, FORKS, WAITS, Crowd, Disperse, Exec, Exit, Fork, Load, Map, Observe, Op
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
 from strategies.fields import LONE, Row, pick
@@ -49,7 +49,13 @@ DECK = 99
 """How many kinds can be drawn, the stop included. In larger ranges Hypothesis prefers some numbers, such
 as 100 and 127, to all others."""
 
-COST: Mapping[type[Op], int] = {**dict.fromkeys(WAITS, 4), Observe: 2, **dict.fromkeys((*FORKS, *ENDING), 2)}
+COST: Mapping[type[Op], int] = {
+    Crowd: 2,
+    Disperse: 2,
+    **dict.fromkeys(WAITS, 4),
+    Observe: 2,
+    **dict.fromkeys((*FORKS, *ENDING), 2),
+}
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
 
 
@@ -88,7 +94,8 @@ def _fits(scene: Scene, op: type[Op]) -> bool:
     still = [each for each in scene.missing if each is not op]
     if op in FORKS and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING} & set(still)) >= MAX_PROCESSES:
         return False
-    return len(scene.steps) + 1 + reserve(still) <= scene.limits.max_steps
+    more = op is Crowd
+    return len(scene.steps) + 1 + more + reserve(still) + len(scene.family.crowds) <= scene.limits.max_steps
 
 
 def reserve(missing: Sequence[type[Op]]) -> int:
@@ -103,6 +110,8 @@ def complete(scene: Scene) -> Scene:
             _append(scene, Load)
         if op in FORKS and not scene.may_fork:
             _append(scene, Exit, by=max(scene.family.active))
+        if op is Disperse and not scene.family.crowds.keys() & scene.family.active:
+            _append(scene, Crowd)
         _append(scene, op)
     for op in [each for each in scene.missing if each in WAITS]:
         _reap(scene, op)
@@ -116,6 +125,8 @@ def complete(scene: Scene) -> Scene:
 def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     """Append the simplest operation of a type, by `by` or else by the first process that lives."""
     process = min(scene.family.active) if by is None else by
+    if op in (*ENDING, Exec) and process in scene.family.crowds:
+        scene.emit(Disperse(process))
     step = simplest(op, actor=scene.slot_of[process], fate=LONE).resolve(scene)
     assert step is not None, f"{op.verb} was not possible here"
     scene.emit(step)

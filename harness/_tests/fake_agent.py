@@ -23,6 +23,7 @@ from harness.program.ops import (
     Backing,
     Brk,
     Crash,
+    Crowd,
     Deliver,
     Exit,
     Fill,
@@ -157,6 +158,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, place(), part.byte())
     elif kind in (Pin, Fix):
         op = kind(process, place())
+    elif kind is Crowd:
+        op = Crowd(process, part.number())
     elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())
     elif kind is Crash:

@@ -80,6 +80,20 @@ PROGRAMS = {
         p0: wait p3
         p0: load a[0]
         """,
+    "a crowd": """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: load data[0]
+        p0: crowd 40
+        observe
+        p0: store a[0] 0x22
+        p0: fork p1
+        p1: crowd 3
+        p0: disperse
+        p1: disperse
+        p1: exit 0
+        p0: crowd 2
+        """,
     "deaths of two kinds": """
         p0: map b[2] r private anon
         p0: fork p1

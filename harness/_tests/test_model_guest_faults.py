@@ -28,8 +28,6 @@ class Case:
     total_frames: int = 1 << 14
 
 
-NINE_SHARERS = "\n".join(f"p0: fork p{child}" for child in range(1, 9))
-
 CASES = {
     "no-vm-drop": Case(
         "observations",
@@ -290,9 +288,10 @@ CASES = {
     ),
     "count-u8": Case(
         "outcomes",
-        f"""
+        """
         p0: store bss[0] 0x11
-        {NINE_SHARERS}
+        p0: fork p1
+        p0: crowd 255
         p1: store bss[0] 0x22
         p0: load bss[0]
         """,

@@ -16,6 +16,8 @@ from harness.program.ops import (
     Access,
     Clone,
     Crash,
+    Crowd,
+    Disperse,
     Exec,
     Exit,
     Fill,
@@ -173,3 +175,17 @@ def test_several_may_wait_at_once_each_for_its_own_child() -> None:
     family.apply(Exit(4, 0))
     assert family.active == {2, 3}
     assert family.waitable(3) == [4]
+
+
+@pytest.mark.parametrize("op", [Crowd(0, 1), Exec(0), Exit(0, 1)], ids=lambda op: op.verb)
+def test_who_has_idle_children_disperses_them_before_anything_that_forgets_them(op: Op) -> None:
+    assert len(Program((Crowd(0, 300), Disperse(0), op))) == 3
+    with pytest.raises(ProgramError, match="p0 has idle children"):
+        Program((Crowd(0, 300), op))
+
+
+def test_nobody_disperses_what_is_not_there_and_no_program_has_more_than_the_guest_can_hold() -> None:
+    with pytest.raises(ProgramError, match="p0 has no idle children"):
+        Program((Disperse(0),))
+    with pytest.raises(ProgramError, match="at most 400 idle children at a time"):
+        Program((Fork(0, 1), Crowd(0, 300), Crowd(1, 101)))

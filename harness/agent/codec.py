@@ -113,6 +113,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.NPAGES: _one,
     Kind.STATUS: _one,
     Kind.LENGTH: lambda value, _: number(value),
+    Kind.CROWD: lambda value, _: number(value),
     Kind.COUNT: lambda value, _: number(value),
     Address: _address,
     PageRange: _range,

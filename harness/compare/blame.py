@@ -63,7 +63,8 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
-        return _unique(delivered, foreign, _file_byte(timeline, process, vpn), ("store.load",))
+        many = _many_held(timeline, process, vpn)
+        return _unique(delivered, foreign, _file_byte(timeline, process, vpn), many, ("store.load",))
     explained = _unique(
         delivered,
         _kernel_byte(timeline, process, vpn, offset),
@@ -207,8 +208,13 @@ def _early_free(timeline: Timeline, process: int, vpn: int) -> Ids:
     frame = timeline.frames[-1].get((process, vpn)) if timeline.frames else None
     if frame is None:
         return ()
-    many: Ids = ("count.many-sharers",) if timeline.most_holders(frame) >= MANY else ()
-    return (*many, *_by_departures(timeline, frame), *after_teardown(timeline))
+    return (*_many_held(timeline, process, vpn), *_by_departures(timeline, frame), *after_teardown(timeline))
+
+
+def _many_held(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """Where many held the page's frame, the page may have lost it to a count that wrapped."""
+    frames = {held[process, vpn] for held in timeline.frames if (process, vpn) in held}
+    return ("count.many-sharers",) if any(timeline.most_holders(frame) >= MANY for frame in frames) else ()
 
 
 def after_teardown(timeline: Timeline) -> Ids:

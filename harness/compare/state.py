@@ -17,6 +17,7 @@ from harness.compare.vmas import compare_vmas
 from harness.model.adopt import (
     ExpectedPage,
     Presence,
+    adopt_crowds,
     adopt_move,
     adopt_pins,
     adopt_prefault,
@@ -246,7 +247,18 @@ class StateCheck:
 
     # ------------------------------------------------------------------ counts
 
+    def _adopt_crowds(self) -> None:
+        """Take over which clean pages the idle children have, as far as the counts tell."""
+        index = reference_index(self.machine)
+        for frame, seen in self.seen.frames.items():
+            model = self.binding.model_of.get(frame)
+            if model is None or model not in index or not index[model].idle:
+                continue
+            if seen.mapcount is not None and seen.mapcount < index[model].mapcount:
+                adopt_crowds(self.machine, model, index[model].mapcount - seen.mapcount)
+
     def _compare_counts(self) -> None:
+        self._adopt_crowds()
         index = reference_index(self.machine)
         for frame, seen in self.seen.frames.items():
             model = self.binding.model_of.get(frame)
@@ -370,6 +382,8 @@ def transient_references(seen: FrameSeen) -> int:
 def holders_text(holders: Holders, *, cache: bool = True) -> str:
     """Name the holders of a frame: "p0 a[0], p1 a[0], the page cache"."""
     names = [_place(place) for place in sorted(holders.ptes)]
+    if holders.idle:
+        names.append(f"{holders.idle} idle children")
     if cache and holders.cached:
         names.append("the page cache")
     if cache and holders.pins:

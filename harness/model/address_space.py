@@ -27,6 +27,8 @@ class AddressSpace:
 
     page_table: PageTable
     vmas: VmaList = field(default_factory=VmaList)
+    idle: int = 0
+    """Of how many idle children this is the one address space that all of theirs are like; 0: of a process that acts."""
     brk: int = HEAP.vpn * PAGE_SIZE
     """The program break, a byte address: what lies below it in the window heap is mapped, unless it was unmapped since."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from itertools import combinations
 
 from harness.model.counts import Holders, free_unheld, reference_index
 from harness.model.fault import WRITE, may_be_prefaulted, may_read, untouched_content, vanish
@@ -235,3 +236,24 @@ def certain_frames(machine: Machine) -> set[Frame]:
 def adopt_move(frame: Frame) -> None:
     """Note that it is known now whether `frame` moved; from here on it must stay."""
     frame.may_move = False
+
+
+def adopt_crowds(machine: Machine, frame: Frame, missing: int) -> bool:
+    """Follow the guest where idle children lack entries of `frame` that a fork need not copy, `missing` in all.
+
+    Which page a child that does nothing has, only the frame's counts tell. Gives False where that cannot be.
+    """
+    found = [
+        (space, vpn)
+        for _, space in machine.spaces()
+        for vpn, pte in space.page_table.walk()
+        if space.idle and pte.frame is frame and pte.optional
+    ]
+    for size in range(1, len(found) + 1):
+        for some in combinations(found, size):
+            if sum(space.idle for space, _ in some) == missing:
+                for space, vpn in some:
+                    space.page_table.unmap(vpn)
+                free_unheld(machine, [frame])
+                return True
+    return False

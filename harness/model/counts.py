@@ -26,11 +26,13 @@ class Holders:
     cached: tuple[str, int] | None = None
     pins: int = 0
     fixed: int = 0
+    idle: int = 0
+    """The leaf entries of idle children."""
 
     @property
     def mapcount(self) -> int:
         """The number of leaf entries."""
-        return len(self.ptes)
+        return len(self.ptes) + self.idle
 
     @property
     def in_cache(self) -> bool:
@@ -48,7 +50,11 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
     index: dict[Frame, Holders] = {}
     for process, space in machine.spaces():
         for vpn, pte in space.page_table.walk():
-            index.setdefault(pte.frame, Holders()).ptes.append((process.number, vpn))
+            holders = index.setdefault(pte.frame, Holders())
+            if space.idle:
+                holders.idle += space.idle
+            else:
+                holders.ptes.append((process.number, vpn))
     for key, frame in machine.cache.frames.items():
         index.setdefault(frame, Holders()).cached = key
     for pin in machine.pins:
@@ -60,9 +66,12 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
 
 def mapcount(machine: Machine, frame: Frame) -> int:
     """Count the leaf entries, of all processes, that map `frame`."""
-    spaces = {process.space for process in machine.processes.values() if process.space is not None}
     return sum(
-        pte.frame is frame for space in spaces for _, leaf in space.page_table.leaves() for pte in leaf.entries.values()
+        space.idle or 1
+        for _, space in machine.spaces()
+        for _, leaf in space.page_table.leaves()
+        for pte in leaf.entries.values()
+        if pte.frame is frame
     )
 
 
@@ -100,9 +109,8 @@ def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
     dropped = {frame for frame in frames if frame is not machine.zero and frame.kind is not FrameKind.CACHE}
     if not dropped:
         return
-    for process in machine.processes.values():
-        if process.space is not None:
-            dropped.difference_update([pte.frame for pte in process.space.page_table.ptes()])
+    for _, space in machine.spaces():
+        dropped.difference_update([pte.frame for pte in space.page_table.ptes()])
     dropped.difference_update([pin.frame for pin in machine.pins])
     if machine.fixed is not None:
         dropped.discard(machine.fixed.frame)

@@ -89,11 +89,16 @@ class Machine:
             raise ValueError(f"the name p{number} is taken already")
 
     def spaces(self) -> list[tuple[Process, AddressSpace]]:
-        """List the address spaces, each once, with the first of the processes that work in it, by number."""
+        """List the address spaces, each once, with the first of the processes that work in it, by number.
+
+        Those of the idle children of a process are one, with their parent (see `AddressSpace.idle`).
+        """
         found: dict[AddressSpace, Process] = {}
         for _, process in sorted(self.processes.items()):
             if process.space is not None:
                 found.setdefault(process.space, process)
+            if process.crowd is not None:
+                found[process.crowd] = process
         return [(process, space) for space, process in found.items()]
 
     def count_faults(self, *, least: int, most: int = 1) -> None:

@@ -29,6 +29,8 @@ class Process:
     space: AddressSpace | None
     state: State = State.LIVE
     status: Exited | Killed | None = None
+    crowd: AddressSpace | None = None
+    """The address space that each of its idle children has: what its own was like when it forked them."""
     output: bytes = b""
     unsure: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=list)
     """The parts of the output that may be something else: where each begins, and what it may be."""

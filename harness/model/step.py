@@ -11,6 +11,7 @@ from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
 from harness.model.syscalls.brk import brk
 from harness.model.syscalls.crash import crash
+from harness.model.syscalls.crowd import crowd, disperse
 from harness.model.syscalls.deliver import deliver
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
@@ -41,7 +42,9 @@ from harness.program.ops import (
     Brk,
     Clone,
     Crash,
+    Crowd,
     Deliver,
+    Disperse,
     Exec,
     Exit,
     Fill,
@@ -79,6 +82,8 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Fork: fork,
     Vfork: vfork,
     Clone: clone,
+    Crowd: crowd,
+    Disperse: disperse,
     Exec: exec_,
     Exit: exit_,
     Crash: crash,

@@ -280,7 +280,7 @@ _ALL = (
     ),
     Fault(
         "count-u8",
-        "the counter is too narrow and wraps (here at 8, for programs have 16 processes at most)",
+        "the counter is one byte, and wraps at 256",
         ("count.many-sharers", "count.equals-references", "alloc.never-twice"),
     ),
     Fault(

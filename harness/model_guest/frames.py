@@ -27,8 +27,8 @@ JUNK = b"\x5a" * PAGE_SIZE
 BATCH = 8
 """Frames that are taken off the free list, and zeroed, at a time for anonymous memory."""
 
-COUNT_U8_WRAPS_AT = 8
-"""Where the counter of fault `count-u8` wraps: not at 256, for a program has 16 processes at most."""
+COUNT_U8_WRAPS_AT = 256
+"""Where the counter of fault `count-u8` wraps."""
 
 
 @dataclass(slots=True)

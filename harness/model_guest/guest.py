@@ -10,7 +10,7 @@ from harness.model_guest.kernel import Kernel
 from harness.model_guest.observe import accounting, leftover, observe
 from harness.model_guest.trouble import OutOfMemory, Panic, Stuck
 from harness.program.levels import Level
-from harness.program.ops import FORKS, Observe, Op
+from harness.program.ops import FORKS, Crowd, Observe, Op
 from harness.program.outcome import Failed, Lost, Outcome
 from harness.program.program import Program
 from harness.program.trace import Accounting, Ending, Frame, FrameSeen, Observation, Trace
@@ -140,7 +140,7 @@ class ModelGuest:
         run.faults.append(machine.minor_faults - faults_before)
         if isinstance(outcome, Lost):
             run.end(Ending.LOST, outcome.why)
-        elif isinstance(op, FORKS) and isinstance(outcome, Failed):
+        elif isinstance(op, (Crowd, *FORKS)) and isinstance(outcome, Failed):
             run.end(Ending.FORK_FAILED, outcome.errno)
         return run.ending is Ending.COMPLETE
 

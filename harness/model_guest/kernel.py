@@ -26,7 +26,9 @@ from harness.program.ops import (
     Brk,
     Clone,
     Crash,
+    Crowd,
     Deliver,
+    Disperse,
     Exec,
     Exit,
     Fill,
@@ -93,6 +95,8 @@ class Process:
     parent: int | None
     status: int | None = None
     output: bytearray = field(default_factory=bytearray)
+    crowd: list[AddressSpace] = field(default_factory=list)
+    """Those of its idle children."""
     waits_for: int | None = None
     """The child of its vfork that has neither exec'd nor ended yet."""
 
@@ -127,6 +131,8 @@ class Kernel:
             Fork: self._fork,
             Vfork: self._vfork,
             Clone: self._clone,
+            Crowd: self._crowd,
+            Disperse: self._disperse,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -179,6 +185,7 @@ class Kernel:
         """Kill and reap every process that is left, the youngest first."""
         forgotten = self._orphans() if self.machine.has("orphans-stay") else set()  # planted: init reaps its own alone
         for name in reversed(self.live):
+            self._let_crowd_go(name)
             self._end(name, killed(Signal.SIGKILL))
         for name in list(self.processes):
             if name not in forgotten:
@@ -366,6 +373,26 @@ class Kernel:
             return False
         self.processes[op.child] = Process(space, parent=op.process)
         return True
+
+    def _crowd(self, op: Crowd) -> Outcome:
+        crowd = self.processes[op.process].crowd
+        try:
+            for _ in range(op.count):
+                crowd.append(lifecycle.forked_space(self.machine, self._space(op)))
+        except OutOfMemory:
+            self._let_crowd_go(op.process)
+            return Failed("ENOMEM")
+        return Done()
+
+    def _disperse(self, op: Disperse) -> Outcome:
+        self._let_crowd_go(op.process)
+        return Done()
+
+    def _let_crowd_go(self, name: int) -> None:
+        """End and reap the idle children of a process."""
+        crowd = self.processes[name].crowd
+        while crowd:
+            lifecycle.release(self.machine, crowd.pop())
 
     def _wake(self, child: int) -> None:
         """Let the parent go on that waits inside vfork for `child`."""

@@ -17,10 +17,13 @@ from harness.program.ops import (
     ANSWERS,
     ENDING,
     FORKS,
+    MAX_CROWD,
     STATUS_WORD,
     WAITS,
     Ask,
     Brk,
+    Crowd,
+    Disperse,
     Exec,
     Fill,
     Fix,
@@ -84,6 +87,9 @@ class Family:
     suspended: dict[int, int] = field(default_factory=dict)
     """Those who did vfork and wait, and the child for which each waits."""
 
+    crowds: dict[int, int] = field(default_factory=dict)
+    """How many idle children those have who did crowd, up to their disperse. Till then they neither end nor exec."""
+
     @property
     def active(self) -> set[int]:
         """The processes that can do a step: they live, and wait for no child of a vfork."""
@@ -97,6 +103,8 @@ class Family:
             raise ProgramError(f"process p{op.process} does not live here")
         if op.process in self.suspended:
             raise ProgramError(f"p{op.process} waits until p{self.suspended[op.process]} execs or ends")
+        if isinstance(op, (Crowd, Disperse, Exec, *ENDING)):
+            self._crowd(op)
         if isinstance(op, FORKS):
             self._fork(op.process, op.child)
             if isinstance(op, Vfork):
@@ -110,6 +118,19 @@ class Family:
             self.zombies.add(op.process)
         if isinstance(op, (Exec, *ENDING)):
             self._let_go(op.process)
+
+    def _crowd(self, op: Op) -> None:
+        has = op.process in self.crowds
+        if isinstance(op, Disperse):
+            if not has:
+                raise ProgramError(f"p{op.process} has no idle children")
+            del self.crowds[op.process]
+        elif has:
+            raise ProgramError(f"p{op.process} has idle children: it has to disperse them first")
+        elif isinstance(op, Crowd):
+            self.crowds[op.process] = op.count
+            if sum(self.crowds.values()) > MAX_CROWD:
+                raise ProgramError(f"there are at most {MAX_CROWD} idle children at a time")
 
     def _let_go(self, child: int) -> None:
         """Wake the process that did vfork and waits for `child`, if there is one."""

@@ -19,7 +19,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
     p0: fix a[0]                       p0: deliver a[0]+5 0x55       p1: unfix
     observe                            (the whole state, here)
-    p1: vfork p2                       p1: clone p2
+    p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.
 """
@@ -35,6 +35,7 @@ from typing import Any
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS
 from harness.program.ops import (
+    MAX_CROWD,
     MAX_LENGTH,
     OP_BY_VERB,
     OPS,
@@ -155,6 +156,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.NPAGES: Operand(str, _number(1, 16)),
     Kind.STATUS: Operand(str, _number(0, 255)),
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
+    Kind.CROWD: Operand(str, _number(1, MAX_CROWD)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
     Address: Operand(str, _place),
     PageRange: Operand(str, _range),

@@ -32,21 +32,26 @@ def fork(machine: Machine, op: Fork) -> Allowed:
     machine.check_free(op.child)
 
     # EFFECT
+    machine.processes[op.child] = Process(op.child, op.process, forked_space(machine, parent.memory))
+    machine.reach["fork"] += 1
+
+    # OUTCOME
+    return _DONE
+
+
+def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
+    """Make a child's address space; the parent's entries lose the right to write. Source: dup_mmap."""
     space = AddressSpace.empty(machine.pool)
-    space.vmas = _inherited(parent.memory.vmas)
-    space.brk = parent.memory.brk
-    left_out = _left_out(parent.memory.vmas)
-    for vpn, pte in parent.memory.page_table.walk():
+    space.vmas = _inherited(parent.vmas)
+    space.brk = parent.brk
+    left_out = _left_out(parent.vmas)
+    for vpn, pte in parent.page_table.walk():
         if vpn in left_out:
             continue
         copied = copy_fixed(machine, space, vpn, pte) or copy_present_pte(machine, pte)
         if copied is not None:
             space.page_table.map(vpn, copied)
-    machine.processes[op.child] = Process(op.child, op.process, space)
-    machine.reach["fork"] += 1
-
-    # OUTCOME
-    return _DONE
+    return space
 
 
 def _inherited(vmas: VmaList) -> VmaList:

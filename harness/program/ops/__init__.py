@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import MAX_LENGTH, Access, Advice, Backing, Kind, Misuse, Op, Sharing
+from harness.program.ops.base import MAX_CROWD, MAX_LENGTH, Access, Advice, Backing, Kind, Misuse, Op, Sharing
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -31,14 +31,14 @@ from harness.program.ops.kernel import (
 )
 from harness.program.ops.mapping import Advise, Brk, Map, Protect, Remap, Scratch, Try, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
-from harness.program.ops.process import Clone, Crash, Exec, Exit, Fork, Vfork, Wait
+from harness.program.ops.process import Clone, Crash, Crowd, Disperse, Exec, Exit, Fork, Vfork, Wait
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS", "STATUS_WORD",
-    "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Deliver", "Exec", "Exit",
-    "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect",
-    "Query", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Try", "Unfix", "Unmap", "Unpin", "Vfork",
-    "Via", "Wait",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS",
+    "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Crowd",
+    "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe",
+    "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Try",
+    "Unfix", "Unmap", "Unpin", "Vfork", "Via", "Wait",
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone,
+    Vfork, Clone, Crowd, Disperse,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

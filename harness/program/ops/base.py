@@ -17,7 +17,11 @@ class Kind(enum.Enum):
     STATUS = "an exit status, 0 to 255"
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
+    CROWD = "a count of idle children, 1 to 400"
 
+
+MAX_CROWD = 400
+"""The most idle children that a program may have at a time."""
 
 MAX_LENGTH = 64
 """The longest `print`, in bytes: a few words, and never more than a pipe takes at once."""
@@ -29,6 +33,7 @@ Byte = Annotated[int, Kind.BYTE]
 Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
 Count = Annotated[int, Kind.COUNT]
+CrowdSize = Annotated[int, Kind.CROWD]
 
 
 class Sharing(enum.Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Access, Child, Op, Status
+from harness.program.ops.base import Access, Child, CrowdSize, Op, Status
 from harness.program.units import Address
 
 
@@ -34,6 +34,23 @@ class Clone(Op):
     verb: ClassVar[str] = "clone"
     code: ClassVar[int] = 36
     child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd(Op):
+    """fork(2) `count` idle children, which hold memory and do nothing; they have no names."""
+
+    verb: ClassVar[str] = "crowd"
+    code: ClassVar[int] = 37
+    count: CrowdSize
+
+
+@dataclass(frozen=True, slots=True)
+class Disperse(Op):
+    """Let the process's idle children exit, and wait for all of them."""
+
+    verb: ClassVar[str] = "disperse"
+    code: ClassVar[int] = 38
 
 
 @dataclass(frozen=True, slots=True)

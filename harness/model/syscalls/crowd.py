@@ -1,0 +1,54 @@
+"""crowd and disperse: many children at once that hold memory and do nothing."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.counts import free_unheld
+from harness.model.machine import Machine
+from harness.model.syscalls.fork import forked_space
+from harness.program.ops import Crowd, Disperse
+from harness.program.outcome import Done
+
+_CROWD = Allowed((Done(),), "fork(2): on success, each time")
+_DISPERSE = Allowed((Done(),), "wait(2): each of them is there to be waited for")
+
+
+def crowd(machine: Machine, op: Crowd) -> Allowed:
+    """Fork so often. Nothing happens between the forks, so all the children's address spaces are alike, and stay so.
+
+    Source: as `fork`.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    if process.crowd is not None:
+        raise ValueError(f"p{op.process} has idle children already")
+
+    # EFFECT
+    process.crowd = forked_space(machine, process.memory)
+    process.crowd.idle = op.count
+    machine.reach["crowd"] += 1
+
+    # OUTCOME
+    return _CROWD
+
+
+def disperse(machine: Machine, op: Disperse) -> Allowed:
+    """Let all of them exit, and reap them.
+
+    Source: as `exit` and `wait`.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    space = process.crowd
+    if space is None:
+        raise ValueError(f"p{op.process} has no idle children")
+
+    # EFFECT
+    process.crowd = None
+    free_unheld(machine, space.tear_down())
+    machine.reach["disperse"] += 1
+
+    # OUTCOME
+    return _DISPERSE
