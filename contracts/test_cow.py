@@ -6,6 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
+from contracts.stories import CHILD_STORES_AFTER_A_ROUND_TRIP, CHILD_STORES_AFTER_FORK, PARENT_STORES_AFTER_FORK
 from harness.program.ops import Exit, Fill, Fork, Load, Observe, Store
 from harness.program.program import Program
 
@@ -79,29 +80,9 @@ def test_a_copy_releases_the_old_frame(guest: Guest, program: Program) -> None:
 @contract("cow.no-writable-shared", catches=("fork-keeps-writable", "cow-shares", "mprotect-grants-shared-write"))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p0: store a[0] 0x22
-        p1: load a[0]
-        """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p1: store a[0] 0x22
-        p0: load a[0]
-        """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p1: protect a[0] r
-        p1: protect a[0] rw
-        p1: store a[0] 0x22
-        p0: load a[0]
-        """,
+        PARENT_STORES_AFTER_FORK,
+        CHILD_STORES_AFTER_FORK,
+        CHILD_STORES_AFTER_A_ROUND_TRIP,
         containing=(Fork, Store, Load),
     )
 )

@@ -6,6 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
+from contracts.stories import CHILD_STORES_AFTER_FORK, PARENT_STORES_AFTER_FORK
 from harness.program.ops import Fork, Load, Observe, Protect, Store
 from harness.program.program import Program
 
@@ -13,13 +14,7 @@ from harness.program.program import Program
 @contract("fork.parent-store-private", catches=("ghost-fork", "fork-keeps-writable", "fork-keeps-tlb", "cow-shares"))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p0: store a[0] 0x22
-        p1: load a[0]
-        """,
+        PARENT_STORES_AFTER_FORK,
         containing=(Fork, Store, Load),
     )
 )
@@ -33,13 +28,7 @@ def test_a_store_of_the_parent_stays_out_of_its_children(guest: Guest, program: 
 @contract("fork.child-store-private", catches=("ghost-fork", "fork-keeps-writable-child"))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p1: store a[0] 0x22
-        p0: load a[0]
-        """,
+        CHILD_STORES_AFTER_FORK,
         containing=(Fork, Store, Load),
     )
 )

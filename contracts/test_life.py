@@ -6,6 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
+from contracts.stories import STORE_TO_WHAT_IS_READ_ONLY_NOW
 from harness.program.ops import Fork, Print, Protect, Store, Unmap
 from harness.program.program import Program
 
@@ -43,12 +44,7 @@ def test_no_program_breaks_the_kernel(guest: Guest, program: Program) -> None:
         p0: load a[0]
         p0: store a[0] 0x22
         """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: protect a[0] r
-        p0: store a[0] 0x22
-        """,
+        STORE_TO_WHAT_IS_READ_ONLY_NOW,
         containing=(Store, Fork),
     )
 )

@@ -6,6 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
+from contracts.stories import PARENT_STORES_AFTER_FORK, STORE_TO_WHAT_IS_READ_ONLY_NOW
 from harness.program.ops import Fork, Load, Map, Store, Unmap
 from harness.program.program import Program
 
@@ -83,19 +84,8 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: unmap a[0]
         p0: load a[0]
         """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: protect a[0] r
-        p0: store a[0] 0x22
-        """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p0: store a[0] 0x22
-        p1: load a[0]
-        """,
+        STORE_TO_WHAT_IS_READ_ONLY_NOW,
+        PARENT_STORES_AFTER_FORK,
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11

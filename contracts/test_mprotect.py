@@ -6,6 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
+from contracts.stories import CHILD_STORES_AFTER_A_ROUND_TRIP, STORE_TO_WHAT_IS_READ_ONLY_NOW
 from harness.program.ops import Fork, Protect, Store
 from harness.program.program import Program
 
@@ -13,12 +14,7 @@ from harness.program.program import Program
 @contract("mprotect.last-one-counts", catches=("mprotect-keeps-cow-right",))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: protect a[0] r
-        p0: store a[0] 0x22
-        """,
+        STORE_TO_WHAT_IS_READ_ONLY_NOW,
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
@@ -47,15 +43,7 @@ def test_the_last_protection_counts(guest: Guest, program: Program) -> None:
 @contract("mprotect.never-breaks-isolation", catches=("mprotect-grants-shared-write", "mprotect-keeps-cow-right"))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: fork p1
-        p1: protect a[0] r
-        p1: protect a[0] rw
-        p1: store a[0] 0x22
-        p0: load a[0]
-        """,
+        CHILD_STORES_AFTER_A_ROUND_TRIP,
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11

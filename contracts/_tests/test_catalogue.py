@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,3 +91,19 @@ def test_names_are_stable_words() -> None:
         assert id.count(".") == 1
         assert entry.sentence.endswith(".")
     assert len({name for name, _, _ in MARKED}) == len(MARKED)
+
+
+def test_no_story_is_written_down_twice() -> None:
+    told = Counter[str]()
+    for path in Path(contracts.__file__).parent.glob("test_*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        told.update(
+            textwrap.dedent(story.value).strip()
+            for call in calls
+            if getattr(call.func, "id", "") == "drawn"
+            for story in call.args
+            if isinstance(story, ast.Constant) and isinstance(story.value, str)
+        )
+
+    assert told
+    assert [story for story, count in told.items() if count > 1] == []
