@@ -10,7 +10,7 @@ from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
-from harness.model.vma import Vma
+from harness.model.vma import Vma, VmaFlag
 from harness.program.ops import FORKS, Op
 from harness.program.program import places
 from harness.program.units import Address, PageRange, Prot, address_of
@@ -63,7 +63,7 @@ class Recorder:
             for vpn in vma.vpns:
                 pte = process.memory.page_table.lookup(vpn)
                 sharers = index[pte.frame].mapcount if pte else 0
-                self.situations.add(Situation(memory_of(vpn, pte), self._state(vma, pte, sharers), action, role))
+                self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
 
     def _note_some(self, machine: Machine, process: Process, op: Op, action: Action, role: Role) -> None:
         space = process.memory
@@ -73,7 +73,7 @@ class Recorder:
                 continue
             pte = space.page_table.lookup(vpn)
             sharers = mapcount(machine, pte.frame) if pte else 0
-            self.situations.add(Situation(memory_of(vpn, pte), self._state(vma, pte, sharers), action, role))
+            self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
             if action is Action.MREMAP and pte is not None:
                 self._moved.add(pte.frame)
 
@@ -89,10 +89,12 @@ class Recorder:
         return State.FORMERLY_SHARED if pte.frame in self._was_shared else State.RESIDENT
 
 
-def memory_of(vpn: int, pte: PTE | None) -> Memory:
-    """Tell what kind of memory page `vpn` is; `pte` is its entry."""
+def memory_of(vpn: int, pte: PTE | None, vma: Vma) -> Memory:
+    """Tell what kind of memory page `vpn` of `vma` is; `pte` is its entry."""
     if pte is not None and pte.frame.kind in (FrameKind.ZERO, FrameKind.UNDETERMINED):
         return Memory.ZERO
+    if vma.flags & VmaFlag.GROWS_DOWN:
+        return Memory.STACK
     place = address_of(vpn)
     if place is not None and place.window in _IMAGE:
         return _IMAGE[place.window]

@@ -103,6 +103,12 @@ class Semantics:
     Source: mremap_to calls do_munmap before vma_to_resize; mremap(2) says nothing of failures.
     """
 
+    populate_skips_holes: bool = True
+    """MADV_POPULATE_READ and MADV_POPULATE_WRITE go on behind a hole, and tell of it at last; else they stop at it.
+
+    Source: madvise_populate, which madvise_walk_vmas called for each VMA; since Linux 6.10 it has the whole range.
+    """
+
     write_implies_read: bool = True
     """PROT_WRITE alone makes a page readable too.
 

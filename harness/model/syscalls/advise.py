@@ -35,7 +35,10 @@ def advise(machine: Machine, op: Advise) -> Allowed:
 
     # CHECKS
     # per VMA, in the course of it: what was done before stays done.
-    errno = "ENOMEM" if vmas.first_hole(first, last) != last else ""
+    hole = vmas.first_hole(first, last)
+    errno = "ENOMEM" if hole != last else ""
+    if op.advice in _POPULATES and not machine.semantics.populate_skips_holes:
+        last = hole
 
     # EFFECT
     for part in vmas.parts(first, last):
@@ -127,6 +130,8 @@ def _populate(access: Access, need: Prot) -> Effect:
 
 Effect = Callable[[Machine, Process, Vma], str]
 """Does what is advised to a part of a VMA; gives the errno, "" where there is none."""
+
+_POPULATES = (Advice.POPULATE_READ, Advice.POPULATE_WRITE)
 
 _EFFECTS: dict[Advice, Effect] = {
     Advice.DONTNEED: _dontneed,
