@@ -86,6 +86,18 @@ def test_processes_that_share_an_address_space_share_its_root(ram: GuestRam, mad
     assert Roots(ram, X86()).find(notice((7 << 32 | 4, 0, 1), (8 << 32, 1, 2))) == {0: root, 1: root}
 
 
+def test_a_child_is_not_taken_for_a_parent_whose_new_root_is_not_known_yet(ram: GuestRam, made: HandMade) -> None:
+    roots = Roots(ram, X86())
+    child = made.space({1: 51})
+    made.worker(51, 1, 8 << 32)
+    roots.find(notice((8 << 32, 1, 2)))
+    ram.words[(child + 3) * 512 + (FIRST >> 12 & 511)] = 50 << 12 | 0x865
+    parent = made.space({0: 50})
+    made.worker(50, 0, 7 << 32 | 4)
+
+    assert roots.find(notice((7 << 32 | 4, 0, 1), (8 << 32, 1, 2))) == {0: parent, 1: child}
+
+
 def test_tables_of_a_process_that_is_gone_lead_to_nobody(ram: GuestRam, made: HandMade) -> None:
     made.space({0: 50})
     made.worker(50, 0, 7 << 32 | 4)

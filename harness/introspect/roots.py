@@ -7,7 +7,8 @@ leads to an identity that is no longer current.
 
 A child has its parent's worker too, as it was at the fork, and may lead to the identities of all its ancestors. But only
 the child's own tables lead to the child's. So of all identities that a root leads to, the youngest is its own. Where two
-processes share one address space, the other of them has no root of its own, and gets that one.
+processes share one address space, the other of them has no root of its own, and gets that one; that can be said only when
+all of RAM was searched.
 
 A search through all of RAM takes milliseconds. Kernels hand the same few frames out as roots again and again, so the
 frames that were roots before are tried first.
@@ -35,10 +36,11 @@ class Roots:
 
     def find(self, notice: Notice) -> dict[int, int]:
         """Return the frame of the root table of each slot in `notice`; a slot that has none is left out."""
-        found = self._assign(notice, list(reversed(self._remembered)))
+        found, _ = self._assign(notice, list(reversed(self._remembered)))
         if len(found) < len(notice.processes):
             self.searches += 1
-            found = self._assign(notice, self._candidates(notice))
+            found, shared = self._assign(notice, self._candidates(notice))
+            found |= shared
         for root in found.values():
             self._remembered.pop(root, None)
             self._remembered[root] = None
@@ -46,7 +48,11 @@ class Roots:
             del self._remembered[next(iter(self._remembered))]
         return found
 
-    def _assign(self, notice: Notice, candidates: list[int]) -> dict[int, int]:
+    def _assign(self, notice: Notice, candidates: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Give the roots of the slots that have one of their own, and of those that share another's.
+
+        The second is true only where no root is missing from `candidates`: else a child's copy is taken for its parent.
+        """
         youngest_first = sorted(notice.processes, key=lambda process: -process[2])
         owners: dict[int, list[int]] = {}
         leading: dict[int, list[int]] = {}
@@ -57,10 +63,8 @@ class Roots:
             for slot in slots[1:]:
                 leading.setdefault(slot, []).append(root)
         found = {slot: roots[0] for slot, roots in owners.items() if len(roots) == 1}
-        for slot, roots in leading.items():
-            if slot not in owners and len(roots) == 1:
-                found[slot] = roots[0]
-        return found
+        shared = {slot: roots[0] for slot, roots in leading.items() if slot not in owners and len(roots) == 1}
+        return found, shared
 
     def _leads_to(self, root: int, notice: Notice, identity: int, slot: int) -> bool:
         address = notice.first + slot * notice.stride
