@@ -6,7 +6,7 @@ A new operation is one more function and one more entry of `ROWS`, here or in a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.program.ops import (
@@ -51,15 +51,18 @@ from strategies.fields import (
     pick,
     rank_at,
 )
+from strategies.files import FILE_ROWS, MAP_KIND, MAP_KINDS
 from strategies.scene import Scene
 
 # -------------------------------------------------------------------------------- one per operation
 
 
-def _map(scene: Scene, process: int, where: int, shape: int) -> Op:
+def _map(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:
     at = rank_at(scene, process, where, None)
     prot, span = divmod(shape, len(SPANS))
-    return map_pages(scene, process, at, pick(SPANS, span), pick(MAP_PROTS, prot))
+    op = map_pages(scene, process, at, pick(SPANS, span), pick(MAP_PROTS, prot))
+    sharing, backing = pick(MAP_KINDS, kind)
+    return replace(op, sharing=sharing, backing=backing)
 
 
 def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) -> Map:
@@ -145,10 +148,10 @@ def _observe(scene: Scene) -> Op | None:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(Store, 22, (ACTOR, SPOT, VALUE), _store),
+    Row(Store, 24, (ACTOR, SPOT, VALUE), _store),
     Row(Load, 15, (ACTOR, SPOT), _load),
     Row(Fork, 14, (ACTOR, CHILD), _fork),
-    Row(Map, 7, (ACTOR, WHERE, MAP_SHAPE), _map),
+    Row(Map, 7, (ACTOR, WHERE, MAP_SHAPE, MAP_KIND), _map),
     Row(Exit, 9, (ACTOR, FATE), _exit),
     Row(Protect, 6, (ACTOR, WHERE, PROTECT_SHAPE), _protect),
     Row(Unmap, 5, (ACTOR, WHERE, UNMAP_SHAPE), _unmap),
@@ -161,6 +164,7 @@ ROWS: tuple[Row, ...] = (
     *vma_ops.ROWS,
     *kernel_ops.ROWS,
     *family.ROWS,
+    *FILE_ROWS,
 )
 """Every operation of `harness.program.ops.OPS` (a test checks that), in the order of simplicity."""
 

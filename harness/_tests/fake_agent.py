@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from harness.agent.codec import Reader, observed_pages
 from harness.errors import GuestTrouble
 from harness.model_guest import ModelGuest
-from harness.program.files import BACKINGS
+from harness.program.files import BACKINGS, FILES
 from harness.program.ops import (
     FORKS,
     OPS,
@@ -37,16 +37,21 @@ from harness.program.ops import (
     Print,
     Protect,
     Query,
+    Read,
     Reap,
     Receive,
     Remap,
     Scratch,
     Sharing,
     Store,
+    Sync,
+    Truncate,
     Try,
+    Unlink,
     Unmap,
     Via,
     Wait,
+    Write,
 )
 from harness.program.outcome import (
     Code,
@@ -73,6 +78,7 @@ ERRNO = {
     "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16,
     "EINVAL": 22,
 }  # fmt: skip
+_FILE_BITS = {None: 0, "f": 1 << 5, "g": 2 << 5, "m": 3 << 5}
 ENDINGS = {Ending.COMPLETE: 0, Ending.LOST: 1, Ending.STUCK: 2, Ending.FORK_FAILED: 3}
 
 # ---------------------------------------------------------------------------------- bytes
@@ -103,7 +109,9 @@ def read_program(reader: Reader) -> tuple[int, list[PageRange], Program]:
     flags = reader.number()
     pages = [_window(reader.number(), reader.number()) for _ in range(reader.number())]
     steps = tuple(_read_op(reader, pages) for _ in range(reader.number()))
-    return flags, pages, Program(steps)
+    program = Program(steps)
+    assert flags >> 7 == sum(1 << list(FILES).index(name) for name in program.files), "the files that are to be there"
+    return flags & 127, pages, program
 
 
 def _window(vpn: int, npages: int) -> PageRange:
@@ -162,6 +170,14 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Crowd(process, part.number())
     elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())
+    elif kind in (Read, Write):
+        op = kind(process, BACKINGS[part.byte()], part.number(), place(), part.number())
+    elif kind is Truncate:
+        op = Truncate(process, BACKINGS[part.byte()], part.number())
+    elif kind is Unlink:
+        op = Unlink(process, BACKINGS[part.byte()])
+    elif kind is Sync:
+        op = Sync(process, span())
     elif kind is Crash:
         op = Crash(process, [*Access][part.byte()], place())
     else:
@@ -253,7 +269,7 @@ class Account:
             for vma in vmas:
                 cut = clip_vma(vma, pages)
                 if cut is not None:
-                    bits = int(cut.prot) | cut.shared << 3 | (cut.pgoff is not None) << 4
+                    bits = int(cut.prot) | cut.shared << 3 | (cut.pgoff is not None) << 4 | _FILE_BITS[cut.file]
                     where = leb(cut.vpn - pages.vpn) + leb(cut.npages)
                     out += bytes([1, slot]) + where + bytes([bits]) + leb(cut.pgoff or 0)
         return out + b"\0"

@@ -73,6 +73,12 @@ EVERY_OPERATION = parse_program(
     p0: fix c[5]
     p0: deliver c[5]+4095 0x55
     p0: unfix
+    p0: map c[3..4] rw shared f+1
+    p0: read f 4095 c[3]+4090 17
+    p0: write m 65535 c[4] 1
+    p0: truncate g 65536
+    p0: unlink g
+    p0: sync c[3..4]
     p0: fork p1
     p0: fork p2
     p2: unpin

@@ -171,6 +171,24 @@ PROGRAMS = {
         p1: try map-huge a[0]
         p1: load a[0]
         """,
+    "files": """
+        p0: map a 4 rw shared f
+        p0: map a[4..5] rw private f+1
+        p0: fork p1
+        p1: store a[1]+5 0x11
+        p0: load a[4]+5
+        p0: store a[4] 0x22
+        p1: write f 4096 data[0]+3 600
+        p0: read f 4090 b[0]+4000 8
+        p0: map b 2 rw shared m
+        p0: read f 4090 b[0]+4090 17
+        p1: truncate f 5000
+        p0: load a[4]
+        p0: load a[5]
+        p0: unlink f
+        p1: unlink f
+        p0: sync a[0..3]
+        """,
     "an empty program": "",
     "orphans": """
         p0: fork p1

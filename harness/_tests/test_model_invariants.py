@@ -20,6 +20,7 @@ from harness.model.vma import Vma
 from harness.program.ops import (
     Access,
     Ask,
+    Backing,
     Clone,
     Crash,
     Deliver,
@@ -37,15 +38,21 @@ from harness.program.ops import (
     Print,
     Protect,
     Query,
+    Read,
     Reap,
     Receive,
+    Sharing,
     Store,
+    Sync,
+    Truncate,
     Unfix,
+    Unlink,
     Unmap,
     Unpin,
     Vfork,
     Via,
     Wait,
+    Write,
 )
 from harness.program.program import MAX_PROCESSES, Family, Program
 from harness.program.text import parse_program
@@ -68,8 +75,9 @@ KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants
 WEIGHTS: dict[type[Op], int] = {
     Map: 10, Unmap: 3, Protect: 6, Load: 15, Store: 25, Fill: 5, Print: 3, Fork: 8, Exec: 2, Exit: 2, Crash: 1, Wait: 5,
     Observe: 1, Receive: 8, Ask: 3, Reap: 2, Force: 3, Vfork: 2, Clone: 2,
+    Read: 3, Write: 3, Truncate: 2, Unlink: 1, Sync: 1,
 }  # fmt: skip
-PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3, Fix: 3, Deliver: 5, Unfix: 1}
+PINS: dict[type[Op], int] = {Pin: 8, Unpin: 3, Fix: 6, Deliver: 20, Unfix: 1}
 """What their answers show of the frames may depend on the kernel."""
 
 # ------------------------------------------------------------------------------ many programs
@@ -98,10 +106,19 @@ def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int])
     value = rng.randrange(256)
     child = len(family.parent)
     ended = family.waitable(process)
+    file = rng.choice(["f", "f", "f", "m", "g"])
+    place, length = rng.choice([0, 100, 4090, 4096, 8192, 13288]), rng.choice([1, 17, 4096])
+    sharing, backing = rng.choice(list(Sharing)), Backing(file, rng.randrange(4)) if rng.random() < 0.5 else Backing.ANON
+    span = min(length, (window.npages - at.index) * 4096 - at.offset)
     kind = rng.choices(list(weights), list(weights.values()))[0]
     inside = replace(at, offset=at.offset if page.index < 1 else at.offset % 4095)
     made: dict[type[Op], Op | None] = {
-        Map: Map(process, pages, prot),
+        Map: Map(process, pages, prot, sharing, backing),
+        Read: Read(process, file, place, at, span),
+        Write: Write(process, file, place, at, span),
+        Truncate: Truncate(process, file, rng.choice([0, 4096, 5000, 13288, 16384, 20480])),
+        Unlink: Unlink(process, rng.choice(["f", "g"])),
+        Sync: Sync(process, pages),
         Unmap: Unmap(process, pages),
         Protect: Protect(process, pages, prot),
         Load: Load(process, at),
@@ -159,7 +176,8 @@ def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
             assert broken(machine) == [], f"seed {seed}, {op}"
             assert bool(allowed.outcomes) == (not isinstance(op, Observe))
             assert len(allowed.outcomes) <= 1 or isinstance(op, Pin | Unpin | Fix)
-            assert 0 <= machine.last_faults_least <= machine.last_faults <= len({vpn for vpn, _, _ in machine.stored}) + 1
+            most = 2 if isinstance(op, Read | Write) else 1 + len({vpn for vpn, _, _ in machine.stored})
+            assert 0 <= machine.last_faults_least <= machine.last_faults <= most
 
 
 def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None:
@@ -172,7 +190,7 @@ def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None
 
 def test_the_random_programs_reach_every_event() -> None:
     reached: set[str] = set()
-    for seed in range(80):
+    for seed in range(240):
         machine = Machine(LINUX_6_1)
         for op in random_program(seed, 50, WEIGHTS | PINS).steps:
             step(machine, op)
@@ -184,6 +202,8 @@ def test_the_random_programs_reach_every_event() -> None:
         "fork", "exec", "exit", "crash.sigkill", "crash.sigsegv", "wait",
         "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
         "fix", "deliver", "unfix", "fork.copy",
+        "fault.shared", "fault.sigbus", "read", "read.short", "read.efault", "write", "write.efault", "truncate.up",
+        "truncate.down", "unlink", "unlink.enoent", "sync", "sync.enomem",
     }  # fmt: skip
 
 
@@ -199,6 +219,10 @@ p0: fork p1
 p1: store bss[0] 2
 p0: fork p2
 p2: exit 0
+p0: map b 4 rw shared f
+p0: store b[0] 1
+p0: map c 2 rw shared anon
+p0: store c[0] 1
 """
 
 
@@ -282,6 +306,23 @@ def _private_page_enters_the_cache(machine: Machine) -> None:
     machine.cache.frames["data", 0] = frame
 
 
+def _shared_page_is_copied(machine: Machine) -> None:
+    pte = entry(machine, 0, WINDOW_BY_NAME["b"].vpn)
+    pte.frame = machine.pool.fresh(FrameKind.ANON, pte.frame.content)
+
+
+def _mapping_outlives_a_truncation(machine: Machine) -> None:
+    machine.cache.file("f").size = 0
+
+
+def _shared_memory_outlives_its_mapping(machine: Machine) -> None:
+    machine.process(0).memory.vmas.carve(WINDOW_BY_NAME["c"].vpn, WINDOW_BY_NAME["c"].vpn + 2)
+
+
+def _page_behind_the_end_is_cached(machine: Machine) -> None:
+    machine.cache.frame("f", 4)
+
+
 def _live_frame_is_freed(machine: Machine) -> None:
     machine.pool.give_back(entry(machine, 0, BSS).frame)
 
@@ -321,6 +362,10 @@ BREAKS: dict[str, tuple[Callable[[Machine], None], ...]] = {
     "table_pages_cover_a_vma": (_table_outlives_its_vmas,),
     "the_zero_page_is_zero": (_zero_page_is_written,),
     "cached_pages_have_the_file_bytes": (_cached_page_is_written,),
+    "cached_pages_lie_in_their_file": (_page_behind_the_end_is_cached,),
+    "shared_pages_are_the_page_cache": (_shared_page_is_copied,),
+    "nothing_is_mapped_behind_the_end_of_a_file": (_mapping_outlives_a_truncation,),
+    "shared_memory_is_mapped": (_shared_memory_outlives_its_mapping,),
     "cached_pages_are_cache_only": (_private_page_enters_the_cache,),
     "held_frames_are_in_use": (_live_frame_is_freed,),
     "frames_in_use_are_held": (_frame_is_lost,),

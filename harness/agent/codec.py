@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ProtocolError
-from harness.program.files import BACKINGS
+from harness.program.files import BACKINGS, FILES
 from harness.program.ops import Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
 from harness.program.program import Program, places
 from harness.program.text import OPERAND_KINDS
@@ -19,6 +19,8 @@ from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 DENSE, FAULTS, ACCOUNT, STREAM, OUTSIDE = 1, 2, 4, 8, 64
+_USES_FILE = {name: 128 << i for i, name in enumerate(FILES)}
+"""The flags of a program that say which files are to be there."""
 
 
 def number(value: int) -> bytes:
@@ -115,6 +117,8 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.LENGTH: lambda value, _: number(value),
     Kind.CROWD: lambda value, _: number(value),
     Kind.COUNT: lambda value, _: number(value),
+    Kind.FILE: lambda value, _: bytes([BACKINGS.index(value)]),
+    Kind.FILE_OFFSET: lambda value, _: number(value),
     Address: _address,
     PageRange: _range,
     Prot: _one,
@@ -155,6 +159,7 @@ def encode_program(program: Program, *, flags: int) -> bytes:
     slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)
     steps = b"".join(_encode_op(op, slices) for op in program.steps)
+    flags |= sum(_USES_FILE[name] for name in program.files)
     head = bytes([PROGRAM]) + number(flags) + number(len(pages))
     return head + table + number(len(program.steps)) + steps
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.agent.codec import PROGRAM, Reader, View, expect, observed_pages
 from harness.errors import ProtocolError
+from harness.program.files import FILES
 from harness.program.ops import Observe
 from harness.program.outcome import (
     Code,
@@ -57,6 +58,7 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
 ) = range(9)
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
 _SI_CODES = {1: "exited with status", 2: "was killed by signal", 3: "was killed by signal"}
+_PROGRAM_FILES = (None, *FILES)
 _UNREADABLE = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -245,7 +247,8 @@ class TraceDecoder:
                     f"the agent reports a VMA of {npages} pages from {first} on, outside the observed pages"
                 )
             vpn = self.windows[window].vpn + first
-            vmas.append(VmaSeen(vpn, npages, Prot(bits & 7), bool(bits & 8), pgoff if bits & 16 else None))
+            file = _PROGRAM_FILES[bits >> 5 & 3]
+            vmas.append(VmaSeen(vpn, npages, Prot(bits & 7), bool(bits & 8), pgoff if bits & 16 else None, file))
         return tuple(sorted(vmas, key=lambda vma: vma.vpn)) if mark == 0 else None
 
     def _read_content(self, reader: Reader) -> None:

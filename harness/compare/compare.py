@@ -79,6 +79,9 @@ class _Comparison:
                 self._note_ending(number)
                 return
             self._do_step(number, op, self.trace.outcomes[number])
+            if self.machine.unspecified and not self.found:
+                self._end_unspecified()
+                return
             while not self.found and waiting is not None and waiting.after == number + 1:
                 self._check_state(waiting)
                 waiting = next(observations, None)
@@ -108,6 +111,11 @@ class _Comparison:
             self._note_outcome(number, op, allowed.outcomes[0], observed)
         else:
             self._check_faults(number, op)
+
+    def _end_unspecified(self) -> None:
+        """Look no further than whether the run came to its end: from here on nobody says what is right."""
+        if self.trace.ending is not Ending.COMPLETE:
+            self._note_ending(len(self.trace.outcomes))
 
     def _note_outcome(self, number: int, op: Op, expected: Outcome, observed: Outcome) -> None:
         def build(timeline: Timeline) -> Divergence:
@@ -190,7 +198,8 @@ class _Comparison:
                 self._note(ids, len(self.program), where, repr(want), repr(got))
 
     def _check_leftover(self) -> None:
-        lost = {frame: seen for frame, seen in (self.trace.leftover or {}).items() if is_lost(seen)}
+        of_files, found = self.binding.of_files, self.trace.leftover or {}
+        lost = {frame: seen for frame, seen in found.items() if is_lost(seen, was_file=frame in of_files)}
         if not lost:
             return
         index = reference_index(self.machine)
@@ -224,14 +233,17 @@ class _Comparison:
                 )  # fmt: skip
 
 
-def is_lost(seen: FrameSeen) -> bool:
+def is_lost(seen: FrameSeen, *, was_file: bool = False) -> bool:
     """Tell whether a frame that is in use after the last exit was lost by the program.
 
-    It is, when it still looks like anonymous memory: a frame that was freed and handed out again to the kernel itself is
-    none, nor is a page of the page cache, and those that the agent was given are not in the list. Source:
-    PAGE_MAPPING_ANON stays set until a page is freed (free_pages_prepare clears `mapping`).
+    It is, when it still looks like anonymous memory, or if it was a page of one of the program's files and is still among
+    the pages that could be reclaimed: a frame that was freed and handed out again to the kernel itself is neither, nor is
+    a page of the image in the page cache, and those that the agent was given are not in the list. Source:
+    PAGE_MAPPING_ANON and PG_lru stay set until a page is freed (free_pages_prepare, __page_cache_release).
     """
-    return seen.flags is None or bool(seen.flags & FrameFlag.ANON)
+    if seen.flags is None:
+        return True
+    return bool(seen.flags & FrameFlag.ANON) or (was_file and bool(seen.flags & FrameFlag.LRU))
 
 
 _ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {

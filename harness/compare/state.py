@@ -31,6 +31,7 @@ from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
+from harness.program.image import IMAGE_PAGES
 from harness.program.trace import (
     ZEROES,
     Frame,
@@ -217,6 +218,8 @@ class StateCheck:
             return
         if bound_guest is None and bound_model is None:
             self.binding.bind(want, got)
+            if want.kind is FrameKind.CACHE and not self._is_of_image(want):
+                self.binding.of_files.add(got)
             return
         if bound_model is not None:
             partner = self._holder_of(bound_model, but=(number, vpn))
@@ -233,6 +236,9 @@ class StateCheck:
             )  # fmt: skip
         else:
             self._note(Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want)
+
+    def _is_of_image(self, frame: ModelFrame) -> bool:
+        return any(self.machine.cache.frames.get(key) is frame for key in IMAGE_PAGES)
 
     def _holder_of(self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None) -> tuple[int, int] | None:
         """Find another page that the model maps to `model` (and the guest, where given, to `frame`)."""

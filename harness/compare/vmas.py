@@ -6,21 +6,26 @@ from dataclasses import dataclass
 
 from harness.model.adopt import expected_vmas
 from harness.model.machine import Machine
+from harness.model.vma import Vma
+from harness.program.files import FILES
 from harness.program.trace import ProcessSeen
 from harness.program.units import Prot
 
 
 @dataclass(frozen=True, slots=True)
 class PageKind:
-    """What a VMA says of one of its pages. `file_page` counts from the start of the guest's file, in pages."""
+    """What a VMA says of one of its pages. `file_page` counts from the start of the guest's file, in pages; `file` names
+    it if it is one of the program's.
+    """
 
     prot: Prot
     shared: bool
     file_page: int | None
+    file: str | None = None
 
     def __str__(self) -> str:
         """Write it as a short phrase: "rw private anon", "rx private file page 9"."""
-        backing = "anon" if self.file_page is None else f"file page {self.file_page}"
+        backing = "anon" if self.file_page is None else f"{self.file or 'file'} page {self.file_page}"
         return f"{self.prot} {'shared' if self.shared else 'private'} {backing}"
 
 
@@ -36,13 +41,14 @@ class VmaDifference:
 def compare_vmas(machine: Machine, number: int, seen: ProcessSeen, bases: dict[str, int]) -> VmaDifference | None:
     """Compare the VMAs of one process over the observed pages.
 
-    `bases` holds, for each image window, where in the guest's file it begins (in pages): that is the linker's choice, so
-    the first VMA of a window teaches it, and all others must agree.
+    `bases` holds, for each image window and each shared anonymous memory, where in the guest's file it begins (in pages):
+    that is the linker's, or the kernel's, choice, so the first VMA of each teaches it, and all others must agree. A
+    kernel may also show shared anonymous memory as no file at all.
     """
     if seen.vmas is None:
         return None
     observed = {
-        vma.vpn + i: PageKind(vma.prot, vma.shared, None if vma.pgoff is None else vma.pgoff + i)
+        vma.vpn + i: PageKind(vma.prot, vma.shared, None if vma.pgoff is None else vma.pgoff + i, vma.file)
         for vma in seen.vmas
         for i in range(vma.npages)
     }
@@ -58,11 +64,17 @@ def _expected(machine: Machine, number: int, observed: dict[int, PageKind], base
     found: dict[int, PageKind] = {}
     for vma in expected_vmas(machine, number):
         for vpn in range(vma.start, vma.end):
-            file_page = None
-            if vma.file is not None:
-                got = observed.get(vpn)
-                if got is not None and got.file_page is not None:
-                    bases.setdefault(vma.file, got.file_page - vma.file_page(vpn))
-                file_page = bases.get(vma.file, 0) + vma.file_page(vpn)
-            found[vpn] = PageKind(vma.prot, shared=False, file_page=file_page)
+            found[vpn] = _page_kind(machine, vma, vpn, observed.get(vpn), bases)
     return found
+
+
+def _page_kind(machine: Machine, vma: Vma, vpn: int, got: PageKind | None, bases: dict[str, int]) -> PageKind:
+    if vma.file is None:
+        return PageKind(vma.prot, vma.shared, None)
+    if vma.file in FILES:  # a guest that cannot tell which file it is says nothing false
+        return PageKind(vma.prot, vma.shared, vma.file_page(vpn), vma.file if got and got.file else None)
+    if got is not None and got.file_page is not None:
+        bases.setdefault(vma.file, got.file_page - vma.file_page(vpn))
+    elif machine.cache.file(vma.file).is_anonymous and vma.file not in bases:
+        return PageKind(vma.prot, vma.shared, None)
+    return PageKind(vma.prot, vma.shared, bases.get(vma.file, 0) + vma.file_page(vpn))

@@ -11,6 +11,7 @@ from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
+from harness.program.files import FILES
 from harness.program.ops import FORKS, Op
 from harness.program.program import places
 from harness.program.units import Address, PageRange, Prot, address_of
@@ -98,6 +99,10 @@ def memory_of(vpn: int, pte: PTE | None, vma: Vma) -> Memory:
     place = address_of(vpn)
     if place is not None and place.window in _IMAGE:
         return _IMAGE[place.window]
+    if vma.file in FILES:
+        return Memory.MEMFD if FILES[vma.file].is_memfd else Memory.SHARED_FILE if vma.shared else Memory.PRIVATE_FILE
+    if vma.shared:
+        return Memory.SHARED_ANON
     return Memory.ANON
 
 

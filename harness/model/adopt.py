@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.model.counts import Holders, free_unheld, reference_index
-from harness.model.fault import WRITE, may_be_prefaulted, may_read, untouched_content, vanish
+from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, untouched_content, vanish
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -81,22 +81,25 @@ def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
 
 
 def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> ExpectedPage:
+    if is_behind_end(machine, vma, vpn):
+        return ExpectedPage(Presence.FORBIDDEN, None, readable=False, content=None)
     content = untouched_content(machine, vma, vpn) if readable else None
     if not may_be_prefaulted(machine.semantics, vma):
         return ExpectedPage(Presence.FORBIDDEN, None, readable, content)
     frame = None
     if vma.file is not None and machine.semantics.prefault_budget == 0:
         frame = machine.cache.frame(vma.file, vma.file_page(vpn))
-    may_write = frame is None and bool(vma.prot & WRITE)
+    may_write = (frame is None or vma.shared) and bool(vma.prot & WRITE)
     return ExpectedPage(Presence.OPTIONAL, frame, readable, content, may_write, prefault=True)
 
 
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
-    sole = (
+    own = (
         pte.frame.kind in OWN
         and holders.references - holders.pins - holders.fixed == 1
         and (pte.frame.exclusive or not holders.pins)
     )
+    sole = vma.shared or own
     return ExpectedPage(
         Presence.OPTIONAL if pte.optional or pte.lazy else Presence.REQUIRED,
         pte.frame,
@@ -151,10 +154,11 @@ def adopt_prefault(machine: Machine, number: int, vpn: int, sharing: Frame | Non
     if sharing is not None and not _may_share(machine, vma, vpn, sharing):
         raise ValueError(f"page {vpn:#x} of p{number} may not share {sharing!r}")
     if sharing is None:
+        if vma.file is not None and vma.shared:
+            return _map_prefaulted(machine, process, vma, vpn, machine.cache.frame(vma.file, vma.file_page(vpn)))
         kind = FrameKind.ANON if vma.file is None else FrameKind.UNDETERMINED
         sharing = machine.pool.fresh(kind, untouched_content(machine, vma, vpn))
-    _map_prefaulted(machine, process, vma, vpn, sharing)
-    return sharing
+    return _map_prefaulted(machine, process, vma, vpn, sharing)
 
 
 def _prefaultable(machine: Machine, process: Process, vpn: int) -> Vma:
@@ -179,13 +183,19 @@ def _entries_of(machine: Machine, vpn: int, frame: Frame) -> list[PTE]:
     return [pte for pte in found if pte is not None and pte.frame is frame]
 
 
-def _map_prefaulted(machine: Machine, process: Process, vma: Vma, vpn: int, frame: Frame) -> None:
+def _map_prefaulted(machine: Machine, process: Process, vma: Vma, vpn: int, frame: Frame) -> Frame:
+    if vma.shared:
+        pending = bool(vma.prot & WRITE)
+        pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, write_pending=pending, prefaulted=True)
+        process.memory.page_table.map(vpn, pte)
+        return frame
     sharers = _entries_of(machine, vpn, frame)
     for pte in sharers:
         pte.write_pending = pte.writable = False
     pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, prefaulted=True)
     pte.write_pending = not sharers and frame.kind in OWN and bool(vma.prot & WRITE)
     process.memory.page_table.map(vpn, pte)
+    return frame
 
 
 def adopt_vanished(machine: Machine, number: int, vpn: int) -> bool:

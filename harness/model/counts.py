@@ -18,8 +18,8 @@ from harness.model.machine import Machine
 
 @dataclass(slots=True)
 class Holders:
-    """The holders of one frame: leaf entries as (process number, virtual page number), the file page (image window,
-    page index) for which the page cache holds it, how often it is pinned, and what a fixed buffer in it counts for.
+    """The holders of one frame: leaf entries as (process number, virtual page number), the file page (file, page index)
+    for which the page cache holds it, how often it is pinned, and what a fixed buffer in it counts for.
     """
 
     ptes: list[tuple[int, int]] = field(default_factory=list)
@@ -101,12 +101,13 @@ def page_tables(machine: Machine, number: int) -> int:
 
 
 def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
-    """Give back those of `frames` that nobody holds any more.
+    """Give back those of `frames` that nobody holds any more, and end shared memory that nobody maps any more.
 
-    Called after entries went away. It looks at everybody else's entries, where a kernel drops a count
-    and looks whether that was the last (Linux: page_remove_rmap, put_page).
+    Called after VMAs or entries went away. It looks at everybody else's, where a kernel drops a count
+    and looks whether that was the last (Linux: page_remove_rmap, put_page; fput for the file behind shared memory).
     """
     dropped = {frame for frame in frames if frame is not machine.zero and frame.kind is not FrameKind.CACHE}
+    dropped.update(_end_unmapped(machine))
     if not dropped:
         return
     for _, space in machine.spaces():
@@ -116,3 +117,13 @@ def free_unheld(machine: Machine, frames: Iterable[Frame]) -> None:
         dropped.discard(machine.fixed.frame)
     for frame in dropped:
         machine.pool.give_back(frame)
+
+
+def _end_unmapped(machine: Machine) -> list[Frame]:
+    """End the shared anonymous memory that is in no VMA any more, for nothing else could lead to it; give its frames."""
+    unmapped = {name for name, file in machine.cache.files.items() if file.is_anonymous}
+    if not unmapped:
+        return []
+    for _, space in machine.spaces():
+        unmapped.difference_update([vma.file for vma in space.vmas if vma.file is not None])
+    return [frame for name in sorted(unmapped) for frame in machine.cache.forget(machine.cache.files[name])]

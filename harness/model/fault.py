@@ -4,13 +4,16 @@
 
     touch ── entry lets it through ─────────────────────────────▶ done, without the kernel
       └───── fault ─┬ no entry ─┬─ load ───▶ zero page, or file page      (read-only, shared)
-                    │           └─ store ──▶ fresh frame, its own         (zeroes, or the file's bytes)
-                    └ read-only entry, store: break copy-on-write
-                                ├─ sole owner ───▶ reuse                  (same frame, now writable)
-                                └─ others too ───▶ copy                   (they keep the old frame)
+                    │           ├─ store ──▶ fresh frame, its own         (zeroes, or the file's bytes)
+                    │           └─ either, in a shared mapping ──▶ the file's page itself
+                    └ read-only entry, store
+                                ├─ shared mapping ─▶ now writable         (same frame: it is meant for all)
+                                └─ private: break copy-on-write
+                                   ├─ sole owner ──▶ reuse                (same frame, now writable)
+                                   └─ others too ──▶ copy                 (they keep the old frame)
 
-Whether an access is allowed is a question to the VMA alone (`refusal`): not to the entry, nor to what
-happened before. An entry is only ever stricter, and a fault makes good for it.
+Whether an access is allowed is a question to the VMA, and to the size of the file behind it (`refusal`): not to
+the entry, nor to what happened before. An entry is only ever stricter, and a fault makes good for it.
 """
 
 from __future__ import annotations
@@ -46,19 +49,35 @@ def may_read(semantics: Semantics, prot: Prot) -> bool:
 def refusal(machine: Machine, process: Process, at: Address, access: Access) -> Faulted | None:
     """Give the signal that touching `at` raises, or None where it is allowed. A stack grows by the attempt alone.
 
-    MAPERR where no VMA is, ACCERR where the VMA forbids it; the address is that of the byte touched.
-    Source: do_user_addr_fault (bad_area, bad_area_access_error), sigaction(2) on si_code.
+    MAPERR where no VMA is, ACCERR where the VMA forbids it, and then ADRERR (SIGBUS) where the page lies wholly
+    behind the end of its file, in private mappings too; the address is that of the byte touched.
+    Source: do_user_addr_fault (bad_area, bad_area_access_error), do_sigbus; shmem_get_folio and filemap_fault, which
+    look at i_size; mmap(2), sigaction(2) on si_code.
     """
     vma = vma_for(process.memory.vmas, at.vpn)
     if vma is None:
         return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)
-    return None if allowed else Faulted(Signal.SIGSEGV, Code.ACCERR, at)
+    if not allowed:
+        return Faulted(Signal.SIGSEGV, Code.ACCERR, at)
+    return Faulted(Signal.SIGBUS, Code.ADRERR, at) if is_behind_end(machine, vma, at.vpn) else None
+
+
+def is_behind_end(machine: Machine, vma: Vma, vpn: int) -> bool:
+    """Tell whether page `vpn` of `vma` lies wholly behind the end of the file: there is nothing to map, then."""
+    return vma.file is not None and not machine.cache.reaches(vma.file, vma.file_page(vpn))
+
+
+REFUSED = "sigaction(2): SIGSEGV (SEGV_MAPERR, SEGV_ACCERR) or SIGBUS (BUS_ADRERR), and si_addr"
+"""The clause of an access that is refused."""
 
 
 def note_refusal(machine: Machine, refused: Faulted) -> None:
     """Count a refused access for coverage."""
-    machine.reach["fault.segv.maperr" if refused.code is Code.MAPERR else "fault.segv.accerr"] += 1
+    if refused.signal is Signal.SIGBUS:
+        machine.reach["fault.sigbus"] += 1
+    else:
+        machine.reach["fault.segv.maperr" if refused.code is Code.MAPERR else "fault.segv.accerr"] += 1
 
 
 # ------------------------------------------------------------------------------ touch
@@ -67,7 +86,8 @@ def note_refusal(machine: Machine, refused: Faulted) -> None:
 def touch(machine: Machine, process: Process, vpn: int, access: Access) -> Frame:
     """Do an *allowed* access to page `vpn`, with the fault that it may take; give the frame behind it.
 
-    After a store's touch the frame is the process's own, and its bytes may be changed in place.
+    After a store's touch its bytes may be changed in place: the frame is the process's own, or it is the file's and
+    the mapping is shared.
     """
     pte = process.memory.page_table.lookup(vpn)
     if access is Access.LOAD:
@@ -92,7 +112,8 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
     pte.prefaulted = False
     was_lazy, pte.lazy = pte.lazy, False
     if not pte.writable:
-        pte = break_cow(machine, process, vpn, pte)
+        break_ = _grant_shared_write if _vma(process, vpn).shared else break_cow
+        pte = break_(machine, process, vpn, pte)
     if was_lazy:
         machine.count_faults(least=0)
         for pin in machine.pins:
@@ -141,14 +162,16 @@ def vanish(machine: Machine, process: Process, vpn: int) -> None:
 def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -> PTE:
     """Map a page that has no entry, for the first touch of it.
 
-    Source: do_anonymous_page; do_fault: do_read_fault and do_cow_fault.
+    Source: do_anonymous_page; do_fault: do_read_fault, do_cow_fault and do_shared_fault.
     """
     vma = _vma(process, vpn)
     machine.count_faults(least=0 if may_be_prefaulted(machine.semantics, vma) else 1)
     machine.reach["fault.anon" if vma.file is None else "fault.file"] += 1
-    if access is Access.STORE:
-        content = untouched_content(machine, vma, vpn)
-        pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, content))
+    if vma.file is not None and vma.shared:
+        pte = _shared_entry(machine, vma, vma.file, vpn, access)
+    elif access is Access.STORE:
+        old = machine.zero if vma.file is None else machine.cache.frame(vma.file, vma.file_page(vpn))
+        pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, old.content))
         if vma.file is not None:
             machine.reach["cow.copy"] += 1
     elif vma.file is not None:
@@ -156,6 +179,27 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
     else:
         pte = _anonymous_read(machine, vma)
     process.memory.page_table.map(vpn, pte)
+    return pte
+
+
+def _shared_entry(machine: Machine, vma: Vma, file: str, vpn: int, access: Access) -> PTE:
+    """Make the entry that leads to the file's own page, writable if that is what is asked for, or what may be."""
+    may_write = bool(vma.prot & WRITE)
+    choice = machine.semantics.shared_load_grants_write
+    writable = access is Access.STORE or (may_write and choice is Choice.ALWAYS)
+    pending = may_write and not writable and choice is Choice.EITHER
+    machine.reach["fault.shared"] += 1
+    return PTE(machine.cache.frame(file, vma.file_page(vpn)), readable=True, writable=writable, write_pending=pending)
+
+
+def _grant_shared_write(machine: Machine, _process: Process, _vpn: int, pte: PTE) -> PTE:
+    """Handle a store that a shared mapping allows and its entry does not: there is nobody to protect from it.
+
+    Source: do_wp_page: wp_page_shared.
+    """
+    machine.count_faults(least=0 if pte.write_pending else 1)
+    pte.writable = True
+    pte.optional = pte.write_pending = False
     return pte
 
 
@@ -176,7 +220,7 @@ def untouched_content(machine: Machine, vma: Vma, vpn: int) -> bytes:
     """Give the 4,096 bytes of page `vpn` of `vma` as long as nobody wrote to it."""
     if vma.file is None:
         return machine.zero.content
-    return machine.cache.frame(vma.file, vma.file_page(vpn)).content
+    return machine.cache.content(vma.file, vma.file_page(vpn))
 
 
 def may_be_prefaulted(semantics: Semantics, vma: Vma) -> bool:

@@ -26,6 +26,7 @@ class FrameKind(enum.Enum):
     CACHE = "a page of a file, held by the page cache"
     TABLE = "a page of a page table"
     UNDETERMINED = "the kernel's shared page or the process's own: not observed yet"
+    DETACHED = "once a page of a file, which only a pipe still holds"
     FREE = "given back to the pool"
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from harness.model.counts import reference_index
-from harness.model.fault import is_unshared, may_read
+from harness.model.fault import is_behind_end, is_unshared, may_read
 from harness.model.frame import JUNK, OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import BITS, PTE, ROOT_LEVEL
 from harness.model.process import State
 from harness.model.vma import Vma
-from harness.program.image import IMAGE_PAGES
+from harness.program.image import FILE_BACKED, IMAGE_PAGES
 from harness.program.units import Prot
 
 # ------------------------------------------------------------------------------ sharing
@@ -23,12 +23,23 @@ from harness.program.units import Prot
 
 def writable_frames_have_one_holder(machine: Machine) -> bool:
     """No private frame that two map, or that somebody else has pinned, is mapped writable, nor may it be."""
-    return all(is_unshared(machine, pte.frame) for pte, _ in _entries(machine) if _may_write(pte))
+    private = [pte for pte, vma in _entries(machine) if vma is None or not vma.shared]
+    return all(is_unshared(machine, pte.frame) for pte in private if _may_write(pte))
 
 
 def only_own_frames_are_writable(machine: Machine) -> bool:
-    """Neither the zero page nor a page-cache page is mapped writable."""
-    return all(pte.frame.kind is FrameKind.ANON for pte, _ in _entries(machine) if pte.writable)
+    """The zero page is mapped writable nowhere, a page-cache page by shared mappings alone."""
+    private = [pte for pte, vma in _entries(machine) if vma is None or not vma.shared]
+    return all(pte.frame.kind is FrameKind.ANON for pte in private if pte.writable)
+
+
+def shared_pages_are_the_page_cache(machine: Machine) -> bool:
+    """A shared mapping leads to the frames of its file, each at its offset, whoever maps it and wherever."""
+    return all(
+        vma.file is not None and machine.cache.frames.get((vma.file, vma.file_page(vpn))) is pte.frame
+        for vpn, pte, vma in _mapped(machine)
+        if vma.shared
+    )
 
 
 def optional_entries_can_be_filled_again(machine: Machine) -> bool:
@@ -51,9 +62,21 @@ def vmas_are_sorted_and_disjoint(machine: Machine) -> bool:
 
 
 def file_vmas_stay_in_their_file(machine: Machine) -> bool:
-    """Each page of a file VMA is a page of its file."""
-    files = [(vma, vma.file) for vma in _vmas(machine) if vma.file is not None]
+    """Each page of a VMA of the image is a page of its file."""
+    files = [(vma, vma.file) for vma in _vmas(machine) if vma.file in FILE_BACKED]
     return all((file, vma.file_page(vpn)) in IMAGE_PAGES for vma, file in files for vpn in vma.vpns)
+
+
+def nothing_is_mapped_behind_the_end_of_a_file(machine: Machine) -> bool:
+    """A page that lies wholly behind the end of its file is not present, not even as a private copy."""
+    return not any(is_behind_end(machine, vma, vpn) for vpn, _, vma in _mapped(machine))
+
+
+def shared_memory_is_mapped(machine: Machine) -> bool:
+    """Shared anonymous memory is there as long as somebody maps it, and not a moment longer."""
+    anonymous = {name for name, file in machine.cache.files.items() if file.is_anonymous}
+    mapped = {vma.file for vma in _vmas(machine) if vma.shared and vma.file is not None}
+    return anonymous <= mapped <= machine.cache.files.keys()
 
 
 def present_pages_lie_in_a_vma(machine: Machine) -> bool:
@@ -107,8 +130,13 @@ def the_zero_page_is_zero(machine: Machine) -> bool:
 
 
 def cached_pages_have_the_file_bytes(machine: Machine) -> bool:
-    """A page-cache page has the file's bytes, whatever was written through private mappings."""
-    return all(frame.content == IMAGE_PAGES[key] for key, frame in machine.cache.frames.items())
+    """A page-cache page of the image has the file's bytes, whatever was written through private mappings."""
+    return all(frame.content == IMAGE_PAGES.get(key, frame.content) for key, frame in machine.cache.frames.items())
+
+
+def cached_pages_lie_in_their_file(machine: Machine) -> bool:
+    """No page is cached that lies wholly behind the end of its file."""
+    return all(machine.cache.reaches(name, index) for name, index in machine.cache.frames)
 
 
 def cached_pages_are_cache_only(machine: Machine) -> bool:
@@ -159,10 +187,13 @@ def zombies_have_a_living_parent(machine: Machine) -> bool:
 INVARIANTS: tuple[Callable[[Machine], bool], ...] = (
     writable_frames_have_one_holder,
     only_own_frames_are_writable,
+    shared_pages_are_the_page_cache,
     optional_entries_can_be_filled_again,
     vmas_are_not_empty,
     vmas_are_sorted_and_disjoint,
     file_vmas_stay_in_their_file,
+    nothing_is_mapped_behind_the_end_of_a_file,
+    shared_memory_is_mapped,
     present_pages_lie_in_a_vma,
     entries_are_not_writable_where_the_vma_is_not,
     entries_are_readable_where_the_vma_is,
@@ -171,6 +202,7 @@ INVARIANTS: tuple[Callable[[Machine], bool], ...] = (
     table_pages_cover_a_vma,
     the_zero_page_is_zero,
     cached_pages_have_the_file_bytes,
+    cached_pages_lie_in_their_file,
     cached_pages_are_cache_only,
     held_frames_are_in_use,
     frames_in_use_are_held,
@@ -192,6 +224,15 @@ def _entries(machine: Machine) -> Iterator[tuple[PTE, Vma | None]]:
     for _, space in machine.spaces():
         for vpn, pte in space.page_table.walk():
             yield pte, space.vmas.find(vpn)
+
+
+def _mapped(machine: Machine) -> Iterator[tuple[int, PTE, Vma]]:
+    """Give each leaf entry that lies in a VMA, with its page and the VMA."""
+    for _, space in machine.spaces():
+        for vpn, pte in space.page_table.walk():
+            vma = space.vmas.find(vpn)
+            if vma is not None:
+                yield vpn, pte, vma
 
 
 def _vmas(machine: Machine) -> Iterator[Vma]:

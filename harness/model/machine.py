@@ -44,6 +44,8 @@ class Machine:
     `pins`              what the program's pipe holds, the oldest first.
     `fixed`             the fixed buffer of the program's ring, while there is one.
     `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
+    `unspecified`       why, where the last step did what no document says the result of; from there on the model
+                        knows nothing any more.
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """
 
@@ -56,6 +58,7 @@ class Machine:
     fixed: Fixed | None = None
     stored: list[tuple[int, int, bytes]] = field(default_factory=list)
     reach: Counter[str] = field(default_factory=Counter)
+    unspecified: str = ""
     last_faults: int = 0
     last_faults_least: int = 0
 
@@ -100,6 +103,11 @@ class Machine:
             if process.crowd is not None:
                 found[process.crowd] = process
         return [(process, space) for space, process in found.items()]
+
+    def end_of_knowledge(self, why: str) -> None:
+        """Note that nobody says what the result of this step is."""
+        self.unspecified = why
+        self.reach["unspecified"] += 1
 
     def count_faults(self, *, least: int, most: int = 1) -> None:
         """Add to the page faults that this step takes."""

@@ -125,6 +125,21 @@ class Semantics:
     cortex-a57 has not.
     """
 
+    shared_load_grants_write: Choice = Choice.ALWAYS
+    """A load of a shared page that the process may write makes its entry writable at once; where it does not, the first
+    store takes a fault of its own, which is how a file system with a disk learns which pages are to be written back.
+
+    Source: vma_wants_writenotify: not for tmpfs, memfd and shared anonymous memory, which have nothing behind them.
+    """
+
+    growth_shows_tail: Choice = Choice.ALWAYS
+    """What a shared mapping stored behind the end of a file, in its last page, is in the file when that grows over it.
+
+    ftruncate(2): "the extended part reads as null bytes"; mmap(2): the rest of the last page is zeroed when mapped, and
+    "modifications to that region are not written out to the file". Linux's tmpfs does neither: shmem_setattr clears the
+    tail only where the size stays or falls, shmem_write_end only in a page that is new.
+    """
+
     prefault_budget: int = 0
     """How many pages that a process never touched the kernel may map for it, in pages."""
 

@@ -25,17 +25,22 @@ from harness.model.syscalls.observe import observe
 from harness.model.syscalls.pin import pin
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
+from harness.model.syscalls.read_ import read
 from harness.model.syscalls.reap import reap
 from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
 from harness.model.syscalls.scratch import scratch
 from harness.model.syscalls.store import store
+from harness.model.syscalls.sync import sync
+from harness.model.syscalls.truncate import truncate
 from harness.model.syscalls.try_ import try_
 from harness.model.syscalls.unfix import unfix
+from harness.model.syscalls.unlink import unlink
 from harness.model.syscalls.unmap import unmap
 from harness.model.syscalls.unpin import unpin
 from harness.model.syscalls.vfork import clone, vfork
 from harness.model.syscalls.wait import wait
+from harness.model.syscalls.write_ import write
 from harness.program.ops import (
     Advise,
     Ask,
@@ -58,17 +63,22 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Read,
     Reap,
     Receive,
     Remap,
     Scratch,
     Store,
+    Sync,
+    Truncate,
     Try,
     Unfix,
+    Unlink,
     Unmap,
     Unpin,
     Vfork,
     Wait,
+    Write,
 )  # fmt: skip
 
 MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
@@ -103,6 +113,11 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Fix: fix,
     Deliver: deliver,
     Unfix: unfix,
+    Read: read,
+    Write: write,
+    Truncate: truncate,
+    Unlink: unlink,
+    Sync: sync,
 }
 """What each operation means. Exhaustive over `harness.program.ops.OPS`, which a test checks."""
 

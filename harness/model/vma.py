@@ -31,11 +31,12 @@ PLAIN = VmaFlag(0)
 
 @dataclass(frozen=True, slots=True)
 class Vma:
-    """Pages [start, end), private, with one protection.
+    """Pages [start, end) with one protection, each of which is what its page of a file is, or starts as zeroes.
 
-    `file` is the image window (`text`, `data`) whose file pages they map, from page `pgoff` of that
-    window on; None is anonymous memory, whose `pgoff` is 0. (The window's own offset in the executable
-    is the linker's business: `pgoff` equals a guest's, within one window, up to a constant.)
+    `file` names the file (see `page_cache`) whose pages they map, from page `pgoff` of it on; None is private
+    anonymous memory, whose `pgoff` is 0. (For an image window the offset in the executable is the linker's
+    business: `pgoff` equals a guest's, within one window, up to a constant.)
+    `shared` tells whether a store goes to the file, and so to all who map it, or to a copy of the process's own.
     """
 
     start: int
@@ -44,6 +45,7 @@ class Vma:
     file: str | None = None
     pgoff: int = 0
     flags: VmaFlag = PLAIN
+    shared: bool = False
 
     @property
     def npages(self) -> int:
@@ -62,7 +64,7 @@ class Vma:
         return replace(self, start=first, end=last, pgoff=pgoff)
 
     def file_page(self, vpn: int) -> int:
-        """Give the index, in its file window, of the page that `vpn` maps."""
+        """Give the index, in its file, of the page that `vpn` maps."""
         return self.pgoff + vpn - self.start
 
     def continues(self, other: Vma) -> bool:
@@ -71,6 +73,7 @@ class Vma:
             other.end == self.start
             and other.prot == self.prot
             and other.flags == self.flags
+            and other.shared == self.shared
             and other.file == self.file
             and (self.file is None or self.pgoff == other.pgoff + other.npages)
         )

@@ -8,9 +8,11 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
 
     frames      numbered frames: bytes, counts, a free list, batches of zeroed frames
     paging      page tables, which are frames, and the TLB
+    files       the pages of files in memory
     vmas        what is mapped where, and with which rights
-    machine     all of the above, the page cache and the zero page, as one booted machine
+    machine     all of the above, the image and the zero page, as one booted machine
     mapping     mmap, munmap, mprotect, mremap
+    file_calls  read, write, truncate, unlink
     advice      madvise
     pagefault   demand faults, and break CoW or reuse
     uaccess     stores that the kernel does, and the pipe that pins pages

@@ -96,6 +96,7 @@ class Frames:
         frame.data[:] = JUNK
         frame.refcount = 0
         frame.anonymous = False
+        frame.cached = False
         frame.free = True
         self._free_list.append(pfn)
 

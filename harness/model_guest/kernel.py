@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.model_guest import lifecycle, mapping
+from harness.model_guest import file_calls, lifecycle, mapping
 from harness.model_guest.advice import advise
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch, translate
 from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
 from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user, register_buffer, unregister_buffer
-from harness.model_guest.vmas import GROWS_DOWN
-from harness.program.files import STACK
+from harness.model_guest.vmas import GROWS_DOWN, Vma
+from harness.program.files import FILES, STACK
 from harness.program.ops import (
     ANSWERS,
     STATUS_WORD,
@@ -42,18 +42,23 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Read,
     Reap,
     Receive,
     Remap,
     Scratch,
     Sharing,
     Store,
+    Sync,
+    Truncate,
     Try,
     Unfix,
+    Unlink,
     Unmap,
     Unpin,
     Vfork,
     Wait,
+    Write,
 )
 from harness.program.outcome import (
     Code,
@@ -151,6 +156,11 @@ class Kernel:
             Fix: self._fix,
             Deliver: self._deliver,
             Unfix: self._unfix,
+            Read: self._read,
+            Write: self._write,
+            Truncate: self._truncate,
+            Unlink: self._unlink,
+            Sync: self._sync,
         }
 
     # ------------------------------------------------------------------------ around a program
@@ -193,6 +203,7 @@ class Kernel:
         self.unreaped = len(self.processes)
         self.pipe.close()
         unregister_buffer(self.machine)
+        self.machine.files.close()
 
     def _orphans(self) -> set[int]:
         """Name the processes whose parents have ended."""
@@ -202,11 +213,18 @@ class Kernel:
     # -------------------------------------------------------------------------------- mappings
 
     def _map(self, op: Map) -> Outcome:
-        is_stack = op.backing.name == STACK
-        if is_stack and op.sharing is Sharing.SHARED:
+        vpns, shared = op.pages.vpns, op.sharing is Sharing.SHARED
+        if op.backing.name == STACK and shared:
             return Failed("EINVAL")
-        flags = GROWS_DOWN if is_stack else 0
-        mapping.map_anonymous(self.machine, self._space(op), op.pages.vpns, op.prot, flags=flags)
+        if op.backing.name in FILES:
+            file = self.machine.files.open(op.backing.name)
+            vma = Vma(vpns.start, vpns.stop, op.prot, op.backing.pgoff, file, shared)
+            mapping.map_(self.machine, self._space(op), vma)
+        elif shared:
+            mapping.map_shared(self.machine, self._space(op), vpns, op.prot)
+        else:
+            flags = GROWS_DOWN if op.backing.name == STACK else 0
+            mapping.map_anonymous(self.machine, self._space(op), vpns, op.prot, flags=flags)
         return Done()
 
     def _unmap(self, op: Unmap) -> Outcome:
@@ -285,7 +303,7 @@ class Kernel:
         if self.machine.has("print-reads-the-file"):  # planted: a file page's bytes come from the cache
             vma = self._space(op).vmas.find(op.at.vpn)
             file_page = vma.file_page(op.at.vpn) if vma else None
-            cached = None if file_page is None else self.machine.cache.lookup(file_page)
+            cached = vma.file.lookup(file_page) if vma and vma.file and file_page is not None else None
             page = page if cached is None else self.machine.frames[cached].data
         self.processes[op.process].output += page[op.at.offset : op.at.offset + op.length]
         return Printed(op.length)
@@ -344,6 +362,28 @@ class Kernel:
             return Failed("ENXIO")
         unregister_buffer(self.machine)
         return Done()
+
+    # ----------------------------------------------------------------------------------- files
+
+    def _read(self, op: Read) -> Outcome:
+        done = file_calls.read(self.machine, self._space(op), self.machine.files.open(op.file), op)
+        return Failed("EFAULT") if done is None else Received(done)
+
+    def _write(self, op: Write) -> Outcome:
+        done = file_calls.write(self.machine, self._space(op), self.machine.files.open(op.file), op)
+        return Failed("EFAULT") if done is None else Printed(done)
+
+    def _truncate(self, op: Truncate) -> Outcome:
+        spaces = {id(space): space for name in self.live if (space := self.processes[name].space)}
+        file_calls.truncate(self.machine, spaces.values(), self.machine.files.open(op.file), op.size)
+        return Done()
+
+    def _unlink(self, op: Unlink) -> Outcome:
+        return Done() if file_calls.unlink(self.machine, self.machine.files.open(op.file)) else Failed("ENOENT")
+
+    def _sync(self, op: Sync) -> Outcome:
+        vmas = self._space(op).vmas
+        return Done() if all(vmas.find(vpn) for vpn in op.pages.vpns) else Failed("ENOMEM")
 
     # ---------------------------------------------------------------------------- life and death
 

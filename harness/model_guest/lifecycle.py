@@ -8,6 +8,8 @@ Fork copies every present entry into tables of the child's own, and both sides e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.mapping import prefault
 from harness.model_guest.pagefault import duplicate, live_root
@@ -15,13 +17,24 @@ from harness.model_guest.paging import BITS, COW, FLAGS, PRESENT, TABLE, TOP, US
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import VmaList
 
+Pair = tuple[int, int]
+"""A table of the parent, and the child's at the same place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """What a fork has to know beside the tables: the child's VMAs, and the pages that it does not get."""
+
+    vmas: VmaList
+    left_out: set[int]
+
 
 def image_space(machine: Machine) -> AddressSpace:
     """Make the address space that exec starts with: the image's VMAs, nothing resident.
 
     Raises: OutOfMemory; then nothing is held.
     """
-    vmas = VmaList(machine.planted, image_vmas())
+    vmas = VmaList(machine.planted, image_vmas(machine))
     space = AddressSpace(machine.tables.new_table(), vmas)
     try:
         for vma in vmas:
@@ -41,9 +54,11 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
         parent.users += 1
         return parent
     child = AddressSpace(machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk)
+    if machine.has("shared-untouched-not-shared"):  # planted: what is not there yet is brought in by each for itself
+        child.vmas.replace_files(lambda file: file if file.name else machine.files.adopt(file.twin()))
     try:
-        left_out = parent.vmas.left_out()
-        _copy_tables(machine, live_root(parent), live_root(child), TOP, 0, left_out=left_out)
+        copying = Copying(child.vmas, parent.vmas.left_out())
+        _copy_tables(machine, copying, (live_root(parent), live_root(child)), TOP)
     except OutOfMemory:
         release(machine, child)
         raise
@@ -63,27 +78,38 @@ def shared_space(machine: Machine, parent: AddressSpace, *, waits: bool) -> Addr
     return parent
 
 
-def _copy_tables(machine: Machine, parent: int, child: int, level: int, base: int, *, left_out: set[int]) -> None:
+def _copy_tables(machine: Machine, copying: Copying, tables: Pair, level: int, base: int = 0) -> None:
     """Copy what a table of some level leads to; `base` is the first page that it can map."""
-    for index, entry in machine.tables.entries(parent):
+    for index, entry in machine.tables.entries(tables[0]):
         first = base + (index << BITS * level)
         if level == 0:
-            if first not in left_out:
-                _copy_leaf(machine, parent, child, index, entry)
+            if first not in copying.left_out:
+                vma = copying.vmas.find(first)
+                copy = _copy_shared_leaf if vma is not None and vma.shared else _copy_leaf
+                copy(machine, tables, index, entry)
             continue
         table = machine.tables.new_table()
-        machine.tables.write(child, index, entry_of(table, TABLE))
-        _copy_tables(machine, pfn_of(entry), table, level - 1, first, left_out=left_out)
+        machine.tables.write(tables[1], index, entry_of(table, TABLE))
+        _copy_tables(machine, copying, (pfn_of(entry), table), level - 1, first)
 
 
-def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int) -> None:
+def _copy_shared_leaf(machine: Machine, tables: Pair, index: int, entry: int) -> None:
+    """Let the child have a page of shared memory: nobody loses the right to write."""
+    if machine.has("shared-becomes-private"):  # planted: it is CoW like everything else
+        _copy_leaf(machine, tables, index, entry)
+        return
+    machine.tables.write(tables[1], index, entry)
+    _count_new_entry(machine, entry)
+
+
+def _copy_leaf(machine: Machine, tables: Pair, index: int, entry: int) -> None:
     """Share one page: both entries lose the right to write, and keep it pending. A registered buffer is not shared."""
     if machine.is_fixed(pfn_of(entry)) and not machine.has("fork-shares-fixed-buffer"):
         # planted: it is shared like any other page
-        machine.tables.write(child, index, entry_of(duplicate(machine, pfn_of(entry)), entry & FLAGS))
+        machine.tables.write(tables[1], index, entry_of(duplicate(machine, pfn_of(entry)), entry & FLAGS))
         return
     if entry & WRITABLE and machine.has("fork-copies-at-once"):  # planted: nothing waits for a store
-        machine.tables.write(child, index, entry_of(duplicate(machine, pfn_of(entry)), PRESENT | USER | WRITABLE))
+        machine.tables.write(tables[1], index, entry_of(duplicate(machine, pfn_of(entry)), PRESENT | USER | WRITABLE))
         return
     shared = entry & ~WRITABLE | COW if entry & WRITABLE else entry
     in_parent = in_child = shared
@@ -93,8 +119,8 @@ def _copy_leaf(machine: Machine, parent: int, child: int, index: int, entry: int
         in_child = entry
     if machine.has("refork-readonly") and entry & COW:  # planted: only WRITABLE is turned into COW
         in_child = entry & ~COW
-    machine.tables.write(parent, index, in_parent)
-    machine.tables.write(child, index, in_child)
+    machine.tables.write(tables[0], index, in_parent)
+    machine.tables.write(tables[1], index, in_child)
     _count_new_entry(machine, entry)
 
 
@@ -135,6 +161,8 @@ def tear_down(machine: Machine, space: AddressSpace, *, live: AddressSpace | Non
     if machine.has("no-vm-drop"):  # planted: the destructor is commented out
         return
     _drop_tables(machine, space.root, TOP)
+    space.vmas.carve(0, 1 << 36)
+    machine.files.forget_unmapped()
     root = space.root
     if live and live.root is not None and machine.has("exec-teardown-frees-live-tables"):
         root = live.root  # planted: the root is looked up in the process, where the new one is by now

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.model_guest.files import IMAGE, File, Files
 from harness.model_guest.frames import Frames
 from harness.model_guest.paging import PageTables, Tlb
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGE_PAGES
-from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Prot
+from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Prot, Window
 
 IMAGE_PGOFF = {"text": 1, "data": 3}
 """File page at which each file-backed window starts; page 0 is the header, which nobody maps."""
 
+IMAGE_NPAGES = 7
+"""The length of the image file, in pages."""
+
 _IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
-
-
-class PageCache:
-    """The pages of the image file, each in a frame of which the cache holds one reference."""
-
-    def __init__(self, frames: Frames) -> None:
-        self.frames = frames
-        self._pfn_of: dict[int, int] = {}
-
-    def lookup(self, file_page: int) -> int | None:
-        """Give the frame of a file page; None beyond the end of the file."""
-        return self._pfn_of.get(file_page)
-
-    def insert(self, file_page: int, pfn: int) -> None:
-        """Put a frame into the cache; the caller's hold of it becomes the cache's."""
-        old = self._pfn_of.get(file_page)
-        self._pfn_of[file_page] = pfn
-        self.frames[pfn].cached = True
-        if old is not None:
-            self.frames[old].cached = False
-            self.frames.put(old)
 
 
 @dataclass(slots=True)
@@ -68,7 +51,8 @@ class Machine:
     frames: Frames
     tables: PageTables
     tlb: Tlb
-    cache: PageCache
+    image: File
+    files: Files
     zero_pfn: int
     """The shared zero page. It is never counted, never written and never freed."""
     fixed: Fixed | None = None
@@ -88,16 +72,19 @@ class Machine:
 def boot(total_frames: int, planted: frozenset[str]) -> Machine:
     """Give a machine right after boot: the zero page and the image file are in memory, no process is."""
     frames = Frames(total_frames, planted)
-    cache = PageCache(frames)
-    machine = Machine(planted, frames, PageTables(frames), Tlb(), cache, zero_pfn=frames.allocate())
+    zero_pfn = frames.allocate()
+    image = File(frames, IMAGE, IMAGE_NPAGES * PAGE_SIZE)
     for (window, index), content in IMAGE_PAGES.items():
-        pfn = frames.allocate()
-        frames[pfn].data[:] = content
-        cache.insert(IMAGE_PGOFF[window] + index, pfn)
-    return machine
+        image.fill(IMAGE_PGOFF[window] + index, content)
+    return Machine(planted, frames, PageTables(frames), Tlb(), image, Files(frames), zero_pfn)
 
 
-def image_vmas() -> tuple[Vma, ...]:
+def image_vmas(machine: Machine) -> tuple[Vma, ...]:
     """Give the VMAs that exec lays out."""
-    windows = [WINDOW_BY_NAME[name] for name in _IMAGE_PROT]
-    return tuple(Vma(w.vpn, w.vpn + w.npages, _IMAGE_PROT[w.name], IMAGE_PGOFF.get(w.name)) for w in windows)
+    return tuple(_image_vma(machine, WINDOW_BY_NAME[name]) for name in _IMAGE_PROT)
+
+
+def _image_vma(machine: Machine, window: Window) -> Vma:
+    pgoff = IMAGE_PGOFF.get(window.name)
+    file = None if pgoff is None else machine.image
+    return Vma(window.vpn, window.vpn + window.npages, _IMAGE_PROT[window.name], pgoff, file)

@@ -13,13 +13,23 @@ PREFAULT_PAGES = 0
 
 
 def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot, *, flags: int = 0) -> None:
-    """Map fresh anonymous memory in place of whatever the range held. Raises OutOfMemory."""
+    """Map fresh private anonymous memory in place of whatever the range held. Raises OutOfMemory."""
+    map_(machine, space, Vma(vpns.start, vpns.stop, prot, flags=flags))
+
+
+def map_shared(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> None:
+    """Map fresh shared anonymous memory: a file of holes that has no name. Raises OutOfMemory."""
+    map_(machine, space, Vma(vpns.start, vpns.stop, prot, 0, machine.files.nameless(len(vpns)), shared=True))
+
+
+def map_(machine: Machine, space: AddressSpace, vma: Vma) -> None:
+    """Map something in place of whatever the range held. Raises OutOfMemory."""
     if machine.has("map-keeps-old-pages"):  # planted: the VMA is replaced, and its entries are not
-        space.vmas.carve(vpns.start, vpns.stop)
+        space.vmas.carve(vma.start, vma.end)
     else:
-        unmap(machine, space, vpns)
-    vma = Vma(vpns.start, vpns.stop, prot, flags=flags)
+        _unmap(machine, space, vma.vpns)
     space.vmas.insert(vma)
+    machine.files.forget_unmapped()
     prefault(machine, space, vma)
 
 
@@ -35,6 +45,11 @@ def prefault(machine: Machine, space: AddressSpace, vma: Vma) -> None:
 
 def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     """Unmap a range: its VMAs go, its entries go, and each entry lets go of its frame."""
+    _unmap(machine, space, vpns)
+    machine.files.forget_unmapped()
+
+
+def _unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     space.vmas.carve(vpns.start, vpns.stop)
     drop_pages(machine, space, vpns)
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from harness.model_guest.kernel import Kernel, Process
-from harness.model_guest.machine import Machine
+from harness.model_guest.machine import IMAGE_NPAGES, Machine
 from harness.model_guest.pagefault import live_root, translate
 from harness.model_guest.paging import PRESENT, pfn_of
+from harness.program.files import FILES
 from harness.program.trace import (
     Accounting,
     Frame,
@@ -63,12 +64,13 @@ def accounting(machine: Machine) -> Accounting:
 
 
 def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:
-    """Find the observed frames that are not free, though no process is left and no cache holds them."""
+    """Find the observed frames that are not free, though no process is left and they are not the image's."""
+    image = {machine.image.lookup(page) for page in range(IMAGE_NPAGES)}
     seen = {pfn for observation in observations for pfn in observation.frames}
     return {
         pfn: frame_seen(machine, pfn)
         for pfn in sorted(seen - {machine.zero_pfn})
-        if not machine.frames[pfn].free and not machine.frames[pfn].cached
+        if not machine.frames[pfn].free and pfn not in image
     }
 
 
@@ -105,7 +107,8 @@ def _vmas(process: Process, ranges: list[range]) -> tuple[VmaSeen, ...]:
         for vpns in ranges:
             start, stop = max(vma.start, vpns.start), min(vma.end, vpns.stop)
             if start < stop:
-                found.append(VmaSeen(start, stop - start, vma.prot, pgoff=vma.file_page(start)))
+                file = vma.file.name if vma.file is not None and vma.file.name in FILES else None
+                found.append(VmaSeen(start, stop - start, vma.prot, vma.shared, vma.file_page(start), file))
     return tuple(sorted(found))
 
 

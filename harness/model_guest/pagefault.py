@@ -6,8 +6,11 @@
     entry absent ── the VMA forbids ────────────────────────────────> SIGSEGV ACCERR
                  ── read:  zero page, or the frame in the page cache ──> mapped, COW if writable
                  ── write: a zeroed frame, or a copy of the cache's ───> mapped, WRITABLE
+                 ── shared mapping: the cache's frame itself ──────────> mapped, WRITABLE if the VMA is
+                 ── behind the end of the file ───────────────────────> SIGBUS ADRERR
     entry present ─ it permits (the TLB was behind) ────────────────> again
-                  ─ write, COW ── the frame is ours alone ──────────> WRITABLE           (reuse)
+                  ─ write, COW ── shared mapping ────────────────────> WRITABLE
+                               ── the frame is ours alone ──────────> WRITABLE           (reuse)
                                ── others hold it ───────────────────> a copy, WRITABLE   (break CoW)
                   ─ otherwise ──────────────────────────────────────> SIGSEGV ACCERR
 """
@@ -113,12 +116,11 @@ def own_bits(prot: Prot) -> int:
 
 def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:
     """Bring in a page that was never touched."""
-    file_page = vma.file_page(vpn)
-    if file_page is not None:
-        source = machine.cache.lookup(file_page)
-        if source is None:
+    file, file_page = vma.file, vma.file_page(vpn)
+    if file is not None and file_page is not None:
+        if not file.reaches(file_page) and not machine.has("sigbus-missing"):  # planted: any page is brought in
             raise Segfault(Code.ADRERR)
-        _demand_file(machine, space, vma, vpn, source, write=write)
+        _demand_file(machine, space, vma, vpn, file.page(file_page), write=write)
     elif write:
         pfn = machine.frames.take()
         _install(machine, space, vpn, pfn, own_bits(vma.prot))
@@ -130,6 +132,10 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
 
 
 def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
+    if vma.shared and (write or not machine.has("shared-write-lost")):  # planted: what was read first is private
+        machine.frames.get(source)
+        _install(machine, space, vpn, source, PRESENT | USER | (WRITABLE if vma.prot & Prot.W else 0))
+        return
     if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)
         _install(machine, space, vpn, pfn, own_bits(vma.prot))
@@ -172,10 +178,16 @@ def duplicate(machine: Machine, pfn: int) -> int:
 
 # ------------------------------------------------------------------------ break CoW, or reuse
 
+_NOT_SHARED = {"shared-becomes-private", "shared-write-lost"}
+"""The faults that leave CoW entries in shared memory."""
+
 
 def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, entry: int) -> None:
     """Give a process that may write, but has a CoW entry, a frame that it can write to."""
     pfn = pfn_of(entry)
+    if vma.shared and not machine.planted & _NOT_SHARED:
+        machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)
+        return
     if _may_reuse(machine, pfn):
         if machine.has("sole-owner-stays-readonly"):  # planted: count 1 is left as it is
             return
@@ -227,10 +239,10 @@ def _copy(machine: Machine, vma: Vma, vpn: int, source: int) -> int:
     if source != machine.zero_pfn:  # the frame is zeroed already
         frames[pfn].data[:size] = frames[source].data[:size]
     file_page = vma.file_page(vpn)
-    if machine.has("cache-poisoned") and file_page is not None and frames[source].cached:
+    if machine.has("cache-poisoned") and vma.file is not None and file_page is not None and frames[source].cached:
         # planted: the frame that is about to be written takes the place of the file's page
         frames.get(pfn)
-        machine.cache.insert(file_page, pfn)
+        vma.file.insert(file_page, pfn)
     return pfn
 
 

@@ -98,6 +98,11 @@ class PageTables:
         table = self._leaf_table(root, vpn)
         return self._read(table, vpn % ENTRIES) if table is not None else 0
 
+    def frame_at(self, root: int | None, vpn: int) -> int | None:
+        """Give the frame that a virtual page is mapped to, None where it is not."""
+        entry = 0 if root is None else self.lookup(root, vpn)
+        return pfn_of(entry) if entry & PRESENT else None
+
     def lookup_range(self, root: int, vpns: range) -> list[int]:
         """Give the leaf entries of consecutive virtual pages, 0 where there is none."""
         found: list[int] = []

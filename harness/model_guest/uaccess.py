@@ -18,7 +18,7 @@ from harness.model_guest.machine import AddressSpace, Fixed, Machine
 from harness.model_guest.pagefault import force_fault, live_root, touch
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.trouble import Segfault
-from harness.program.units import PAGE_SIZE, Address
+from harness.program.units import PAGE_SIZE, Address, Prot
 
 WORD = 8
 """Bytes that a copy loop moves at a time."""
@@ -59,11 +59,15 @@ def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) ->
 
 def access_remote(machine: Machine, space: AddressSpace, at: Address, value: int) -> bool:
     """Store one byte, whatever the protection. Returns False where nothing is mapped. Raises OutOfMemory."""
-    if space.vmas.touched(at.vpn) is None:
+    vma = space.vmas.touched(at.vpn)
+    if vma is None or (vma.shared and not vma.prot & Prot.W):
         return False
     pfn = _resident(machine, space, at.vpn) if machine.has("force-writes-shared-frame") else None
     if pfn is None:  # planted: a frame that is there is written to as it is
-        pfn = force_fault(machine, space, at.vpn)
+        try:
+            pfn = touch(machine, space, at.vpn, write=True) if vma.shared else force_fault(machine, space, at.vpn)
+        except Segfault:
+            return False
     machine.frames[pfn].data[at.offset] = value
     return True
 

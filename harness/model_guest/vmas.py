@@ -7,9 +7,10 @@ Operations split VMAs at any page, and neighbours that have become alike are mer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from harness.model_guest.files import File
 from harness.program.units import Prot
 
 NOT_FORKED = 1
@@ -26,12 +27,14 @@ WIPED_ON_FORK = 2
 
 @dataclass(frozen=True, slots=True)
 class Vma:
-    """Pages `start` up to, not including, `end`. `pgoff`: file page of `start`, None if anonymous."""
+    """Pages `start` up to, not including, `end`. `pgoff`: page of `file` at `start`, both None if private anonymous."""
 
     start: int
     end: int
     prot: Prot
     pgoff: int | None = None
+    file: File | None = None
+    shared: bool = False
     flags: int = 0
     """A sum of NOT_FORKED, WIPED_ON_FORK and GROWS_DOWN."""
 
@@ -46,8 +49,16 @@ class Vma:
 
     def continues(self, below: Vma) -> bool:
         """Tell whether this VMA and the one right below could be one."""
-        alike = (below.prot, below.flags) == (self.prot, self.flags)
-        return below.end == self.start and alike and below.file_page(self.start) == self.pgoff
+        return self._kind == below._kind and below.end == self.start and below.file_page(self.start) == self.pgoff
+
+    @property
+    def _kind(self) -> tuple[Prot, int, bool, int]:
+        return self.prot, self.flags, self.shared, id(self.file)
+
+    def count(self, change: int) -> None:
+        """Tell the file that this VMA's pages map it (`change` 1), or no longer do (-1)."""
+        if self.file is not None:
+            self.file.mapped += change * len(self.vpns)
 
 
 class VmaList:
@@ -56,6 +67,8 @@ class VmaList:
     def __init__(self, planted: frozenset[str], vmas: tuple[Vma, ...] = ()) -> None:
         self.planted = planted
         self._vmas = list(vmas)
+        for vma in vmas:
+            vma.count(1)
 
     def __iter__(self) -> Iterator[Vma]:
         """Give the VMAs in address order."""
@@ -118,8 +131,17 @@ class VmaList:
 
     def insert(self, vma: Vma) -> None:
         """Add a VMA where nothing is mapped."""
+        vma.count(1)
         self._vmas.append(vma)
         self._tidy()
+
+    def replace_files(self, other: Callable[[File], File]) -> None:
+        """Let each shared VMA map another file."""
+        for at, vma in enumerate(self._vmas):
+            if vma.shared and vma.file is not None:
+                vma.count(-1)
+                self._vmas[at] = replace(vma, file=other(vma.file))
+                self._vmas[at].count(1)
 
     def carve(self, start: int, end: int) -> list[Vma]:
         """Take what lies in a range out of the list. Returns the pieces, in address order."""
@@ -127,11 +149,14 @@ class VmaList:
         self._split(end)
         inside = [vma for vma in self._vmas if start <= vma.start and vma.end <= end]
         self._vmas = [vma for vma in self._vmas if vma not in inside]
+        for vma in inside:
+            vma.count(-1)
         return inside
 
     def protect(self, start: int, end: int, prot: Prot) -> None:
         """Give the mapped pages of a range another protection."""
         for vma in self.carve(start, end):
+            vma.count(1)
             self._vmas.append(replace(vma, prot=prot))
         self._tidy()
 

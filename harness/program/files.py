@@ -21,6 +21,9 @@ from harness.program.units import PAGE_SIZE
 MAX_FILE_PAGES = 16
 """The longest file, in pages; truncate and write stay within it."""
 
+MAX_FILE_SIZE = MAX_FILE_PAGES * PAGE_SIZE
+"""The same, in bytes."""
+
 _BLOCK = 512
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
-from harness.program.files import BACKINGS, MAX_FILE_PAGES
+from harness.program.files import BACKINGS, FILES, MAX_FILE_PAGES, MAX_FILE_SIZE
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
     ANSWERS,
@@ -31,9 +31,13 @@ from harness.program.ops import (
     Observe,
     Op,
     Print,
+    Read,
     Reap,
     Remap,
+    Truncate,
+    Unlink,
     Vfork,
+    Write,
 )
 from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
@@ -72,6 +76,13 @@ class Program:
         """The names of the windows that the program touches, in address-table order."""
         used = {operand.window for op in self.steps for operand in places(op)}
         return tuple(name for name in WINDOW_BY_NAME if name in used)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that the program maps, reads, writes or changes, in the order of `FILES`."""
+        used = {op.backing.name for op in self.steps if isinstance(op, Map)}
+        used.update(op.file for op in self.steps if isinstance(op, Read | Write | Truncate | Unlink))
+        return tuple(name for name in FILES if name in used)
 
 
 @dataclass(slots=True)
@@ -183,6 +194,10 @@ def check_operands(op: Op) -> None:
         _check_backing(op)
     if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
         raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
+    if isinstance(op, Read | Write) and op.offset + op.length > MAX_FILE_SIZE:
+        raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
+    if isinstance(op, Unlink) and FILES[op.file].is_memfd:
+        raise ProgramError(f"{op.file} is a memfd, which has no name to unlink")
 
 
 def _check_form(op: Op) -> None:

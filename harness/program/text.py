@@ -18,6 +18,9 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
     p0: fix a[0]                       p0: deliver a[0]+5 0x55       p1: unfix
+    p0: read f 100 a[0]+3 17           (17 bytes of f from byte 100 on to a[0]+3)
+    p0: write f 100 a[0]+3 17          (and the other way)
+    p0: truncate f 4196                p0: unlink f                  p0: sync a[0..1]
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
 
@@ -33,7 +36,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.errors import ProgramError
-from harness.program.files import BACKINGS
+from harness.program.files import BACKINGS, FILES, MAX_FILE_SIZE
 from harness.program.ops import (
     MAX_CROWD,
     MAX_LENGTH,
@@ -138,6 +141,12 @@ def _backing(word: str) -> Backing:
     return Backing(name, _integer(pgoff) if plus else 0)
 
 
+def _file(word: str) -> str:
+    if word not in FILES:
+        raise ValueError(f"{word!r} is not one of: {', '.join(FILES)}")
+    return word
+
+
 def _word(kind: Any) -> Operand:
     def parse(word: str) -> Any:
         try:
@@ -158,6 +167,8 @@ OPERANDS: dict[Any, Operand] = {
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
     Kind.CROWD: Operand(str, _number(1, MAX_CROWD)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
+    Kind.FILE: Operand(str, _file),
+    Kind.FILE_OFFSET: Operand(str, _number(0, MAX_FILE_SIZE)),
     Address: Operand(str, _place),
     PageRange: Operand(str, _range),
     Prot: Operand(str, _prot),

@@ -60,6 +60,8 @@ class VmaSeen:
     shared: bool = False
     pgoff: int | None = None
     """Offset of the first page in its file, in pages; None for anonymous memory."""
+    file: str | None = None
+    """Which of the program's files it maps; None where it is none of them, or the guest does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

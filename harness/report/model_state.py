@@ -16,6 +16,8 @@ from harness.model.machine import Machine
 from harness.model.page_table import PTE, ROOT_LEVEL
 from harness.model.process import Process, State
 from harness.model.vma import Vma
+from harness.program.files import FILES
+from harness.program.image import FILE_BACKED
 from harness.program.trace import runs_of
 from harness.program.units import Prot, address_of
 
@@ -156,8 +158,16 @@ def _vma(vma: Vma) -> Line:
         where = f"{first} to {last}"
     else:
         where = str(first) if first == last else f"{first.window}[{first.index}..{last.index}]"
-    backing = "anonymous" if vma.file is None else f"page {vma.pgoff} of the file's {vma.file}"
-    return Line(f"  {where}  {vma.prot}  private, {backing}", f"{where} {vma.prot}")
+    sharing = "shared" if vma.shared else "private"
+    return Line(f"  {where}  {vma.prot}  {sharing}, {_backing(vma)}", f"{where} {vma.prot}")
+
+
+def _backing(vma: Vma) -> str:
+    if vma.file is None:
+        return "anonymous"
+    if vma.file in FILES:
+        return f"page {vma.pgoff} of {vma.file}"
+    return f"page {vma.pgoff} of the file's {vma.file}" if vma.file in FILE_BACKED else "anonymous"
 
 
 def _is_arena(vma: Vma) -> bool:
@@ -177,7 +187,9 @@ def _bits(pte: PTE, vma: Vma) -> str:
 
 def _notes(pte: PTE, vma: Vma, holders: Holders) -> Iterator[str]:
     """Say what the entry does not: what a store would do, and what the kernel may do otherwise."""
-    if vma.prot & Prot.W and not pte.writable:
+    if vma.shared:
+        yield "the file's own page" if vma.file in FILES else "shared with all who map it"
+    elif vma.prot & Prot.W and not pte.writable:
         if holders.references > 1 or pte.frame.kind in (FrameKind.ZERO, FrameKind.CACHE):
             yield "CoW: a store copies"
         elif not pte.write_pending:

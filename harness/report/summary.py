@@ -16,13 +16,15 @@ from harness.runner import Statistics
 
 EVENTS = (
     "map", "map.over", "unmap", "protect", "protect.enomem",
-    "fault.zero", "fault.anon", "fault.file", "fault.segv.maperr", "fault.segv.accerr",
+    "fault.zero", "fault.anon", "fault.file", "fault.shared", "fault.segv.maperr", "fault.segv.accerr", "fault.sigbus",
     "cow.copy", "cow.reuse", "print", "print.efault",
     "remap.move", "remap.grow", "remap.shrink", "remap.efault", "remap.einval", "remap.enomem",
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
-    "fork", "exec", "exit", "crash.sigsegv", "crash.sigkill", "wait",
+    "fork", "exec", "exit", "crash.sigsegv", "crash.sigbus", "crash.sigkill", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
+    "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
+    "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -17,7 +17,9 @@ FOUR_PAGES = 9
 
 
 def raw(op: type[Op], *numbers: int) -> Raw:
-    return Raw(ROW_OF[op], numbers)
+    """Give a raw operation; the fields behind those that are given are at their least."""
+    fields = ROW_OF[op].fields
+    return Raw(ROW_OF[op], (*numbers, *(each.least for each in fields[len(numbers) :])))
 
 
 def page(index: int, *, steered: bool = True) -> int:

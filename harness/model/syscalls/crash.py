@@ -1,4 +1,4 @@
-"""crash: the process dies by a signal, SIGSEGV where the access is forbidden, else SIGKILL."""
+"""crash: the process dies by a signal: the one that a forbidden access raises, else SIGKILL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.model.machine import Machine
 from harness.program.ops import Access, Crash
 from harness.program.outcome import Gone, Killed, Signal
 
-_GONE = Allowed((Gone(),), "signal(7): the default action of SIGSEGV and of SIGKILL ends the process")
+_GONE = Allowed((Gone(),), "signal(7): the default action of SIGSEGV, SIGBUS and SIGKILL ends the process")
 
 
 def crash(machine: Machine, op: Crash) -> Allowed:
@@ -29,8 +29,12 @@ def crash(machine: Machine, op: Crash) -> Allowed:
             frame.write(op.at.offset, b"\0")
     else:
         note_refusal(machine, refused)
-    machine.reach["crash.sigkill" if refused is None else "crash.sigsegv"] += 1
-    end_process(machine, process, Killed(Signal.SIGKILL if refused is None else Signal.SIGSEGV))
+    signal = Signal.SIGKILL if refused is None else Signal(refused.signal)
+    if signal is Signal.SIGBUS:
+        machine.reach["crash.sigbus"] += 1
+    else:
+        machine.reach["crash.sigkill" if refused is None else "crash.sigsegv"] += 1
+    end_process(machine, process, Killed(signal))
 
     # OUTCOME
     return _GONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import note_refusal, refusal, touch
+from harness.model.fault import REFUSED, note_refusal, refusal, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Fill
 from harness.program.outcome import Done
@@ -23,7 +23,7 @@ def fill(machine: Machine, op: Fill) -> Allowed:
     refused = refusal(machine, process, op.at, Access.STORE)
     if refused is not None:
         note_refusal(machine, refused)
-        return Allowed((refused,), "sigaction(2): SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, and si_addr")
+        return Allowed((refused,), REFUSED)
 
     # EFFECT
     touch(machine, process, op.at.vpn, Access.STORE).write(0, bytes((op.value,)) * PAGE_SIZE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.model import kernel_access
 from harness.model.allowed import Allowed
+from harness.model.fault import WRITE, is_behind_end
 from harness.model.machine import Machine
 from harness.model.stack import vma_for
 from harness.program.ops import Force
@@ -14,7 +15,8 @@ _EIO = Allowed((Failed("EIO"),), "mem_rw: EIO where access_remote_vm reaches not
 
 
 def force(machine: Machine, op: Force) -> Allowed:
-    """Write one byte into private memory, whatever its protection; copy-on-write is broken before.
+    """Write one byte into private memory, whatever its protection; copy-on-write is broken before. Into shared memory
+    only as a store may.
 
     What a process may not write by itself changes for it alone: not for those it shares the frame with, not in the page
     cache (CVE-2016-5195, "Dirty COW").
@@ -24,7 +26,9 @@ def force(machine: Machine, op: Force) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    if vma_for(process.memory.vmas, op.at.vpn) is None:
+    vma = vma_for(process.memory.vmas, op.at.vpn)
+    is_others_too = vma is not None and vma.shared and not vma.prot & WRITE  # not a copy that could be written instead
+    if vma is None or is_others_too or is_behind_end(machine, vma, op.at.vpn):
         machine.reach["force.eio"] += 1
         return _EIO
 

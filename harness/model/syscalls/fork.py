@@ -22,7 +22,8 @@ _DONE = Allowed((Done(),), "fork(2): on success")
 def fork(machine: Machine, op: Fork) -> Allowed:
     """Give the child all VMAs and, page by page, the same frames; take the write bit from both.
 
-    From now on the two share each frame until one of them stores to it (`fault.break_cow`).
+    From now on the two share each frame until one of them stores to it (`fault.break_cow`). In shared mappings
+    they share for good, so there is nothing to protect and nothing that must be copied: a fault finds it.
 
     Source: fork(2); dup_mmap, copy_page_range, copy_present_pte.
     """
@@ -45,10 +46,14 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     space.vmas = _inherited(parent.vmas)
     space.brk = parent.brk
     left_out = _left_out(parent.vmas)
+    shared = {vpn for vma in space.vmas if vma.shared for vpn in vma.vpns}
     for vpn, pte in parent.page_table.walk():
         if vpn in left_out:
             continue
-        copied = copy_fixed(machine, space, vpn, pte) or copy_present_pte(machine, pte)
+        if vpn in shared:
+            copied = copy_shared_pte(machine, pte)
+        else:
+            copied = copy_fixed(machine, space, vpn, pte) or copy_present_pte(machine, pte)
         if copied is not None:
             space.page_table.map(vpn, copied)
     return space
@@ -101,3 +106,17 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
         return None
     optional = pte.optional or (clean and choice is not Choice.ALWAYS)
     return replace(pte, writable=False, optional=optional, old=machine.semantics.forked_entries_are_old)
+
+
+def copy_shared_pte(machine: Machine, pte: PTE) -> PTE | None:
+    """Give the child's entry of a shared page, which may be left to a fault; the parent's stays as it is.
+
+    Source: vma_needs_copy (a shared VMA has no anon_vma), is_cow_mapping in copy_present_pte.
+    """
+    choice = machine.semantics.fork_copies_clean_ptes
+    if choice is Choice.NEVER:
+        return None
+    may_write = pte.writable or pte.write_pending
+    optional = pte.optional or choice is Choice.EITHER
+    old = machine.semantics.forked_entries_are_old
+    return replace(pte, writable=False, optional=optional, write_pending=may_write, old=old)

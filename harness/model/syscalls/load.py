@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import FREE_TO_GO, adopt_reading, note_refusal, readings, refusal, touch
+from harness.model.fault import FREE_TO_GO, REFUSED, adopt_reading, note_refusal, readings, refusal, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Load
 from harness.program.outcome import Loaded, Outcome
@@ -20,7 +20,7 @@ def load(machine: Machine, op: Load) -> Allowed:
     refused = refusal(machine, process, op.at, Access.LOAD)
     if refused is not None:
         note_refusal(machine, refused)
-        return Allowed((refused,), "sigaction(2): SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, and si_addr")
+        return Allowed((refused,), REFUSED)
 
     # EFFECT
     touch(machine, process, op.at.vpn, Access.LOAD)

@@ -1,4 +1,4 @@
-"""map: mmap(2) of private anonymous memory at a fixed place."""
+"""map: mmap(2) of anonymous memory or of a file, private or shared, at a fixed place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.machine import Machine
 from harness.model.vma import PLAIN, Vma, VmaFlag
-from harness.program.files import STACK
+from harness.program.files import FILES, STACK
 from harness.program.ops import Map, Sharing
 from harness.program.outcome import Done, Failed
 
@@ -15,9 +15,12 @@ _SHARED_STACK = Allowed((Failed("EINVAL"),), "mmap(2), EINVAL; do_mmap: memory t
 
 
 def map_(machine: Machine, op: Map) -> Allowed:
-    """Replace whatever the range held by an anonymous VMA, none of whose pages is present.
+    """Replace whatever the range held by a new VMA, none of whose pages is present.
 
-    Source: mmap(2), MAP_FIXED and MAP_PRIVATE | MAP_ANONYMOUS; mmap_region.
+    A mapping of a file may begin and end behind the end of the file. Shared anonymous memory is a new file, as long as
+    the mapping.
+
+    Source: mmap(2), MAP_FIXED, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS; mmap_region, shmem_zero_setup.
     """
     space = machine.process(op.process).memory
     first, last = op.pages.vpn, op.pages.vpn + op.pages.npages
@@ -25,13 +28,21 @@ def map_(machine: Machine, op: Map) -> Allowed:
     # CHECKS
     if op.backing.name == STACK and op.sharing is Sharing.SHARED:
         return _SHARED_STACK
-    # else none: the range is aligned, inside a window, and any protection may be asked for.
+    # else none: the range is aligned, inside a window, any protection may be asked for, and the files are open for writing.
 
     # EFFECT
     machine.reach["map.over" if space.vmas.any_in(first, last) else "map"] += 1
     free_unheld(machine, space.remove(first, last))
     flags = VmaFlag.GROWS_DOWN if op.backing.name == STACK else PLAIN
-    space.add(Vma(first, last, op.prot, flags=flags))
+    shared = op.sharing is Sharing.SHARED
+    space.add(Vma(first, last, op.prot, _file_of(machine, op), op.backing.pgoff, flags, shared))
 
     # OUTCOME
     return _DONE
+
+
+def _file_of(machine: Machine, op: Map) -> str | None:
+    """Name the file that `op` maps; None is private anonymous memory, which has none."""
+    if op.backing.name in FILES:
+        return machine.cache.file(op.backing.name).name
+    return machine.cache.make_shared(op.pages.npages).name if op.sharing is Sharing.SHARED else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import may_read, touch
+from harness.model.fault import is_behind_end, may_read, touch
 from harness.model.machine import Machine, Pin
 from harness.model.process import Process
 from harness.program import ops
@@ -33,6 +33,8 @@ def pin(machine: Machine, op: ops.Pin) -> Allowed:
         return Allowed((Failed("EAGAIN"),), "vmsplice(2), EAGAIN: SPLICE_F_NONBLOCK, and the operation would block")
     if vma is None or not may_read(machine.semantics, vma.prot):
         return Allowed((_EFAULT,), "check_vma_flags: neither readable nor forced")
+    if is_behind_end(machine, vma, op.at.vpn):
+        return Allowed((_EFAULT,), "vmsplice(2), as for any fault that cannot be made good: faultin_page, VM_FAULT_SIGBUS")
 
     if not vma.prot & Prot.R:
         return _maybe(machine, process, op)

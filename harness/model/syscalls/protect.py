@@ -56,13 +56,20 @@ def _change(machine: Machine, space: AddressSpace, part: Vma, prot: Prot) -> Non
     for vpn in part.vpns:
         pte = space.page_table.lookup(vpn)
         if pte is not None:
-            _change_pte(machine, pte, prot)
+            _change_pte(machine, pte, prot, shared=part.shared)
 
 
-def _change_pte(machine: Machine, pte: PTE, prot: Prot) -> None:
-    """Take the write bit off; give it back only to a sole holder, if this kernel does so at all."""
+def _change_pte(machine: Machine, pte: PTE, prot: Prot, *, shared: bool) -> None:
+    """Take the write bit off; give it back only to a sole holder, if this kernel does so at all.
+
+    A shared mapping's entry may get it back at once, or at the next store: nobody needs protection from that.
+    Source: pte_modify with vm_page_prot, which has the write bit unless vma_wants_writenotify.
+    """
     pte.readable = may_read(machine.semantics, prot)
     pte.writable = pte.write_pending = False
+    if shared:
+        pte.write_pending = bool(prot & WRITE)
+        return
     choice = machine.semantics.protect_grants_write
     if prot & WRITE and choice is not Choice.NEVER:
         sole = is_owned(machine, pte.frame)

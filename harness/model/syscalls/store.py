@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import note_refusal, refusal, touch
+from harness.model.fault import REFUSED, note_refusal, refusal, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Store
 from harness.program.outcome import Done
@@ -12,9 +12,10 @@ _DONE = Allowed((Done(),), "an allowed access always completes")
 
 
 def store(machine: Machine, op: Store) -> Allowed:
-    """Write one byte into a frame that is the process's own, or becomes it now. Nobody else sees it.
+    """Write one byte into a frame that is the process's own, or becomes it now, and nobody else sees it; or, through
+    a shared mapping, into the file, and everybody who maps or reads it does.
 
-    Source: do_user_addr_fault, handle_pte_fault: do_anonymous_page, do_cow_fault, do_wp_page.
+    Source: do_user_addr_fault, handle_pte_fault: do_anonymous_page, do_cow_fault, do_shared_fault, do_wp_page.
     """
     process = machine.process(op.process)
 
@@ -22,7 +23,7 @@ def store(machine: Machine, op: Store) -> Allowed:
     refused = refusal(machine, process, op.at, Access.STORE)
     if refused is not None:
         note_refusal(machine, refused)
-        return Allowed((refused,), "sigaction(2): SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, and si_addr")
+        return Allowed((refused,), REFUSED)
 
     # EFFECT
     vpn, offset = op.at.vpn, op.at.offset

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.ops.base import MAX_CROWD, MAX_LENGTH, Access, Advice, Backing, Kind, Misuse, Op, Sharing
+from harness.program.ops.files import Read, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -37,8 +38,8 @@ __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS",
     "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Crowd",
     "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe",
-    "Op", "Pin", "Print", "Protect", "Query", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Try",
-    "Unfix", "Unmap", "Unpin", "Vfork", "Via", "Wait",
+    "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Sync",
+    "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Observe(Op):
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
+    Read, Write, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse,
 )  # fmt: skip

@@ -18,6 +18,8 @@ class Kind(enum.Enum):
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
     CROWD = "a count of idle children, 1 to 400"
+    FILE = "a file of the program, by its name"
+    FILE_OFFSET = "a byte of a file, counted from 0"
 
 
 MAX_CROWD = 400
@@ -34,6 +36,8 @@ Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
 Count = Annotated[int, Kind.COUNT]
 CrowdSize = Annotated[int, Kind.CROWD]
+FileName = Annotated[str, Kind.FILE]
+FileOffset = Annotated[int, Kind.FILE_OFFSET]
 
 
 class Sharing(enum.Enum):

@@ -1,0 +1,64 @@
+"""write: pwrite(2) from memory to a file; the kernel reads on the process's behalf."""
+
+from __future__ import annotations
+
+from harness.model.allowed import Allowed
+from harness.model.machine import Machine
+from harness.model.process import Process
+from harness.model.syscalls.truncate import grow
+from harness.model.user_memory import Piece, after, reach
+from harness.program.ops import Access, Write
+from harness.program.outcome import Failed, Printed
+from harness.program.units import PAGE_SIZE
+
+_EFAULT = Allowed((Failed("EFAULT"),), "write(2), EFAULT: buf is outside your accessible address space")
+
+
+def write(machine: Machine, op: Write) -> Allowed:
+    """Copy memory into the file, page by page of it, up to the first page of memory that may not be read.
+
+    The bytes go into the page cache's frames, so all who map them see them at once: shared mappings by right, private
+    ones as long as they have not copied the page. (mmap(2) leaves the latter open: "It is unspecified whether changes
+    made to the file after the mmap() call are visible"; a kernel with one page cache has no choice.)
+    The file is as long as the last byte written at least, after each page.
+
+    Source: write(2); generic_perform_write, fault_in_iov_iter_readable, shmem_write_begin, shmem_write_end.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    # none before the copy: the file is open for writing, and no limit is near.
+
+    # EFFECT
+    done = 0
+    while done < op.length:
+        part = min(op.length - done, PAGE_SIZE - (op.offset + done) % PAGE_SIZE)
+        copied = _copy_in(machine, process, op, done, part)
+        done += copied
+        if not copied:
+            break
+
+    # OUTCOME
+    if not done:
+        machine.reach["write.efault"] += 1
+        return _EFAULT
+    machine.reach["write" if done == op.length else "write.short"] += 1
+    return Allowed((Printed(done),), "write(2): the number of bytes written, fewer at the end of the buffer")
+
+
+def _copy_in(machine: Machine, process: Process, op: Write, done: int, part: int) -> int:
+    """Copy `part` bytes, which go to one page of the file, from where the `done` bytes before them end."""
+    file = machine.cache.file(op.file)
+    start = op.offset + done
+    sources = reach(machine, process, after(op.at, done), part, Access.LOAD)
+    copied = sum(source.length for source in sources)
+    if not copied:
+        return 0
+    data = b"".join(source.content for source in sources)
+    if start + copied > file.size:
+        grow(machine, file, start + copied)
+    target = Piece(machine.cache.frame(file.name, start // PAGE_SIZE), start % PAGE_SIZE, copied)
+    if any(target.overlaps(source) for source in sources):
+        machine.end_of_knowledge("a file is written from a mapping of the same bytes, and nobody says in which order")
+    target.frame.write(target.offset, data)
+    return copied

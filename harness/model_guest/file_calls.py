@@ -1,0 +1,115 @@
+"""The system calls on files: read, write, truncate, unlink, msync."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.model_guest.files import File
+from harness.model_guest.machine import AddressSpace, Machine
+from harness.model_guest.mapping import drop_pages
+from harness.model_guest.pagefault import touch
+from harness.model_guest.trouble import Segfault
+from harness.program.ops import Read, Write
+from harness.program.units import PAGE_SIZE
+
+
+def read(machine: Machine, space: AddressSpace, file: File, op: Read) -> int | None:
+    """Copy bytes of a file to memory. Returns the count, None where nothing could be stored (EFAULT). Raises Panic."""
+    data = _content(machine, file, op.offset, min(op.length, file.size - op.offset))
+    if not data:
+        return 0
+    done = 0
+    while done < len(data):
+        vpn, start = _place(op, done)
+        part = data[done : done + PAGE_SIZE - start]
+        try:
+            pfn = touch(machine, space, vpn, write=True)
+        except Segfault:
+            break
+        machine.frames[pfn].data[start : start + len(part)] = part
+        done += len(part)
+    return done or None
+
+
+def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int | None:
+    """Copy memory to a file. Returns the count, None where nothing could be read (EFAULT). Raises Panic."""
+    done = 0
+    while done < op.length:
+        vpn, start = _place(op, done)
+        page, at = divmod(op.offset + done, PAGE_SIZE)
+        count = min(op.length - done, PAGE_SIZE - start, PAGE_SIZE - at)
+        try:
+            source = touch(machine, space, vpn, write=False)
+        except Segfault:
+            break
+        data = bytes(machine.frames[source].data[start : start + count])
+        machine.frames[_page_to_write(machine, file, page)].data[at : at + count] = data
+        file.size = max(file.size, op.offset + done + count)
+        done += count
+    return done or None
+
+
+def _place(op: Read | Write, done: int) -> tuple[int, int]:
+    """Give the page and the byte in it where the transfer goes on when `done` bytes are through."""
+    pages, start = divmod(op.at.offset + done, PAGE_SIZE)
+    return op.at.vpn + pages, start
+
+
+def _page_to_write(machine: Machine, file: File, page: int) -> int:
+    pfn = file.page(page)
+    if machine.has("write-replaces-page"):  # planted: the bytes go to a new frame, and mappings keep the old one
+        fresh = machine.frames.allocate()
+        machine.frames[fresh].data[:] = machine.frames[pfn].data
+        file.insert(page, fresh)
+        return fresh
+    return pfn
+
+
+def _content(machine: Machine, file: File, offset: int, length: int) -> bytes:
+    """Give bytes of a file; holes read zero and stay holes."""
+    found = b""
+    while len(found) < length:
+        page, at = divmod(offset + len(found), PAGE_SIZE)
+        pfn = file.lookup(page)
+        whole = bytes(PAGE_SIZE) if pfn is None else bytes(machine.frames[pfn].data)
+        found += whole[at : at + length - len(found)]
+    return found
+
+
+def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size: int) -> None:
+    """Give a file another size; what lies behind it goes from the cache and from every address space."""
+    grows, file.size = size > file.size, size
+    if grows:
+        return
+    first = -(-size // PAGE_SIZE)
+    if not machine.has("truncate-keeps-mapping"):  # planted: nobody looks who maps the pages
+        for space in spaces:
+            _zap_file(machine, space, file, first)
+    machine.tlb.flush()
+    file.evict(first, keep_hold=machine.has("cache-keeps-ref-after-truncate"))  # planted: the hold is forgotten
+    last = file.lookup(size // PAGE_SIZE)
+    if last is not None and not machine.has("file-tail-not-zeroed"):  # planted: the rest of the last page stays
+        tail = PAGE_SIZE - size % PAGE_SIZE
+        machine.frames[last].data[-tail:] = bytes(tail)
+
+
+def _zap_file(machine: Machine, space: AddressSpace, file: File, first: int) -> None:
+    for vma in space.vmas:
+        if vma.file is not file or vma.pgoff is None:
+            continue
+        start = max(vma.start, vma.start + first - vma.pgoff)
+        for vpn in range(start, vma.end):
+            pfn = machine.tables.frame_at(space.root, vpn)
+            if pfn is None or (machine.has("truncate-keeps-copies") and machine.frames[pfn].anonymous):
+                continue  # planted: private copies are spared
+            drop_pages(machine, space, range(vpn, vpn + 1))
+
+
+def unlink(machine: Machine, file: File) -> bool:
+    """Take a file's name away. Returns: False where it has none (ENOENT)."""
+    if not file.linked:
+        return False
+    file.linked = False
+    if machine.has("unlink-frees-mapped"):  # planted: the pages go with the name, though the file is open
+        file.evict(0)
+    return True

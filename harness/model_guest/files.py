@@ -1,0 +1,110 @@
+"""Files: the pages of each in frames, of which the page cache holds one reference each.
+
+A file lives as long as something leads to it: the image for ever, a file of the program until the program is over, shared
+anonymous memory while VMAs map it. For the last `mapped` counts the pages of all VMAs that map the file, up and down as
+VMAs come and go.
+"""
+
+from __future__ import annotations
+
+from harness.model_guest.frames import Frames
+from harness.program.files import FILES
+from harness.program.units import PAGE_SIZE
+
+IMAGE = "image"
+
+
+class File:
+    """One file. `size` is in bytes; a page without a frame is a hole."""
+
+    def __init__(self, frames: Frames, name: str, size: int) -> None:
+        self.frames = frames
+        self.name = name
+        self.size = size
+        self.linked = True
+        self.mapped = 0
+        self._pfn_of: dict[int, int] = {}
+
+    def reaches(self, page: int) -> bool:
+        """Tell whether the file has (a part of) a page."""
+        return page * PAGE_SIZE < self.size
+
+    def lookup(self, page: int) -> int | None:
+        """Give the frame of a page, None where there is a hole."""
+        return self._pfn_of.get(page)
+
+    def page(self, page: int) -> int:
+        """Give the frame of a page; a hole gets a zeroed one. Raises OutOfMemory."""
+        pfn = self._pfn_of.get(page)
+        if pfn is None:
+            pfn = self.frames.allocate()
+            self.insert(page, pfn)
+        return pfn
+
+    def insert(self, page: int, pfn: int) -> None:
+        """Put a frame into the cache; the caller's hold of it becomes the cache's."""
+        old = self._pfn_of.get(page)
+        self._pfn_of[page] = pfn
+        self.frames[pfn].cached = True
+        if old is not None:
+            self.frames[old].cached = False
+            self.frames.put(old)
+
+    def fill(self, page: int, content: bytes) -> None:
+        """Give a page its first content."""
+        self.frames[self.page(page)].data[:] = content
+
+    def evict(self, first: int, *, keep_hold: bool = False) -> None:
+        """Take the pages from `first` on out of the cache, which lets go of each."""
+        for page in [page for page in self._pfn_of if page >= first]:
+            pfn = self._pfn_of.pop(page)
+            if not keep_hold:
+                self.frames.put(pfn)
+
+    def twin(self) -> File:
+        """Give another file that has the same frames, and holes of its own."""
+        twin = File(self.frames, self.name, self.size)
+        for page, pfn in self._pfn_of.items():
+            self.frames.get(pfn)
+            twin._pfn_of[page] = pfn
+        return twin
+
+
+class Files:
+    """The files of a machine beside the image."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self._named: dict[str, File] = {}
+        self._nameless: list[File] = []
+
+    def open(self, name: str) -> File:
+        """Give a file of the program; it is made when it is asked for first. Raises OutOfMemory."""
+        if name not in self._named:
+            given = FILES[name]
+            file = self._named[name] = File(self.frames, name, given.size)
+            for page in range(-(-given.size // PAGE_SIZE) if given.tag else 0):
+                file.fill(page, given.page(page))
+        return self._named[name]
+
+    def nameless(self, npages: int) -> File:
+        """Make the file behind shared anonymous memory."""
+        return self.adopt(File(self.frames, "", npages * PAGE_SIZE))
+
+    def adopt(self, file: File) -> File:
+        """Look after a file that only its mappings lead to."""
+        self._nameless.append(file)
+        return file
+
+    def forget_unmapped(self) -> None:
+        """End the nameless files that no VMA maps any more."""
+        for file in [each for each in self._nameless if not each.mapped]:
+            file.evict(0)
+            self._nameless.remove(file)
+
+    def close(self) -> None:
+        """End all, when the program is over."""
+        for file in (*self._named.values(), *self._nameless):
+            file.evict(0)
+        self._named.clear()
+        self._nameless.clear()

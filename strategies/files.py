@@ -1,0 +1,92 @@
+"""Files of programs: which are mapped, and what is done to them by read, write, truncate, unlink and sync."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from harness.program.ops import Backing, Op, Read, Sharing, Sync, Truncate, Unlink, Write
+from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
+from strategies.fields import ACTOR, SPANS, SPOT, UNMAP_SHAPE, WHERE, Field, Row, byte_at, pick, rank_at, spread
+from strategies.scene import Scene
+
+T = TypeVar("T")
+
+_PRIVATE, _SHARED = Sharing.PRIVATE, Sharing.SHARED
+
+MAP_KINDS: tuple[tuple[Sharing, Backing], ...] = spread(
+    (33, (_PRIVATE, Backing.ANON)),
+    (8, (_SHARED, Backing.ANON)),
+    (6, (_SHARED, Backing("f"))),
+    (5, (_PRIVATE, Backing("f"))),
+    (3, (_SHARED, Backing("f", 1))),
+    (3, (_PRIVATE, Backing("f", 2))),
+    (2, (_SHARED, Backing("m"))),
+    (1, (_PRIVATE, Backing("m", 1))),
+    (1, (_SHARED, Backing("f", 3))),
+    (1, (_PRIVATE, Backing("g"))),
+    (1, (_SHARED, Backing("g", 1))),
+)
+"""What is mapped, and how: half of it private anonymous memory, and the files mostly one, so that mappings meet in it."""
+
+FILE_NAMES = spread((11, "f"), (3, "m"), (2, "g"))
+OFFSETS = spread((4, 0), (3, PAGE_SIZE), (2, 2 * PAGE_SIZE), (2, 3 * PAGE_SIZE), (1, 100), (1, PAGE_SIZE - 6),
+                 (1, 2 * PAGE_SIZE + 3000), (1, 3 * PAGE_SIZE + 990), (1, 5 * PAGE_SIZE - 1))  # fmt: skip
+"""Where reads and writes begin, in bytes: at pages, before their ends, and around the end of f."""
+
+LENGTHS = spread((3, 1), (2, 17), (2, 8), (2, 600), (2, PAGE_SIZE), (1, 2), (1, 512), (1, 2500), (2, 100))
+"""How many bytes are read and written."""
+
+SIZES = spread((2, 0), (3, PAGE_SIZE), (2, PAGE_SIZE + 904), (1, 2 * PAGE_SIZE), (1, 2 * PAGE_SIZE - 1),
+               (2, 3 * PAGE_SIZE + 1000), (1, 3 * PAGE_SIZE + 500), (2, 4 * PAGE_SIZE), (1, 5 * PAGE_SIZE),
+               (1, 100))  # fmt: skip
+"""What files are truncated to, in bytes."""
+
+MAP_KIND = Field(0, len(MAP_KINDS) - 1)
+EXTENT = Field(0, len(FILE_NAMES) * len(OFFSETS) - 1)  # a file in the low bits, an offset above
+BULK = Field(0, len(LENGTHS) - 1)
+NEW_SIZE = Field(0, len(FILE_NAMES) * len(SIZES) - 1)  # a file in the low bits, a size above
+FILE = Field(0, len(FILE_NAMES) - 1)
+
+
+def _of_file(number: int, table: tuple[T, ...]) -> tuple[str, T]:
+    above, file = divmod(number, len(FILE_NAMES))
+    return pick(FILE_NAMES, file), pick(table, above)
+
+
+def _clipped(at: Address, bulk: int) -> int:
+    """Give a length with which a transfer at `at` stays in its window."""
+    room = (WINDOW_BY_NAME[at.window].npages - at.index) * PAGE_SIZE - at.offset
+    return min(pick(LENGTHS, bulk), room)
+
+
+def _read(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
+    at = byte_at(scene, process, spot, Prot.W)
+    return Read(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
+
+
+def _write(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
+    at = byte_at(scene, process, spot, Prot.R)
+    return Write(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
+
+
+def _truncate(_scene: Scene, process: int, new_size: int) -> Op:
+    return Truncate(process, *_of_file(new_size, SIZES))
+
+
+def _unlink(_scene: Scene, process: int, file: int) -> Op:
+    name = pick(FILE_NAMES, file)
+    return Unlink(process, "f" if name == "m" else name)  # a memfd has no name
+
+
+def _sync(scene: Scene, process: int, where: int, span: int) -> Op:
+    return Sync(process, scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span)))
+
+
+FILE_ROWS: tuple[Row, ...] = (
+    Row(Write, 3, (ACTOR, SPOT, EXTENT, BULK), _write),
+    Row(Read, 3, (ACTOR, SPOT, EXTENT, BULK), _read),
+    Row(Truncate, 2, (ACTOR, NEW_SIZE), _truncate),
+    Row(Sync, 2, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
+    Row(Unlink, 2, (ACTOR, FILE), _unlink),
+)
+"""The operations on files, in the order of simplicity."""
