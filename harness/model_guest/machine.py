@@ -61,8 +61,8 @@ class Machine:
     """Count of faults that ended with the access allowed."""
 
     def is_fixed(self, pfn: int) -> bool:
-        """Tell whether a frame is the registered buffer."""
-        return self.fixed is not None and self.fixed.pfn == pfn
+        """Tell whether a frame is the registered buffer, and a process's own."""
+        return self.fixed is not None and self.fixed.pfn == pfn and not self.frames[pfn].cached
 
     def has(self, fault: str) -> bool:
         """Tell whether a fault is planted."""

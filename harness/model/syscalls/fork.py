@@ -77,14 +77,14 @@ def _left_out(vmas: VmaList) -> set[int]:
 
 
 def copy_fixed(machine: Machine, space: AddressSpace, vpn: int, pte: PTE) -> PTE | None:
-    """Give the child a copy of the page that is a fixed buffer; None for all other pages.
+    """Give the child a copy of the private page that is a fixed buffer; None for all other pages.
 
     So the frame stays the parent's alone, and its entry as it is: what the kernel delivers there must reach the parent
     also after its next store, which would go to another frame if this one were shared.
 
     Source: page_try_dup_anon_rmap, page_needs_cow_for_dma; copy_present_page.
     """
-    if machine.fixed is None or machine.fixed.frame is not pte.frame:
+    if machine.fixed is None or machine.fixed.frame is not pte.frame or pte.frame.kind is not FrameKind.ANON:
         return None
     vma = space.vmas.find(vpn)
     assert vma is not None, "a present page lies in a VMA"
