@@ -18,7 +18,7 @@ from harness.guest.definition import GuestDefinition
 from harness.guest.image import KernelImage, obtain_kernel
 from harness.guest.initramfs import build_initramfs
 from harness.guest.kernel_check import check_program
-from harness.guest.live import LiveGuest, QemuGuest, boot, open_mailbox, resume
+from harness.guest.live import PING, LiveGuest, QemuGuest, boot, open_mailbox, resume
 from harness.guest.machine import LaunchFailure, MachineSpec, find_emulator
 from harness.guest.mailbox import MailboxLost
 from harness.guest.snapshot import Snapshot
@@ -118,6 +118,8 @@ class QemuSource:
         guest = self._boot(spec)
         try:
             guest.console.drain(SETTLE_S)
+            # who says hello and then nothing sensible is not worth a snapshot, nor the wait for one to answer
+            guest.channel.request(PING, timeout_s=min(PING_S, self._definition.answer_timeout_s))
             snapshot.save(guest.machine)
         finally:
             guest.close()
