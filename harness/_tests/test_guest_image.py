@@ -359,3 +359,12 @@ def test_the_oldest_files_are_pruned_with_their_companions(tmp_path: Path) -> No
         "3.json",
         "3.state",
     ]
+
+
+def test_what_another_run_used_lately_is_not_pruned(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.cpio").write_text("x", encoding="utf-8")
+
+    prune(tmp_path, "*.cpio", keep=1)
+
+    assert len(list(tmp_path.iterdir())) == 3

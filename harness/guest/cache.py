@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,13 +113,22 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+IN_USE_S = 1800
+"""A file of the cache that was used so lately is not pruned."""
+
+
 def prune(folder: Path, pattern: str, *, keep: int, companions: tuple[str, ...] = ()) -> None:
-    """Delete all but the `keep` newest files of `pattern`, each with its files of the other endings."""
+    """Delete all but the `keep` newest files of `pattern`, each with its files of the other endings.
+
+    What was used within `IN_USE_S` stays: another run may be at work with it.
+    """
     dated = []
     for path in folder.glob(pattern):
         with suppress(OSError):
-            dated.append((path.stat().st_mtime_ns, path))
-    for _, path in sorted(dated, reverse=True)[keep:]:
+            dated.append((path.stat().st_mtime, path))
+    for used, path in sorted(dated, reverse=True)[keep:]:
+        if time.time() - used < IN_USE_S:
+            continue
         for doomed in (path, *(path.with_suffix(ending) for ending in companions)):
             with suppress(OSError):
                 doomed.unlink()

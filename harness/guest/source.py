@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import time
 from dataclasses import dataclass, field, replace
@@ -138,7 +139,7 @@ class QemuSource:
         self.facts.notes += [note for note in notes if note not in self.facts.notes]
 
     def _prepare(self) -> tuple[MachineSpec, KernelImage]:
-        if self._prepared is None:
+        if self._prepared is None or not _still_there(self._prepared[0]):
             kernel = self._bootable(obtain_kernel(self._definition))
             spec = self._accelerated(self._spec(kernel), kernel)
             self._prepared = (spec, kernel)
@@ -209,3 +210,14 @@ def _foreign(arch: str) -> str:
     """Say why KVM is out of the question for guests of `arch`; empty where it is not."""
     host = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return f"the guest is {arch}, and this machine is {host}" if host != arch else ""
+
+
+def _still_there(spec: MachineSpec) -> bool:
+    """Tell whether the initramfs is in the cache still, and keep it there: other runs prune what nobody uses."""
+    if spec.initramfs is None:
+        return True
+    try:
+        os.utime(spec.initramfs)
+    except FileNotFoundError:
+        return False
+    return True
