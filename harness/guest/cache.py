@@ -113,21 +113,17 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-IN_USE_S = 1800
-"""A file of the cache that was used so lately is not pruned."""
-
-
-def prune(folder: Path, pattern: str, *, keep: int, companions: tuple[str, ...] = ()) -> None:
+def prune(folder: Path, pattern: str, *, keep: int, companions: tuple[str, ...] = (), spare_s: float = 0) -> None:
     """Delete all but the `keep` newest files of `pattern`, each with its files of the other endings.
 
-    What was used within `IN_USE_S` stays: another run may be at work with it.
+    What was used within `spare_s` seconds stays: another run may be at work with it.
     """
     dated = []
     for path in folder.glob(pattern):
         with suppress(OSError):
             dated.append((path.stat().st_mtime, path))
     for used, path in sorted(dated, reverse=True)[keep:]:
-        if time.time() - used < IN_USE_S:
+        if time.time() - used < spare_s:
             continue
         for doomed in (path, *(path.with_suffix(ending) for ending in companions)):
             with suppress(OSError):

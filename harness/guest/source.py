@@ -27,6 +27,7 @@ from harness.guest.snapshot import Snapshot
 SETTLE_S = 0.2  # after the hello the kernel still frees its init memory and drains its queues
 PING_S = 15.0
 _KEEP_INITRAMFS = 8
+_IN_USE_S = 1800
 
 
 @dataclass
@@ -180,7 +181,7 @@ class QemuSource:
         identity = f"{sha256_of(agent)} {' '.join(self._definition.init)}"
         path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.cpio"
         build_initramfs(agent, path, paths=self._definition.init)
-        prune(folder, "*.cpio", keep=_KEEP_INITRAMFS)
+        prune(folder, "*.cpio", keep=_KEEP_INITRAMFS, spare_s=_IN_USE_S)
         return path
 
     def _accelerated(self, spec: MachineSpec, kernel: KernelImage) -> MachineSpec:
