@@ -10,12 +10,18 @@ from harness.program.ops import Store
 from harness.program.program import Program
 
 
-@contract("conserve.frames", catches=("dec-only-teardown", "no-vm-drop"))
+@contract("conserve.frames", catches=("dec-only-teardown", "no-vm-drop", "cache-keeps-ref-after-truncate"))
 @given(
     program=drawn(
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: load a[1]
+        observe
+        p0: truncate f 4096
         """,
         """
         p0: map a 2 rw private anon

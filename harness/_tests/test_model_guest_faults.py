@@ -29,6 +29,95 @@ class Case:
 
 
 CASES = {
+    "shared-becomes-private": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+    ),
+    "shared-untouched-not-shared": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared anon
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+    ),
+    "shared-write-lost": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: load a[0]
+        p0: store a[0] 0x11
+        p0: read f 0 bss[0] 1
+        p0: load bss[0]
+        """,
+    ),
+    "write-replaces-page": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: load a[0]
+        p0: store bss[0] 0x11
+        p0: write f 0 bss[0] 1
+        p0: load a[0]
+        """,
+    ),
+    "file-tail-not-zeroed": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: truncate f 100
+        p0: load a[0]+200
+        """,
+    ),
+    "truncate-keeps-mapping": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw shared f
+        p0: load a[1]
+        p0: truncate f 4096
+        p0: load a[1]
+        """,
+    ),
+    "truncate-keeps-copies": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private f
+        p0: store a[1] 0x11
+        p0: truncate f 4096
+        p0: load a[1]
+        """,
+    ),
+    "sigbus-missing": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw shared g+1
+        p0: load a[1]
+        """,
+    ),
+    "cache-keeps-ref-after-truncate": Case(
+        "leftover",
+        """
+        p0: map a 2 rw shared f
+        p0: load a[1]
+        observe
+        p0: truncate f 4096
+        """,
+    ),
+    "unlink-frees-mapped": Case(
+        "outcomes",
+        """
+        p0: unlink f
+        p0: read f 0 bss[0] 1
+        p0: load bss[0]
+        """,
+    ),
     "no-vm-drop": Case(
         "observations",
         """

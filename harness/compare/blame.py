@@ -12,7 +12,7 @@ from collections.abc import Callable
 from harness.compare.state import Difference, Topic
 from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
-from harness.program.files import STACK
+from harness.program.files import FILES, STACK
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
     KERNEL_STORES,
@@ -34,19 +34,22 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Read,
     Reap,
     Receive,
     Remap,
     Scratch,
     Store,
+    Truncate,
     Unfix,
     Unmap,
     Unpin,
     Vfork,
     Wait,
 )
-from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed, RanOn, Received
-from harness.program.units import address_of
+from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed, RanOn, Received, Signal
+from harness.program.program import places
+from harness.program.units import Address, PageRange, address_of
 
 Ids = tuple[str, ...]
 
@@ -58,8 +61,31 @@ def _unique(*groups: Ids) -> Ids:
 # ---------------------------------------------------------------------------------- bytes
 
 
+def _file_or_shared(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """Blame a byte of shared memory or of one of the program's files: it is not one process's alone to begin with."""
+    vma = timeline.vma(process, vpn)
+    if vma is None or (not vma.shared and vma.file not in FILES):
+        return ()
+    cut: Ids = ("file.truncate-cuts",) if any(isinstance(op, Truncate) for _, op in timeline.steps()) else ()
+    if vma.file not in FILES:
+        return ("fork.shared-stays-shared", "store.load")
+    if vma.shared:
+        return _unique(("file.shared-coherent",), cut, ("fork.shared-stays-shared", "store.load"))
+    return _unique(("file.private-offset", "cache.private-write-stays-out", "fork.file-private"), cut, ("store.load",))
+
+
 def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
+    of_file = _file_or_shared(timeline, process, vpn)
+    if of_file:
+        return of_file
+    reads = [op for _, op in timeline.steps() if isinstance(op, Read) and op.process == process]
+    if any(
+        (isinstance(place, PageRange) and vpn in place.vpns) or (isinstance(place, Address) and vpn == place.vpn)
+        for op in reads
+        for place in places(op)
+    ):
+        return ("file.shared-coherent", "store.load")
     delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
@@ -315,6 +341,8 @@ def _wrong_access(
     if was_allowed == is_allowed:
         return ("fault.signal",)
     ids: Ids = ()
+    if any(isinstance(each, Faulted) and each.signal is Signal.SIGBUS for each in (expected, observed)):
+        return ("file.truncate-cuts", "fault.signal")
     if by(Unmap):
         ids = ("munmap.exact",)
     elif by(Remap):

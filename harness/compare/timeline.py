@@ -12,6 +12,7 @@ from harness.model.address_space import AddressSpace
 from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
+from harness.model.vma import Vma
 from harness.program.image import FILE_BACKED
 from harness.program.ops import (
     FORKS,
@@ -125,6 +126,11 @@ class Timeline:
     """The frames that the program's pipe held at some time."""
     parent: dict[int, int] = field(default_factory=dict)
     forked_at: dict[int, int] = field(default_factory=dict)
+
+    def vma(self, process: int, vpn: int) -> Vma | None:
+        """Give the VMA in which page `vpn` of `process` lies when all recorded steps are done."""
+        space = self.spaces[-1].get(process) if self.spaces else None
+        return space.vmas.find(vpn) if space is not None else None
 
     def record(self, machine: Machine, op: Op, outcome: object) -> None:
         """Note the state after a step."""

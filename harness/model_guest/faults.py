@@ -3,9 +3,7 @@
 Each fault changes one decision in one place of the toy kernel. The place is marked with a comment
 `# planted: …` beside the name, so that `grep -rn '"cow-shares"' harness/model_guest` finds it.
 
-The sentences are those of the fault table of the contracts. Not here, because no operation of a
-program reaches them yet: shared memory (`shared-becomes-private`,
-`shared-untouched-not-shared`).
+The sentences are those of the fault table of the contracts.
 """
 
 from __future__ import annotations
@@ -347,6 +345,56 @@ _ALL = (
         "fixed-buffer-not-counted",
         "the kernel stores into a buffer that it does not hold",
         ("cow.fixed-buffer-stays", "count.equals-references"),
+    ),
+    Fault(
+        "shared-becomes-private",
+        "shared memory is CoW after fork",
+        ("fork.shared-stays-shared",),
+    ),
+    Fault(
+        "shared-untouched-not-shared",
+        "shared memory that was not touched before fork is two frames",
+        ("fork.shared-stays-shared",),
+    ),
+    Fault(
+        "shared-write-lost",
+        "a page of a shared file mapping that was read first is copied on write",
+        ("file.shared-coherent",),
+    ),
+    Fault(
+        "write-replaces-page",
+        "write(2) puts a new frame into the page cache, and mappings keep the old one",
+        ("file.shared-coherent",),
+    ),
+    Fault(
+        "file-tail-not-zeroed",
+        "a file that is cut in the middle of a page keeps the rest of the page",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-keeps-mapping",
+        "truncation takes pages from the page cache and leaves them mapped",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-keeps-copies",
+        "truncation spares the private copies of the pages that it cuts off",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "sigbus-missing",
+        "a page behind the end of a file is brought in like any other",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "cache-keeps-ref-after-truncate",
+        "the page cache keeps its hold of pages that were cut off",
+        ("conserve.frames",),
+    ),
+    Fault(
+        "unlink-frees-mapped",
+        "unlink drops the pages of a file that is still open",
+        ("file.shared-coherent",),
     ),
     Fault(
         "wait-status-wrong",

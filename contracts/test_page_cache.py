@@ -1,0 +1,102 @@
+"""Shared memory and files: one page cache for all who map, read and write."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from contracts.contract import assert_conforms, contract, drawn
+from contracts.plugin.guest import Guest
+from harness.program.ops import Fork, Map, Read, Truncate, Write
+from harness.program.program import Program
+
+
+@contract("fork.shared-stays-shared", catches=("shared-becomes-private", "shared-untouched-not-shared"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        containing=(Fork, Map),
+    )
+)
+def test_shared_memory_stays_shared_over_fork(guest: Guest, program: Program) -> None:
+    """Shared memory is one memory for all who have it, whether or not it was touched before fork."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.shared-stays-shared")
+
+
+@contract("file.shared-coherent", catches=("shared-write-lost", "write-replaces-page", "unlink-frees-mapped"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw shared f
+        p0: load a[0]
+        p0: store a[0] 0x11
+        p0: map a[2..3] rw shared f
+        p0: load a[2]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: load a[0]
+        p0: fork p1
+        p1: store bss[0] 0x11
+        p1: write f 0 bss[0] 1
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: unlink f
+        p0: load a[0]
+        """,
+        containing=(Read, Write, Map),
+    )
+)
+def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Program) -> None:
+    """Shared mappings, read and write of one file agree at once; nothing is lost by msync, munmap or unlink."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="file.shared-coherent")
+
+
+@contract(
+    "file.truncate-cuts",
+    catches=("truncate-keeps-mapping", "truncate-keeps-copies", "sigbus-missing", "file-tail-not-zeroed"),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw shared f
+        p0: load a[1]
+        p0: truncate f 4096
+        p0: load a[1]
+        """,
+        """
+        p0: map a 2 rw private f
+        p0: store a[1] 0x11
+        p0: truncate f 4096
+        p0: load a[1]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: truncate f 100
+        p0: load a[0]+200
+        """,
+        containing=(Truncate, Map),
+    )
+)
+def test_truncation_cuts_every_mapping(guest: Guest, program: Program) -> None:
+    """Truncation takes the pages behind the new end from every mapping, and what is cut within a page reads zero."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="file.truncate-cuts")
