@@ -60,6 +60,20 @@ def test_mapcounts_equal_the_entries_that_map(guest: Guest, program: Program) ->
         p4: exit 0
         p0: store a[0] 0x22
         """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: load data[0]
+        p0: repeat 20 7
+        p0: fork p1
+        p1: exit 0
+        p0: wait p1
+        p0: fork p2
+        p2: exec
+        p2: exit 0
+        p0: wait p2
+        p0: store a[0] 0x22
+        """,
         containing=(Store, Fork, Exit),
     )
 )

@@ -31,6 +31,7 @@ from harness.program.ops import (
     Observe,
     Op,
     Print,
+    Repeat,
     Store,
     Wait,
 )  # fmt: skip
@@ -146,10 +147,17 @@ def _raws(draw: st.DrawFn) -> Raw:
 def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits) -> Program:
     story = draw(st.sampled_from(stories))
     telling = Telling(story, draw(st.sampled_from(PLACES)), limits)
+    body = 0  # the steps that are being repeated: they stand together, or not at all
     for op in story.steps:
-        if draw(st.integers(0, ONE_IN - 1)) == 0:
+        body -= 1
+        if body < 0 and draw(st.integers(0, ONE_IN - 1)) == 0:
             continue
+        steps = len(telling.scene.steps)
         telling.tell(op)
+        if isinstance(op, Repeat) and len(telling.scene.steps) > steps:
+            body = op.body + 1
+        if body > 1:
+            continue
         room = limits.max_steps - len(telling.scene.steps) - len(story)
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):

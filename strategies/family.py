@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Op, Vfork
+from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Exit, Fork, Op, Repeat, Vfork, Wait
 from strategies.fields import ACTOR, CHILD, Field, Row, pick
 from strategies.scene import Scene
 
@@ -38,10 +38,26 @@ def _disperse(scene: Scene, process: int) -> Op | None:
     return Disperse(process if process in having else min(having))
 
 
+ROUNDS = (1, 2, 3, 10)
+ROUND = Field(0, len(ROUNDS) - 1)
+
+
+def _repeat(scene: Scene, process: int, rounds: int) -> Op | None:
+    """Let rounds of fork and exit begin; gives their last step."""
+    if not scene.may_fork:
+        return None
+    scene.emit(Repeat(process, pick(ROUNDS, rounds), 3))
+    child = scene.add_child(process, 0)
+    scene.emit(Fork(process, child))
+    scene.emit(Exit(child, 0))
+    return Wait(process, child)
+
+
 ROWS: tuple[Row, ...] = (
     Row(Vfork, 2, (ACTOR, CHILD), _vfork),
     Row(Clone, 2, (ACTOR, CHILD), _clone),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
+    Row(Repeat, 0, (ACTOR, ROUND), _repeat),
 )
 """How they are drawn; `strategies.ops` joins them to the others."""

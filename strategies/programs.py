@@ -19,7 +19,7 @@ from itertools import accumulate
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from harness.program.ops import ENDING, FORKS, WAITS, Crowd, Disperse, Exec, Exit, Fork, Load, Map, Observe, Op
+from harness.program.ops import ENDING, FORKS, WAITS, Crowd, Disperse, Exec, Exit, Fork, Load, Map, Observe, Op, Repeat
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
 from strategies.fields import LONE, Row, pick
@@ -55,6 +55,7 @@ COST: Mapping[type[Op], int] = {
     **dict.fromkeys(WAITS, 4),
     Observe: 2,
     **dict.fromkeys((*FORKS, *ENDING), 2),
+    Repeat: 5,
 }
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
 
@@ -92,9 +93,9 @@ def _begin(scene: Scene, npages: int) -> None:
 def _fits(scene: Scene, op: type[Op]) -> bool:
     """Whether one more step leaves room, and for a fork a name, for all that is still missing."""
     still = [each for each in scene.missing if each is not op]
-    if op in FORKS and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING} & set(still)) >= MAX_PROCESSES:
+    if op in (Repeat, *FORKS) and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Repeat} & set(still)) >= MAX_PROCESSES:
         return False
-    more = op is Crowd
+    more = {Crowd: 1, Repeat: 3}.get(op, 0)
     return len(scene.steps) + 1 + more + reserve(still) + len(scene.family.crowds) <= scene.limits.max_steps
 
 
@@ -108,7 +109,7 @@ def complete(scene: Scene) -> Scene:
     for op in [each for each in scene.missing if each not in (*ENDING, *WAITS)]:
         if op is Observe and scene.idle:
             _append(scene, Load)
-        if op in FORKS and not scene.may_fork:
+        if op in (Repeat, *FORKS) and not scene.may_fork:
             _append(scene, Exit, by=max(scene.family.active))
         if op is Disperse and not scene.family.crowds.keys() & scene.family.active:
             _append(scene, Crowd)
@@ -286,7 +287,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS} or wanted >= set(ENDING)):
+    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Repeat} or wanted >= set(ENDING)):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

@@ -41,6 +41,7 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Repeat,
     Scratch,
     Sharing,
     Store,
@@ -166,6 +167,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, place(), part.byte())
     elif kind in (Pin, Fix):
         op = kind(process, place())
+    elif kind is Repeat:
+        op = Repeat(process, part.number(), part.number())
     elif kind is Crowd:
         op = Crowd(process, part.number())
     elif kind in (*FORKS, Wait, Exit):

@@ -90,6 +90,7 @@ EVERY_OPERATION = parse_program(
     p1: crash store text[1]+9
     p0: wait p1
     p0: clone p3
+    p0: repeat 300 2
     p0: crowd 300
     p0: disperse
     p0: vfork p4

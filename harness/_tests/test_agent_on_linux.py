@@ -80,6 +80,18 @@ PROGRAMS = {
         p0: wait p3
         p0: load a[0]
         """,
+    "rounds": """
+        p0: map a 2 rw private anon
+        p0: repeat 20 5
+        p0: load a[0]
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: crash store a[0]
+        p0: wait p1
+        p0: load a[0]
+        p0: repeat 1 1
+        p0: load a[0]
+        """,
     "a crowd": """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11

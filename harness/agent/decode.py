@@ -14,7 +14,7 @@ from typing import Any
 from harness.agent.codec import PROGRAM, Reader, View, expect, observed_pages
 from harness.errors import ProtocolError
 from harness.program.files import FILES
-from harness.program.ops import Observe
+from harness.program.ops import SILENT
 from harness.program.outcome import (
     Code,
     Done,
@@ -174,7 +174,7 @@ class TraceDecoder:
         for _ in range(count):
             if len(self.outcomes) >= len(self.program.steps):
                 raise ProtocolError("the agent reports more steps than the program has")
-            if isinstance(self.program.steps[len(self.outcomes)], Observe):
+            if isinstance(self.program.steps[len(self.outcomes)], SILENT):
                 self.faults.append(None)
                 self.outcomes.append(None)
                 continue

@@ -11,8 +11,9 @@ import click
 from harness.errors import ProgramError
 from harness.model.machine import Machine
 from harness.model.semantics import PRESETS, Semantics
+from harness.model.step import rehearse
 from harness.model.step import step as model_step
-from harness.program.ops import Observe, Op
+from harness.program.ops import SILENT, Op
 from harness.program.program import Program
 from harness.program.text import format_op, format_outcome
 from harness.report.model_state import ModelView
@@ -62,6 +63,7 @@ def show_lines(
     yield from KEY
     for number, op in enumerate(program.steps, 1):
         said = _step(machine, op, number)
+        rehearse(machine, program.steps, number - 1)
         state = view.lines()
         if only in (None, number):
             yield from ("", said, *state)
@@ -74,7 +76,7 @@ def _step(machine: Machine, op: Op, number: int) -> str:
     if allowed.adopt is not None:
         allowed.adopt(allowed.outcomes[0])
     head = f"step {number}  {format_op(op)}"
-    if isinstance(op, Observe):
+    if isinstance(op, SILENT):
         return head
     outcomes = " or ".join(format_outcome(outcome) for outcome in allowed.outcomes)
     return f"{head}  => {outcomes}{_events(machine, machine.reach - reached)}"

@@ -21,8 +21,9 @@ from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.machine import Machine
 from harness.model.semantics import Semantics
+from harness.model.step import rehearse
 from harness.model.step import step as model_step
-from harness.program.ops import Fill, Load, Observe, Op, Print, Store
+from harness.program.ops import SILENT, Fill, Load, Op, Print, Store
 from harness.program.outcome import Lost, Outcome
 from harness.program.program import Program
 from harness.program.text import format_outcome
@@ -82,6 +83,7 @@ class _Comparison:
             if self.machine.unspecified and not self.found:
                 self._end_unspecified()
                 return
+            rehearse(self.machine, self.program.steps, number)
             while not self.found and waiting is not None and waiting.after == number + 1:
                 self._check_state(waiting)
                 waiting = next(observations, None)
@@ -103,7 +105,7 @@ class _Comparison:
             allowed.adopt(observed)
         if self.timeline is not None:
             self.timeline.record(self.machine, op, observed)
-        if isinstance(op, Observe) or (observed is None and self.trace.ending is not Ending.COMPLETE):
+        if isinstance(op, SILENT) or (observed is None and self.trace.ending is not Ending.COMPLETE):
             return  # a guest that broke off has not said what the steps before that gave
         if isinstance(observed, Lost) or observed is None:
             self._note_ending(number)

@@ -29,6 +29,7 @@ from harness.model.syscalls.read_ import read
 from harness.model.syscalls.reap import reap
 from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
+from harness.model.syscalls.repeat import repeat
 from harness.model.syscalls.scratch import scratch
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
@@ -67,6 +68,7 @@ from harness.program.ops import (
     Reap,
     Receive,
     Remap,
+    Repeat,
     Scratch,
     Store,
     Sync,
@@ -94,6 +96,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Clone: clone,
     Crowd: crowd,
     Disperse: disperse,
+    Repeat: repeat,
     Exec: exec_,
     Exit: exit_,
     Crash: crash,
@@ -130,3 +133,13 @@ def step(machine: Machine, op: Op) -> Allowed:
     machine.last_faults = machine.last_faults_least = 0
     machine.stored = []
     return MEANING[type(op)](machine, op)
+
+
+def rehearse(machine: Machine, steps: tuple[Op, ...], number: int) -> None:
+    """Do all rounds but the last of the repetition that step `number` is; the last are the steps that follow it."""
+    op = steps[number]
+    if isinstance(op, Repeat):
+        body = steps[number + 1 : number + 1 + op.body]
+        for _ in range(op.rounds - 1):
+            for each in body:
+                step(machine, each)

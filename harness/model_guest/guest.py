@@ -10,7 +10,7 @@ from harness.model_guest.kernel import Kernel
 from harness.model_guest.observe import accounting, leftover, observe
 from harness.model_guest.trouble import OutOfMemory, Panic, Stuck
 from harness.program.levels import Level
-from harness.program.ops import FORKS, Crowd, Observe, Op
+from harness.program.ops import FORKS, SILENT, Crowd, Observe, Op, Repeat
 from harness.program.outcome import Failed, Lost, Outcome
 from harness.program.program import Program
 from harness.program.trace import Accounting, Ending, Frame, FrameSeen, Observation, Trace
@@ -115,17 +115,29 @@ class ModelGuest:
             run.after = accounting(kernel.machine)
 
     def _steps(self, run: _Run) -> None:
-        for op in run.program.steps:
-            if not self._step(run, op):
+        for number, op in enumerate(run.program.steps):
+            if not self._step(run, op) or not self._rehearse(run, number):
                 return
             if run.how.dense or isinstance(op, Observe):
                 self._observe(run)
         if not run.observations or run.observations[-1].after != len(run.program):
             self._observe(run)
 
+    def _rehearse(self, run: _Run, number: int) -> bool:
+        """Do the rounds but the last of a repetition, and forget what they said. Returns: whether the run goes on."""
+        op, done = run.program.steps[number], len(run.outcomes)
+        if not isinstance(op, Repeat):
+            return True
+        for _ in range(op.rounds - 1):
+            for each in run.program.steps[number + 1 : number + 1 + op.body]:
+                if not self._step(run, each):
+                    return False
+            del run.outcomes[done:], run.faults[done:]
+        return True
+
     def _step(self, run: _Run, op: Op) -> bool:
         """Do one step. Returns: whether the run goes on."""
-        if isinstance(op, Observe):
+        if isinstance(op, SILENT):
             run.outcomes.append(None)
             run.faults.append(None)
             return True

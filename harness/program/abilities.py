@@ -20,6 +20,7 @@ from harness.program.program import Family, Program
 BASIC = frozenset(
     {
         "map", "unmap", "protect", "load", "store", "fill", "print", "fork", "exec", "exit", "crash", "wait", "observe",
+        "repeat",
     }
 )  # fmt: skip
 """The verbs that a kernel has, or else nothing can be said about it."""

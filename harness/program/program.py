@@ -8,6 +8,7 @@ Whether an access is allowed or a call fails is no question of form; that is wha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
@@ -27,16 +28,22 @@ from harness.program.ops import (
     Exec,
     Fill,
     Fix,
+    Load,
     Map,
     Observe,
     Op,
     Print,
+    Protect,
     Read,
     Reap,
     Remap,
+    Repeat,
+    Store,
     Truncate,
     Unlink,
+    Unmap,
     Vfork,
+    Wait,
     Write,
 )
 from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
@@ -61,6 +68,7 @@ class Program:
                 family.apply(op)
             except ProgramError as error:
                 raise ProgramError(f"step {number + 1} ({op.verb}): {error.reason}") from None
+        check_repeats(self.steps)
 
     def __len__(self) -> int:
         """Give the number of steps."""
@@ -159,6 +167,31 @@ class Family:
     def waitable(self, process: int) -> list[int]:
         """List the ended children of `process` that nobody has waited for."""
         return sorted(child for child in self.zombies if self.parent[child] == process)
+
+
+REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Wait, *FORKS, *ENDING)
+"""What can be done again and again, and leaves nothing behind but memory."""
+
+
+def check_repeats(steps: tuple[Op, ...]) -> None:
+    """Raise ProgramError where what is to be repeated is not there, or changes the family: it could be done but once."""
+    family = Family()
+    for number, op in enumerate(steps):
+        if isinstance(op, Repeat):
+            body = steps[number + 1 : number + 1 + op.body]
+            before, after = _survivors(family, ()), _survivors(family, body)
+            if len(body) < op.body or not all(isinstance(each, REPEATABLE) for each in body) or before != after:
+                what = "that much follows, that says nothing to others, and that leaves the family as it was"
+                raise ProgramError(f"step {number + 1} (repeat): it takes a body of which {what}")
+        family.apply(op)
+
+
+def _survivors(family: Family, steps: tuple[Op, ...]) -> tuple[object, ...]:
+    """Give who lives, waits or was not reaped after these steps."""
+    later = deepcopy(family)
+    for op in steps:
+        later.apply(op)
+    return later.live, later.zombies, later.suspended, later.crowds
 
 
 def places(op: Op) -> Iterator[Address | PageRange]:

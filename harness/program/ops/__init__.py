@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import MAX_CROWD, MAX_LENGTH, Access, Advice, Backing, Kind, Misuse, Op, Sharing
+from harness.program.ops.base import MAX_CROWD, MAX_LENGTH, Access, Advice, Backing, Body, Kind, Misuse, Op, Rounds, Sharing
 from harness.program.ops.files import Read, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
@@ -36,10 +36,11 @@ from harness.program.ops.process import Clone, Crash, Crowd, Disperse, Exec, Exi
 
 __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_LENGTH", "OPS", "OP_BY_VERB", "SHARERS",
-    "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash", "Crowd",
-    "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse", "Observe",
-    "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Remap", "Scratch", "Sharing", "Store", "Sync",
-    "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write",
+    "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash",
+    "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse",
+    "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Remap", "Repeat", "Scratch",
+    "Sharing", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait",
+    "Write",
 ]  # fmt: skip
 
 
@@ -51,16 +52,29 @@ class Observe(Op):
     code: ClassVar[int] = 13
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat(Op):
+    """Not a step of the process: the next `body` steps are done `rounds` times, and say what they saw in the last round."""
+
+    verb: ClassVar[str] = "repeat"
+    code: ClassVar[int] = 39
+    rounds: Rounds
+    body: Body
+
+
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
     Read, Write, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone, Crowd, Disperse,
+    Vfork, Clone, Crowd, Disperse, Repeat,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
 OP_BY_VERB = {op.verb: op for op in OPS}
+
+SILENT = (Observe, Repeat)
+"""What is no step of a process, and reports no outcome."""
 
 ENDING = (Exit, Crash)
 """The operations after which their process is gone."""

@@ -20,6 +20,8 @@ class Kind(enum.Enum):
     CROWD = "a count of idle children, 1 to 400"
     FILE = "a file of the program, by its name"
     FILE_OFFSET = "a byte of a file, counted from 0"
+    ROUNDS = "how often, 1 to 100,000"
+    BODY = "a count of steps, 1 to 16"
 
 
 MAX_CROWD = 400
@@ -38,6 +40,8 @@ Count = Annotated[int, Kind.COUNT]
 CrowdSize = Annotated[int, Kind.CROWD]
 FileName = Annotated[str, Kind.FILE]
 FileOffset = Annotated[int, Kind.FILE_OFFSET]
+Rounds = Annotated[int, Kind.ROUNDS]
+Body = Annotated[int, Kind.BODY]
 
 
 class Sharing(enum.Enum):
