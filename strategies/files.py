@@ -14,7 +14,7 @@ T = TypeVar("T")
 _PRIVATE, _SHARED = Sharing.PRIVATE, Sharing.SHARED
 
 MAP_KINDS: tuple[tuple[Sharing, Backing], ...] = spread(
-    (33, (_PRIVATE, Backing.ANON)),
+    (31, (_PRIVATE, Backing.ANON)),
     (8, (_SHARED, Backing.ANON)),
     (6, (_SHARED, Backing("f"))),
     (5, (_PRIVATE, Backing("f"))),
@@ -25,6 +25,7 @@ MAP_KINDS: tuple[tuple[Sharing, Backing], ...] = spread(
     (1, (_SHARED, Backing("f", 3))),
     (1, (_PRIVATE, Backing("g"))),
     (1, (_SHARED, Backing("g", 1))),
+    (2, (_PRIVATE, Backing("stack"))),
 )
 """What is mapped, and how: half of it private anonymous memory, and the files mostly one, so that mappings meet in it."""
 
