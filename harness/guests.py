@@ -54,7 +54,7 @@ class MachineSubject:
             return "the guest's memory cannot be seen from outside, see the notes"
         observer = Observer(self.session.ram, form)
         self._set_observer(observer)
-        trace = self.execute(CANARY, How())
+        trace = self.execute(CANARY, How(pte_bits=True))
         looks = observer.looks
         self.restore()
         if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in looks] != [{0}]:
@@ -120,7 +120,7 @@ class MachineSubject:
         An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
         should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
         """
-        if self.observer is None:
+        if self.observer is None or not how.pte_bits:
             return self._execute(program, how)
         self.observer.forget()
         return self.observer.enrich(self._execute(program, how))

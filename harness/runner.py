@@ -53,7 +53,9 @@ class Runner:
         self._conformed: set[tuple[Program, How]] = set()
         self._remembered: dict[tuple[Program, How], Verdict] = {}
 
-    def run(self, program: Program, *, count_faults: bool = False, accounting: bool = False) -> Verdict:
+    def run(
+        self, program: Program, *, count_faults: bool = False, accounting: bool = False, pte_bits: bool = False
+    ) -> Verdict:
         """Run `program` and compare. After a finding the guest has been restored.
 
         A program that conformed once and diverges later, because of what ran in between, is a finding that the listeners
@@ -61,7 +63,7 @@ class Runner:
 
         Raises RigError where our own side fails.
         """
-        how = How(count_faults=count_faults, accounting=accounting)
+        how = How(count_faults=count_faults, accounting=accounting, pte_bits=pte_bits)
         if (program, how) in self._remembered:
             return self._remembered[program, how]
         verdict = self._once(program, how)
@@ -82,7 +84,7 @@ class Runner:
 
     def explain(self, verdict: Verdict) -> Verdict:
         """Run a finding's program, and what has to run before it, again with an observation after every step."""
-        again = self.run_sequence([*verdict.after, verdict.program], How(dense=True))
+        again = self.run_sequence([*verdict.after, verdict.program], How(dense=True, pte_bits=True))
         self.restore()
         return again
 

@@ -24,6 +24,8 @@ class How:
     """Fill `Trace.faults`: minor faults of each step."""
     accounting: bool = False
     """Fill `Trace.before` and `Trace.after`: machine-wide counts around the program."""
+    pte_bits: bool = False
+    """Read the bits of page-table entries too, where the guest's memory can be seen from outside."""
 
 
 class Subject(Protocol):

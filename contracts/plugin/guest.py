@@ -29,6 +29,9 @@ from harness.runner import Runner
 DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
 """The levels that cost a look at the whole machine around each program."""
 
+BITS = {"cow.no-writable-shared", "mprotect.last-one-counts", "mprotect.never-breaks-isolation"}
+"""The contracts that are about the writable bit itself, which costs a look from outside."""
+
 
 class Guest:
     """What a contract sees of the guest: it runs programs."""
@@ -101,6 +104,7 @@ class Guest:
                 program,
                 accounting=self.level in DEEPER,
                 count_faults=self.level is Level.ACCOUNTING,
+                pte_bits=self.contract in BITS,
             )
         except (RigError, GuestTrouble) as error:
             self.broken = error

@@ -201,7 +201,7 @@ class AgentClient:
         if self.probe is None:
             raise ProtocolError("the agent was not configured before a program was sent")
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
-        flags |= OUTSIDE * self.is_watched
+        flags |= OUTSIDE * (self.is_watched and how.pte_bits)
         try:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
         except GuestTrouble as trouble:

@@ -133,9 +133,9 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     A look changes what it looks at (it flushes TLBs, and takes time), so the second run is no substitute
     for the first. Gives the first verdict that diverges, or the last.
     """
-    first = failure.how if failure.contract else How(count_faults=True)
+    first = failure.how if failure.contract else How(count_faults=True, pte_bits=True)
     verdict = runner.run_sequence(failure.programs, first)
-    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, How(dense=True))
+    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, How(dense=True, pte_bits=True))
 
 
 def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
@@ -151,7 +151,7 @@ def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
 def _explain(runner: Runner, verdict: Verdict) -> Verdict | None:
     """Run what led to the verdict again with a look after every step; None where that fails."""
     try:
-        explained = runner.run_sequence([*verdict.after, verdict.program], How(dense=True))
+        explained = runner.run_sequence([*verdict.after, verdict.program], How(dense=True, pte_bits=True))
     except (RigError, GuestTrouble):
         return None  # the finding stands; only its dense view is missing
     return explained if explained.program == verdict.program else None

@@ -143,6 +143,6 @@ def _run(failure: Failure) -> int:
 
 
 def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
-    explained = runner.run_sequence(failure.programs, How(dense=True))
+    explained = runner.run_sequence(failure.programs, How(dense=True, pte_bits=True))
     contract = failure.contract if verdict.breaks(failure.contract) else None
     return failure_text(verdict, contract=contract, explained=explained, guest=failure.guest)

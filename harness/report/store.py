@@ -43,7 +43,7 @@ from harness.report.state_table import state_lines
 from harness.subject import How
 
 _KEY = re.compile(r"(contract|sentence|wrong|guest|kernel|arch|append|fault|look|replay|before \d+): (.*)")
-_LOOKS = {"count-faults": "count_faults", "accounting": "accounting"}
+_LOOKS = {"count-faults": "count_faults", "accounting": "accounting", "pte-bits": "pte_bits"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,17 @@ def replay_command(path: Path) -> str:
 # ---------------------------------------------------------------------------------- writing
 
 
+def _has_bits(verdict: Verdict) -> bool:
+    """Tell whether the bits of page-table entries were looked at."""
+    seen = (
+        page
+        for each in verdict.trace.observations
+        for process in each.processes.values()
+        for page in process.pages.values()
+    )
+    return any(page.writable is not None for page in seen)
+
+
 def _head(
     verdict: Verdict,
     contract: str,
@@ -125,7 +136,11 @@ def _head(
     own: Mapping[str, str],
 ) -> list[str]:
     known = CONTRACTS.get(contract)
-    looks = {"count-faults": verdict.trace.faults, "accounting": verdict.trace.before}
+    looks = {
+        "count-faults": verdict.trace.faults,
+        "accounting": verdict.trace.before,
+        "pte-bits": _has_bits(verdict) or None,
+    }
     wrong = what_went_wrong(verdict, verdict.first(contract if verdict.breaks(contract) else None))
     pairs = [
         ("contract", contract),
