@@ -21,6 +21,8 @@ from harness._tests.altering import (
 from harness.compare import compare
 from harness.compare.catalogue import CONTRACTS
 from harness.compare.state import Topic
+from harness.compare.verdict import Verdict
+from harness.model_guest import ModelGuest
 from harness.program.text import parse_program
 from harness.program.trace import FrameFlag, FrameSeen, PageSeen, Trace
 from harness.program.units import Prot
@@ -220,3 +222,23 @@ def test_a_divergence_comes_with_the_two_states_side_by_side() -> None:
 @pytest.mark.parametrize("runs", [((0, 4096), (0, 1)), ((0, 1 << 70),), ()], ids=["long", "huge", "nothing"])
 def test_bytes_that_do_not_add_up_to_a_page_are_a_difference(runs: tuple[tuple[int, int], ...]) -> None:
     assert verdict_of(STORY, bytes_of("p0 a[2]", *runs)).first().where == "p0 a[2]"
+
+
+def eagerly(text: str, budget: int) -> Verdict:
+    """The verdict on a kernel that brings in each new anonymous mapping, and says that `budget` pages are its most."""
+    program = parse_program(text)
+    trace = ModelGuest(("eager-prefault",)).execute(program, How())
+    return compare(program, trace, replace(MODEL, prefault_budget=budget))
+
+
+def test_as_many_untouched_pages_as_declared_may_be_present() -> None:
+    assert eagerly("p0: map a 8 rw private anon", 8).conforms
+    assert eagerly("p0: map a 9 rw private anon\np0: store a[0] 0x11", 8).conforms
+
+
+def test_more_untouched_pages_than_declared_are_told_with_both_numbers() -> None:
+    first = eagerly("p0: map a 16 rw private anon\np0: store a[0] 0x11", 8).first()
+
+    assert (first.contracts[0], first.where) == ("prefault.budget", "p0 a[9]")
+    assert first.expected == "at most 8 untouched pages present, as declared"
+    assert first.observed == "15 untouched pages present"

@@ -108,6 +108,7 @@ class StateCheck:
         for number in sorted(live):
             self.expected[number] = expected_pages(self.machine, number)
             self._match_presence(number)
+            self._compare_prefaulted(number)
         for number in sorted(live):
             self._match_frames(number)
         if not self.differences:  # counts of frames that are not the right ones mean nothing
@@ -189,6 +190,18 @@ class StateCheck:
                 self._note(Topic.PRESENT, number, vpn, what, "present")
             elif not page.present and want and want.presence is Presence.REQUIRED:
                 self._note(Topic.ABSENT, number, vpn, "present", "absent", frame=want.frame)
+
+    def _compare_prefaulted(self, number: int) -> None:
+        """Count what the kernel mapped of its own accord; file pages only where they are not free to appear."""
+        semantics, memory = self.machine.semantics, self.machine.process(number).memory
+        free = {vpn for vma in memory.vmas if vma.file and semantics.file_pages_may_appear for vpn in vma.vpns}
+        wants = self.expected[number]
+        vpns = sorted(vpn for vpn, page in self._pages(number) if page.present and vpn in wants and wants[vpn].prefault)
+        counted = [vpn for vpn in vpns if vpn not in free]
+        budget = semantics.prefault_budget
+        if len(counted) > budget > 0:  # without a budget each page is a difference of its own
+            most = f"at most {budget} untouched pages present, as declared"
+            self._note(Topic.PRESENT, number, counted[budget], most, f"{len(counted)} untouched pages present")
 
     def _match_frames(self, number: int) -> None:
         for vpn, page in self._pages(number):
