@@ -100,7 +100,29 @@ class Semantics:
     remap_unmaps_before_it_looks: bool = True
     """A move by mremap that fails, because the old range is not one mapping, has unmapped the new range before.
 
-    Source: mremap_to calls do_munmap before vma_to_resize; mremap(2) says nothing of failures.
+    Source: mremap_to calls do_munmap before vma_to_resize; mremap(2) says nothing of failures. Since Linux 6.17
+    check_prep_vma looks at the old range before mremap_to.
+    """
+
+    remap_asks_for_mapping_first: bool = True
+    """mremap whose old range begins with a hole is refused before anything else is looked at or done; where it is not,
+    it shrinks that range by nothing, and unmaps the new range of a move before it is refused.
+
+    Source: vma_lookup at the head of the system call, since Linux 5.16 (550a7d60bd5e); before that, vma_to_resize alone.
+    """
+
+    remap_asks_for_overlap_first: bool = False
+    """A move by mremap of a range that begins with a hole, over itself, is refused for the overlap, not for the hole.
+
+    Source: check_mremap_params, which do_mremap calls before vma_lookup since Linux 6.17; before Linux 5.16 there was no
+    vma_lookup before mremap_to. mremap(2) gives the errors no order.
+    """
+
+    remap_moves_many: bool = False
+    """A move by mremap that does not change the length takes all mappings of the range, and keeps the holes between
+    them; what lies at the new place of a hole stays.
+
+    Source: remap_move, since Linux 6.17 (d23cb648e365); mremap(2), Linux 6.17.
     """
 
     populate_skips_holes: bool = True
@@ -178,6 +200,8 @@ def _value_like(old: object, name: str, value: object) -> object:
 
 LINUX_6_1 = Semantics("linux-6.1")
 
+LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False)
+
 LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER, pinned_owner_write=SoleOwner.EITHER)
 """What every Linux may do, for an image of which nothing is known (`--kernel`)."""
 
@@ -192,6 +216,16 @@ PRESETS = {
             sole_owner_write=SoleOwner.EITHER,
             pinned_owner_write=SoleOwner.EITHER,
             protect_grants_write=Choice.NEVER,
+            remap_asks_for_mapping_first=False,
+            remap_asks_for_overlap_first=True,
+        ),
+        LINUX_6_12,
+        replace(
+            LINUX_6_12,
+            name="linux-6.17",
+            remap_unmaps_before_it_looks=False,
+            remap_asks_for_overlap_first=True,
+            remap_moves_many=True,
         ),
         replace(LINUX_6_1, name="linux-6.1-arm64", forked_entries_are_old=True),
         # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.

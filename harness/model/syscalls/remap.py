@@ -30,15 +30,14 @@ def remap(machine: Machine, op: Remap) -> Allowed:
     space = machine.process(op.process).memory
 
     # CHECKS
-    if space.vmas.find(op.pages.vpn) is None:
-        machine.reach["remap.efault"] += 1
-        return _HOLE
-    if not op.in_place and _overlap(op):
-        machine.reach["remap.einval"] += 1
-        return _OVERLAP
+    refused = _refused(machine, space, op)
+    if refused is not None:
+        return refused
 
     # EFFECT
-    if not op.in_place:
+    if _takes_many(machine, op):
+        allowed = _move_many(machine, space, op)
+    elif not op.in_place:
         allowed = _move(machine, space, op)
     elif op.to.npages <= op.pages.npages:
         allowed = _shrink(machine, space, op)
@@ -47,6 +46,20 @@ def remap(machine: Machine, op: Remap) -> Allowed:
 
     # OUTCOME
     return allowed
+
+
+def _refused(machine: Machine, space: AddressSpace, op: Remap) -> Allowed | None:
+    """Give the error that is found before anything is done; the order of the two questions is the kernel's choice."""
+    semantics = machine.semantics
+    hole = semantics.remap_asks_for_mapping_first and space.vmas.find(op.pages.vpn) is None
+    overlap = not op.in_place and _overlap(op)
+    if overlap and (semantics.remap_asks_for_overlap_first or not hole):
+        machine.reach["remap.einval"] += 1
+        return _OVERLAP
+    if hole:
+        machine.reach["remap.efault"] += 1
+        return _HOLE
+    return None
 
 
 def _overlap(op: Remap) -> bool:
@@ -79,25 +92,48 @@ def _grow(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
 def _move(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
     """Move what fits, and let it grow at the new place.
 
-    What the new range held and the tail that is cut off go first, also where the move then fails.
-    Source: mremap_to, which calls do_munmap twice before vma_to_resize looks at the old range.
+    What the new range held and the tail that is cut off go first, in some kernels also where the move then fails.
+    Source: mremap_to, which calls do_munmap twice before vma_to_resize looks at the old range; check_prep_vma.
     """
     first, last = op.pages.vpn, op.pages.vpn + op.kept
     certain = _is_one(space, first, last)
-    if certain is not False or machine.semantics.remap_unmaps_before_it_looks:
+
+    def clear() -> None:
         free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
         free_unheld(machine, space.remove(last, op.pages.vpns.stop))
-    if certain is False:
-        machine.reach["remap.efault"] += 1
-        return _HOLE
 
     def move() -> None:
+        if not machine.semantics.remap_unmaps_before_it_looks:
+            clear()
         space.move(first, last, op.to.vpn)
         machine.reach["remap.move"] += 1
         if op.kept < op.to.npages:
             _extend(machine, space, op.to.vpn + op.kept, op.to.vpns.stop)
 
+    if machine.semantics.remap_unmaps_before_it_looks:
+        clear()
+    if certain is False:
+        machine.reach["remap.efault"] += 1
+        return _HOLE
     return _if_one(machine, certain, move)
+
+
+def _takes_many(machine: Machine, op: Remap) -> bool:
+    """Tell whether this is a move that need not be of one mapping. Source: vrm_move_only."""
+    return machine.semantics.remap_moves_many and not op.in_place and op.to.npages == op.pages.npages
+
+
+def _move_many(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
+    """Move each mapping of the range to its place in the new range, over what that held; holes move over nothing.
+
+    Source: remap_move, which calls mremap_to for each VMA, and that do_munmap.
+    """
+    for part in space.vmas.parts(op.pages.vpn, op.pages.vpns.stop):
+        to = op.to.vpn + part.start - op.pages.vpn
+        free_unheld(machine, space.remove(to, to + part.npages))
+        space.move(part.start, part.end, to)
+    machine.reach["remap.move"] += 1
+    return _DONE
 
 
 def _extend(machine: Machine, space: AddressSpace, last: int, end: int) -> None:
@@ -110,6 +146,8 @@ def _extend(machine: Machine, space: AddressSpace, last: int, end: int) -> None:
 
 def _is_one(space: AddressSpace, first: int, last: int) -> bool | None:
     """Tell whether the pages [first, last) are one VMA; None where that depends on how the kernel merges."""
+    if space.vmas.find(first) is None:
+        return False
     parts = space.vmas.parts(first, last)
     if parts[0].npages == last - first:
         return True
