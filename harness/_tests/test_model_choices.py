@@ -286,3 +286,43 @@ def test_the_first_touch_after_fork_may_set_the_access_flag_by_a_fault() -> None
     step(arm64, parse_program("p0: fork p2\np2: load data[0]").steps[1])
 
     assert (arm64.last_faults_least, arm64.last_faults) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "outcome", "kept"),
+    [
+        ("linux-5.10", Failed("EFAULT"), False),
+        ("linux-6.1", Failed("EFAULT"), True),
+        ("linux-6.17", Failed("EFAULT"), True),
+    ],
+)
+def test_a_move_of_a_hole_unmaps_the_new_range_where_the_hole_is_not_seen_first(
+    preset: str, outcome: Outcome, kept: bool
+) -> None:
+    machine = run("p0: map b 4 rw private anon", PRESETS[preset])
+
+    assert more(machine, "p0: remap c[4..5] b[0..1]") == outcome
+
+    assert (machine.process(0).memory.vmas.find(WINDOW_BY_NAME["b"].vpn) is not None) == kept
+
+
+@pytest.mark.parametrize(
+    ("preset", "errno"), [("linux-5.10", "EINVAL"), ("linux-6.12", "EFAULT"), ("linux-6.17", "EINVAL")]
+)
+def test_a_move_of_a_hole_over_itself_fails_for_what_is_asked_first(preset: str, errno: str) -> None:
+    machine = run("observe", PRESETS[preset])
+
+    assert more(machine, "p0: remap c[10..12] c[11..13]") == Failed(errno)
+
+
+def test_a_move_of_many_mappings_keeps_what_lies_at_the_new_place_of_a_hole() -> None:
+    machine = run(
+        "p0: map a[0] rw private anon\np0: map a[2] r private anon\np0: map b 4 rw private anon\np0: store b[1] 0x22",
+        PRESETS["linux-6.17"],
+    )
+
+    assert more(machine, "p0: remap a[0..2] b[0..2]") == Done()
+
+    assert more(machine, "p0: load b[1]") == Loaded(0x22)
+    assert not machine.process(0).memory.vmas.any_in(WINDOW_BY_NAME["a"].vpn, WINDOW_BY_NAME["a"].vpn + 3)
+    assert broken(machine) == []
