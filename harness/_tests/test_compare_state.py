@@ -242,3 +242,21 @@ def test_more_untouched_pages_than_declared_are_told_with_both_numbers() -> None
     assert (first.contracts[0], first.where) == ("prefault.budget", "p0 a[9]")
     assert first.expected == "at most 8 untouched pages present, as declared"
     assert first.observed == "15 untouched pages present"
+
+
+def test_a_prefaulted_page_with_the_frame_of_another_page_is_a_difference() -> None:
+    program = parse_program("p0: map a 2 rw private anon\np0: store a[1] 0x00\nobserve")
+    trace = moved_to("p0 a[0]", "p0 a[1]")(sound(program, How(dense=True)))
+
+    first = compare(program, trace, replace(MODEL, prefault_budget=8)).first()
+
+    assert (first.contracts[0], first.expected) == ("alloc.never-twice", "a frame of its own")
+
+
+@pytest.mark.parametrize("faults", [(), ("eager-prefault",)])
+@pytest.mark.parametrize("then", ["", "p0: store a[0] 0x11"])
+def test_a_load_may_find_the_page_that_was_prefaulted_or_the_zero_page(faults: tuple[str, ...], then: str) -> None:
+    program = parse_program(f"p0: map a 2 rw private anon\np0: load a[0]\n{then}")
+    trace = ModelGuest(faults).execute(program, How(count_faults=True))
+
+    assert compare(program, trace, replace(MODEL, prefault_budget=8)).conforms

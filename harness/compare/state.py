@@ -26,6 +26,7 @@ from harness.model.adopt import (
     adopt_zero,
     certain_frames,
     expected_pages,
+    may_share,
 )
 from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
@@ -148,16 +149,17 @@ class StateCheck:
             if want.frame is not None:
                 adopt_presence(self.machine, number, vpn, bool(page.present))
             elif page.present:
-                adopt_prefault(self.machine, number, vpn, self._known_frame(page, want))
+                adopt_prefault(self.machine, number, vpn, self._known_frame(number, vpn, page, want))
 
-    def _known_frame(self, page: PageSeen, want: ExpectedPage) -> ModelFrame | None:
-        """Find the model's frame behind a prefaulted page, where the guest's frame is known already."""
-        if page.frame is None:
+    def _known_frame(self, number: int, vpn: int, page: PageSeen, want: ExpectedPage) -> ModelFrame | None:
+        """Find the model's frame behind a prefaulted page, where the guest's frame is known already and may be there."""
+        vma = self.machine.process(number).memory.vmas.find(vpn)
+        if page.frame is None or vma is None:
             return None
-        if self._is_zero(page.frame):
-            return self.machine.zero
-        known = self.binding.model_of.get(page.frame)
-        return known if known and known.content == want.content else None
+        known = self.machine.zero if self._is_zero(page.frame) else self.binding.model_of.get(page.frame)
+        if known is None or (known is not self.machine.zero and known.content != want.content):
+            return None
+        return known if may_share(self.machine, vma, vpn, known) else None
 
     def _adopt_zero_pages(self, number: int) -> None:
         """Take over whether a page of zeroes is the shared one or the process's own."""

@@ -151,7 +151,7 @@ def adopt_prefault(machine: Machine, number: int, vpn: int, sharing: Frame | Non
     """
     process = machine.process(number)
     vma = _prefaultable(machine, process, vpn)
-    if sharing is not None and not _may_share(machine, vma, vpn, sharing):
+    if sharing is not None and not may_share(machine, vma, vpn, sharing):
         raise ValueError(f"page {vpn:#x} of p{number} may not share {sharing!r}")
     if sharing is None:
         if vma.file is not None and vma.shared:
@@ -169,7 +169,8 @@ def _prefaultable(machine: Machine, process: Process, vpn: int) -> Vma:
     return vma
 
 
-def _may_share(machine: Machine, vma: Vma, vpn: int, frame: Frame) -> bool:
+def may_share(machine: Machine, vma: Vma, vpn: int, frame: Frame) -> bool:
+    """Tell whether an untouched page `vpn` of `vma` may lead to `frame`, which plays a part already."""
     if vma.file is not None and frame is machine.cache.frame(vma.file, vma.file_page(vpn)):
         return True
     if vma.file is None and frame is machine.zero:

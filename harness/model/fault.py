@@ -204,9 +204,14 @@ def _grant_shared_write(machine: Machine, _process: Process, _vpn: int, pte: PTE
 
 
 def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
-    """Make the entry for a load of an untouched anonymous page: zeroes, but whose?"""
-    choice = machine.semantics.zero_page_on_read
+    """Make the entry for a load of an untouched anonymous page: zeroes, but whose?
+
+    Where the kernel may have brought the page in before, the load found that frame, and no zero page was needed.
+    """
     may_write = bool(vma.prot & WRITE)
+    choice = machine.semantics.zero_page_on_read
+    if choice is Choice.ALWAYS and may_be_prefaulted(machine.semantics, vma):
+        choice = Choice.EITHER
     if choice is Choice.ALWAYS:
         machine.reach["fault.zero"] += 1
         return PTE(machine.zero, readable=True, writable=False)
