@@ -27,6 +27,8 @@ from harness.subject import How, Subject
 
 CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 """The least that a guest must be able to do, for its answers to mean anything."""
+TWO_ZEROES = parse_program("p0: map a 2 rw private anon\np0: load a[0]\np0: load a[1]")
+"""Two pages of which nothing was stored: they share a frame where the kernel has a page of zeroes for all."""
 
 
 class MachineSubject:
@@ -60,7 +62,23 @@ class MachineSubject:
         if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in looks] != [{0}]:
             self._set_observer(None)
             return "the page tables of its processes are not found in its memory"
+        if self._needs_outside:
+            self._find_zero_frame(observer)
         return ""
+
+    @property
+    def _needs_outside(self) -> bool:
+        """Whether nothing but the view from outside tells frames: the kernel has no pagemap."""
+        assert self.client.probe is not None
+        return self.observer is not None and not self.client.probe.view.pagemap
+
+    def _find_zero_frame(self, observer: Observer) -> None:
+        """Have the observer know the page of zeroes, where there is one; see TWO_ZEROES."""
+        pages = self.execute(TWO_ZEROES, How()).observations[-1:]
+        frames = [page.frame for seen in pages for page in seen.processes[0].pages.values() if page.present]
+        if len(frames) == 2 and frames[0] == frames[1]:
+            observer.zero_frame = frames[0]
+        self.restore()
 
     def _set_observer(self, observer: Observer | None) -> None:
         self.observer = observer
@@ -86,7 +104,12 @@ class MachineSubject:
     def levels(self) -> frozenset[Level]:
         """What the probe found at boot, and what is seen from outside."""
         assert self.client.probe is not None
-        return self.client.probe.levels | ({Level.PTE_BITS} if self.observer else set())
+        outside = {Level.PTE_BITS} if self.observer else set()
+        if self._needs_outside:
+            outside |= {Level.FRAMES, Level.MAPCOUNTS}
+            if self.client.probe.view.maps:
+                outside.add(Level.MAPPINGS)
+        return self.client.probe.levels | outside
 
     @property
     def missing(self) -> dict[Level, str]:
@@ -120,10 +143,10 @@ class MachineSubject:
         An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
         should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
         """
-        if self.observer is None or not how.pte_bits:
+        if self.observer is None or not (how.pte_bits or self._needs_outside):
             return self._execute(program, how)
         self.observer.forget()
-        return self.observer.enrich(self._execute(program, how))
+        return self.observer.enrich(program, self._execute(program, replace(how, pte_bits=True)))
 
     def _execute(self, program: Program, how: How) -> Trace:
         try:

@@ -77,6 +77,8 @@ SETTINGS = (
 )
 """Files written at boot: (path, bytes). A kernel without one of them is fine."""
 
+_LEVELS_OF_FRAMES = (Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS)
+"""What no process can show whose frames nobody knows."""
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
 
 
@@ -150,7 +152,7 @@ class AgentClient:
         if not maps:
             reasons[Level.MAPPINGS] = "the guest has no /proc/PID/maps"
         if not pagemap:
-            reasons[Level.FRAMES] = "the guest has no /proc/PID/pagemap"
+            reasons |= dict.fromkeys(_LEVELS_OF_FRAMES, "the guest has no /proc/PID/pagemap")
         return View(
             pagemap=bool(pagemap),
             maps=bool(maps),
@@ -230,9 +232,9 @@ def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozen
         levels.add(Level.MAPPINGS)
     if view.pagemap:
         levels.add(Level.FRAMES)
-    if names & {"map_raw", "mapcount"}:
+    if view.pagemap and names & {"map_raw", "mapcount"}:
         levels.add(Level.MAPCOUNTS)
-    if "refcount" in names:
+    if view.pagemap and "refcount" in names:
         levels.add(Level.REFCOUNTS)
     if view.keys and not answer.accounting:
         levels |= {Level.ACCOUNTING, Level.PAGE_TABLES}
