@@ -54,8 +54,8 @@ def _repeat(scene: Scene, process: int, rounds: int) -> Op | None:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(Vfork, 2, (ACTOR, CHILD), _vfork),
-    Row(Clone, 2, (ACTOR, CHILD), _clone),
+    Row(Vfork, 1, (ACTOR, CHILD), _vfork),
+    Row(Clone, 1, (ACTOR, CHILD), _clone),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),

@@ -84,10 +84,10 @@ def _sync(scene: Scene, process: int, where: int, span: int) -> Op:
 
 
 FILE_ROWS: tuple[Row, ...] = (
-    Row(Write, 3, (ACTOR, SPOT, EXTENT, BULK), _write),
-    Row(Read, 3, (ACTOR, SPOT, EXTENT, BULK), _read),
-    Row(Truncate, 2, (ACTOR, NEW_SIZE), _truncate),
-    Row(Sync, 2, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
-    Row(Unlink, 2, (ACTOR, FILE), _unlink),
+    Row(Write, 1, (ACTOR, SPOT, EXTENT, BULK), _write),
+    Row(Read, 1, (ACTOR, SPOT, EXTENT, BULK), _read),
+    Row(Truncate, 1, (ACTOR, NEW_SIZE), _truncate),
+    Row(Sync, 1, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
+    Row(Unlink, 1, (ACTOR, FILE), _unlink),
 )
 """The operations on files, in the order of simplicity."""

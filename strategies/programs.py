@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
@@ -168,9 +168,14 @@ class Deck:
         self._rows = [row for row in ROWS if weights[row.op] > 0]
         heights = accumulate((weights[row.op] for row in self._rows), initial=0)
         stop = max(1, DECK // (5 + limits.max_steps))
-        # One number for each row, and the others by weight.
-        room = (DECK - stop - len(self._rows)) / sum(weights.values())
-        self._starts = [stop + at + int(height * room) for at, height in enumerate(heights)][:-1]
+        # By weight, but one number at least for each row.
+        room = (DECK - stop) / sum(weights.values())
+        self._starts: list[int] = []
+        after = stop
+        for at, height in enumerate(islice(heights, len(self._rows))):
+            start = min(max(after, stop + int(height * room)), DECK - len(self._rows) + at)
+            self._starts.append(start)
+            after = start + 1
         least = limits.min_steps - 1
         most = limits.max_steps + limits.max_steps // 6  # since some come to nothing
         # There is always a choice for the stop (a draw from one element would make none). Else, in a list of

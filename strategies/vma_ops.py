@@ -87,8 +87,8 @@ def _try(scene: Scene, process: int, where: int, misuse: int) -> Op:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(Remap, 3, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
-    Row(Advise, 3, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
+    Row(Remap, 1, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
+    Row(Advise, 2, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
     Row(Brk, 1, (ACTOR, BREAK), _brk),
     Row(Scratch, 1, (ACTOR, NPAGES), _scratch),
     Row(Try, 1, (ACTOR, WHERE, MISUSE), _try),
