@@ -7,7 +7,7 @@ from hypothesis import given
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
 from contracts.stories import CHILD_STORES_AFTER_FORK, PARENT_STORES_AFTER_FORK
-from harness.program.ops import Fork, Load, Observe, Protect, Store
+from harness.program.ops import Fork, Load, Observe, Protect, Starve, Store
 from harness.program.program import Program
 
 
@@ -115,3 +115,50 @@ def test_a_child_has_the_vmas_of_its_parent(guest: Guest, program: Program) -> N
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="fork.inherits-vmas")
+
+
+@contract("fork.failed-is-no-op", catches=("failed-fork-leaks",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: store bss[0] 0x12
+        p0: starve 4
+        p0: starve 6
+        p0: starve 8
+        observe
+        p0: store a[0] 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store bss[0] 0x12
+        p1: starve 5
+        p1: starve 7
+        p1: store a[0] 0x22
+        p0: load a[0]
+        p0: starve 64
+        observe
+        """,
+        """
+        p0: map e 1 rw private anon
+        p0: store e[0] 0x11
+        p0: store bss[0] 0x11
+        p0: starve 5
+        p0: starve 9
+        p0: store bss[0] 0x22
+        p0: fork p1
+        p1: store bss[0] 0x33
+        p0: load bss[0]
+        """,
+        containing=(Starve, Store),
+    )
+)
+def test_a_fork_that_fails_leaves_nothing(guest: Guest, program: Program) -> None:
+    """A fork that fails leaves the parent, every count and free memory as they were."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.failed-is-no-op")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Exit, Fork, Op, Repeat, Vfork, Wait
+from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Exit, Fork, Op, Repeat, Starve, Vfork, Wait
 from strategies.fields import ACTOR, CHILD, Field, Row, pick
 from strategies.scene import Scene
 
@@ -53,11 +53,22 @@ def _repeat(scene: Scene, process: int, rounds: int) -> Op | None:
     return Wait(process, child)
 
 
+FRAMES_LEFT = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 64)
+"""How many frames a fork finds: most are too few, and each number lets it fail elsewhere."""
+
+FRAMES = Field(0, len(FRAMES_LEFT) - 1)
+
+
+def _starve(_scene: Scene, process: int, frames: int) -> Op:
+    return Starve(process, pick(FRAMES_LEFT, frames))
+
+
 ROWS: tuple[Row, ...] = (
     Row(Vfork, 1, (ACTOR, CHILD), _vfork),
     Row(Clone, 1, (ACTOR, CHILD), _clone),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),
+    Row(Starve, 0, (ACTOR, FRAMES), _starve),  # few kernels can: only where asked for
 )
 """How they are drawn; `strategies.ops` joins them to the others."""

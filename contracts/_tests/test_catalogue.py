@@ -18,7 +18,6 @@ from harness.model_guest import FAULTS
 
 WITHOUT_TEST = {
     "fork.file-private": "programs of today break it through the exec'd image: cache.private-write-stays-out tests it",
-    "fork.failed-is-no-op": "no guest runs out of memory on request yet",
 }
 """Contracts that no test is about, with the reason; a divergence may name them all the same."""
 

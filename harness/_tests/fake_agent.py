@@ -44,6 +44,7 @@ from harness.program.ops import (
     Repeat,
     Scratch,
     Sharing,
+    Starve,
     Store,
     Sync,
     Truncate,
@@ -169,8 +170,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, place())
     elif kind is Repeat:
         op = Repeat(process, part.number(), part.number())
-    elif kind is Crowd:
-        op = Crowd(process, part.number())
+    elif kind in (Crowd, Starve):
+        op = kind(process, part.number())
     elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())
     elif kind in (Read, Write):

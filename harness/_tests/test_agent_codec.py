@@ -93,6 +93,7 @@ EVERY_OPERATION = parse_program(
     p0: repeat 300 2
     p0: crowd 300
     p0: disperse
+    p0: starve 12
     p0: vfork p4
     p4: exit 1
     p0: exit 255

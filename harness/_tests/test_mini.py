@@ -44,7 +44,7 @@ def test_the_definition_lists_the_faults_that_the_kernel_has() -> None:
     assert load_definition("mini").faults == tuple(in_kernel)
 
 
-AHEAD = {"shared-becomes-private", "shared-untouched-not-shared", "failed-fork-leaks"}
+AHEAD = {"shared-becomes-private", "shared-untouched-not-shared"}
 """Faults of the kernel that the in-process guest does not have yet."""
 
 

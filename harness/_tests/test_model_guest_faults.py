@@ -29,6 +29,16 @@ class Case:
 
 
 CASES = {
+    "failed-fork-leaks": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: store bss[0] 0x11
+        p0: starve 5
+        observe
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

@@ -39,6 +39,7 @@ from harness.program.ops import (
     Receive,
     Remap,
     Scratch,
+    Starve,
     Store,
     Truncate,
     Unfix,
@@ -372,7 +373,15 @@ def _wrong_access(
 
 def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
     """Blame a difference between an observation and the model's state."""
-    return _unique(_BY_TOPIC[difference.topic](timeline, difference), shared_space(timeline, difference.process))
+    ids = _BY_TOPIC[difference.topic](timeline, difference)
+    return _unique(ids, _kept_by_failed_fork(timeline, difference), shared_space(timeline, difference.process))
+
+
+def _kept_by_failed_fork(timeline: Timeline, it: Difference) -> Ids:
+    """Where a fork ran out of memory before, counts that are too high may be what it had taken."""
+    if it.topic not in (Topic.MAPCOUNT, Topic.REFCOUNT, Topic.MOVED):
+        return ()
+    return ("fork.failed-is-no-op",) if any(isinstance(op, Starve) for _, op in timeline.steps()) else ()
 
 
 def _bytes(timeline: Timeline, it: Difference) -> Ids:
@@ -497,4 +506,5 @@ _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
 def leftover(step_kinds: set[type[Op]]) -> Ids:
     """Blame frames that were not given back when everybody was gone."""
     ids: Ids = ("conserve.frames", "exit.drops-all")
-    return (*ids, "exec.drops-all") if Exec in step_kinds else ids
+    ids = (*ids, "exec.drops-all") if Exec in step_kinds else ids
+    return (*ids, "fork.failed-is-no-op") if Starve in step_kinds else ids

@@ -31,6 +31,7 @@ from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
 from harness.model.syscalls.repeat import repeat
 from harness.model.syscalls.scratch import scratch
+from harness.model.syscalls.starve import starve
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
 from harness.model.syscalls.truncate import truncate
@@ -70,6 +71,7 @@ from harness.program.ops import (
     Remap,
     Repeat,
     Scratch,
+    Starve,
     Store,
     Sync,
     Truncate,
@@ -96,6 +98,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Clone: clone,
     Crowd: crowd,
     Disperse: disperse,
+    Starve: starve,
     Repeat: repeat,
     Exec: exec_,
     Exit: exit_,

@@ -62,6 +62,11 @@ _ALL = (
         ("fork.child-store-private", "fork.parent-store-private", "count.mapcount"),
     ),
     Fault(
+        "failed-fork-leaks",
+        "a fork that runs out of memory keeps what it took",
+        ("fork.failed-is-no-op", "count.equals-references", "conserve.frames", "cow.sole-owner-reuses"),
+    ),
+    Fault(
         "vfork-does-not-suspend",
         "the parent of a vfork runs on beside its child",
         ("vfork.shares-and-suspends",),

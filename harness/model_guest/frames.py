@@ -57,6 +57,8 @@ class Frames:
         self.planted = planted
         self.anonymous = 0
         """Count of frames that hold anonymous memory."""
+        self.left: int | None = None
+        """How many more may be handed out, while there is a limit."""
         self._frames = [Frame(bytearray(PAGE_SIZE), refcount=1, free=False)]
         self._free_list: list[int] = []
         self._batch: list[int] = []
@@ -113,6 +115,10 @@ class Frames:
             batch.append(batch[-1])
 
     def _pop(self) -> int:
+        if self.left is not None:
+            if self.left == 0:
+                raise OutOfMemory("no frame is left within the limit")
+            self.left -= 1
         if self._free_list:
             return self._free_list.pop()
         if len(self._frames) >= self.total:

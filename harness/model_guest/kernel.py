@@ -48,6 +48,7 @@ from harness.program.ops import (
     Remap,
     Scratch,
     Sharing,
+    Starve,
     Store,
     Sync,
     Truncate,
@@ -138,6 +139,7 @@ class Kernel:
             Clone: self._clone,
             Crowd: self._crowd,
             Disperse: self._disperse,
+            Starve: self._starve,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -426,6 +428,17 @@ class Kernel:
 
     def _disperse(self, op: Disperse) -> Outcome:
         self._let_crowd_go(op.process)
+        return Done()
+
+    def _starve(self, op: Starve) -> Outcome:
+        self.machine.frames.left = op.frames
+        try:
+            space = lifecycle.forked_space(self.machine, self._space(op))
+        except OutOfMemory:
+            return Failed("ENOMEM")
+        finally:
+            self.machine.frames.left = None
+        lifecycle.release(self.machine, space)
         return Done()
 
     def _let_crowd_go(self, name: int) -> None:

@@ -60,7 +60,8 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
         copying = Copying(child.vmas, parent.vmas.left_out())
         _copy_tables(machine, copying, (live_root(parent), live_root(child)), TOP)
     except OutOfMemory:
-        release(machine, child)
+        if not machine.has("failed-fork-leaks"):  # planted: the error path leaves what the fork had taken
+            release(machine, child)
         raise
     finally:
         if not machine.has("fork-keeps-tlb"):  # planted: the parent may write on what it remembers

@@ -78,6 +78,7 @@ PROBES = {
     "fix": _PAGES + "p0: fix a[0]",
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
+    "starve": "p0: starve 64",
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 

@@ -23,6 +23,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: truncate f 4196                p0: unlink f                  p0: sync a[0..1]
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
+    p1: starve 12                      (a fork that finds 12 more frames)
     p0: repeat 100 3                   (the next three steps, 100 times)
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.
@@ -40,6 +41,7 @@ from harness.errors import ProgramError
 from harness.program.files import BACKINGS, FILES, MAX_FILE_SIZE
 from harness.program.ops import (
     MAX_CROWD,
+    MAX_FRAMES_LEFT,
     MAX_LENGTH,
     OP_BY_VERB,
     OPS,
@@ -167,6 +169,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.STATUS: Operand(str, _number(0, 255)),
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
     Kind.CROWD: Operand(str, _number(1, MAX_CROWD)),
+    Kind.FRAMES: Operand(str, _number(0, MAX_FRAMES_LEFT)),
     Kind.ROUNDS: Operand(str, _number(1, 100_000)),
     Kind.BODY: Operand(str, _number(1, 16)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),

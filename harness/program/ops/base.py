@@ -18,11 +18,15 @@ class Kind(enum.Enum):
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
     CROWD = "a count of idle children, 1 to 400"
+    FRAMES = "a count of frames, 0 to 64"
     FILE = "a file of the program, by its name"
     FILE_OFFSET = "a byte of a file, counted from 0"
     ROUNDS = "how often, 1 to 100,000"
     BODY = "a count of steps, 1 to 16"
 
+
+MAX_FRAMES_LEFT = 64
+"""The most frames that a fork which is to run out of memory may find: no fork of a program needs as many."""
 
 MAX_CROWD = 400
 """The most idle children that a program may have at a time."""
@@ -38,6 +42,7 @@ Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
 Count = Annotated[int, Kind.COUNT]
 CrowdSize = Annotated[int, Kind.CROWD]
+FrameCount = Annotated[int, Kind.FRAMES]
 FileName = Annotated[str, Kind.FILE]
 FileOffset = Annotated[int, Kind.FILE_OFFSET]
 Rounds = Annotated[int, Kind.ROUNDS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Access, Child, CrowdSize, Op, Status
+from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, Op, Status
 from harness.program.units import Address
 
 
@@ -51,6 +51,15 @@ class Disperse(Op):
 
     verb: ClassVar[str] = "disperse"
     code: ClassVar[int] = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Starve(Op):
+    """fork(2) that finds only `frames` more frames. It fails, or its child exits at once and is waited for."""
+
+    verb: ClassVar[str] = "starve"
+    code: ClassVar[int] = 40
+    frames: FrameCount
 
 
 @dataclass(frozen=True, slots=True)
