@@ -37,11 +37,12 @@ DEFINITIONS = Path(__file__).resolve().parents[2] / "fixtures" / "guests"
 # loglevel=5, not quiet: WARN_ON prints at level 4, which quiet hides. 115200: QEMU's 16550 is 5 ms
 # slower a round trip at Linux's default of 9600. The second line, and what follows it, takes a tenth off
 # the time of a program: work beside the memory management that is tested (and init_on_alloc would hide a
-# frame that is handed out with its old bytes).
+# frame that is handed out with its old bytes). The last word: since Linux 6.12 a kernel may be built to refuse stores
+# through /proc/PID/mem that the protection forbids (CONFIG_PROC_MEM_FORCE_PTRACE), which are to be tested.
 _LINUX_APPEND = (
     "console={console},115200 loglevel=5 panic=-1 reboot=t nokaslr {arch}transparent_hugepage=never norandmaps "
     "random.trust_cpu=on vdso=0 init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off psi=0 "
-    "cgroup_disable=memory lsm="
+    "cgroup_disable=memory lsm= proc_mem.force_override=always"
 )
 _X86_APPEND = "tsc=reliable no_timer_check mitigations=off "
 
