@@ -22,7 +22,7 @@ from harness.model.invariants import broken
 from harness.model.machine import Machine
 from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics
 from harness.model.step import step
-from harness.program.outcome import Done, Failed, Loaded, Outcome
+from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed
 from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME
 
@@ -326,3 +326,10 @@ def test_a_move_of_many_mappings_keeps_what_lies_at_the_new_place_of_a_hole() ->
     assert more(machine, "p0: load b[1]") == Loaded(0x22)
     assert not machine.process(0).memory.vmas.any_in(WINDOW_BY_NAME["a"].vpn, WINDOW_BY_NAME["a"].vpn + 3)
     assert broken(machine) == []
+
+
+@pytest.mark.parametrize(("preset", "outcome"), [("linux-5.10", Failed("EFAULT")), ("linux-6.1", Printed(1))])
+def test_a_write_from_memory_that_ends_writes_what_there_is_or_nothing(preset: str, outcome: Outcome) -> None:
+    machine = run("p0: map c 1 rw private anon", PRESETS[preset])
+
+    assert more(machine, "p0: write f 0 c[0]+4095 8") == outcome

@@ -74,6 +74,13 @@ class Semantics:
     leaves it open what a buffer holds after EFAULT. Where False, the whole range is looked at first.
     """
 
+    write_wants_whole_part: bool = False
+    """write(2) takes nothing for a page of the file, where not all the memory that goes there can be read.
+
+    Source: generic_perform_write; iov_iter_fault_in_readable, which failed for any page that it could not read before
+    Linux 5.16, when fault_in_iov_iter_readable (a6294593e8a1) took its place, of which only a whole failure counts.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 
@@ -216,6 +223,7 @@ PRESETS = {
             sole_owner_write=SoleOwner.EITHER,
             pinned_owner_write=SoleOwner.EITHER,
             protect_grants_write=Choice.NEVER,
+            write_wants_whole_part=True,
             remap_asks_for_mapping_first=False,
             remap_asks_for_overlap_first=True,
         ),

@@ -52,7 +52,7 @@ def _copy_in(machine: Machine, process: Process, op: Write, done: int, part: int
     start = op.offset + done
     sources = reach(machine, process, after(op.at, done), part, Access.LOAD)
     copied = sum(source.length for source in sources)
-    if not copied:
+    if not copied or (copied < part and machine.semantics.write_wants_whole_part):
         return 0
     data = b"".join(source.content for source in sources)
     if start + copied > file.size:
