@@ -30,6 +30,9 @@ CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 TWO_ZEROES = parse_program("p0: map a 2 rw private anon\np0: load a[0]\np0: load a[1]")
 """Two pages of which nothing was stored: they share a frame where the kernel has a page of zeroes for all."""
 
+COUNTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np0: store a[0] 0x22\np1: exit 0\n")
+"""A program with a page fault in it, whatever the kernel brings in early."""
+
 
 class MachineSubject:
     """A kernel in QEMU with the agent inside."""
@@ -39,10 +42,12 @@ class MachineSubject:
         late = session.definition.quiescence
         self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
         self.observer: Observer | None = None
+        self._counts_faults = True
         try:
             session.start()
             self.client.prepare()
             self.lacking = self._probe_abilities()
+            self._counts_faults = self._probe_fault_counts()
             self._why_not_outside = self._watch()
         except BaseException:
             session.close()
@@ -109,14 +114,21 @@ class MachineSubject:
             outside |= {Level.FRAMES, Level.MAPCOUNTS}
             if self.client.probe.view.maps:
                 outside.add(Level.MAPPINGS)
-        return self.client.probe.levels | outside
+        uncounted = set() if self._counts_faults else {Level.ACCOUNTING}
+        return (self.client.probe.levels - uncounted) | outside
 
     @property
     def missing(self) -> dict[Level, str]:
         """Why each level that is not there is not there."""
         assert self.client.probe is not None
         missing = {level: why for level, why in self.client.probe.missing.items() if level not in self.levels}
+        if not self._counts_faults:
+            missing.setdefault(Level.ACCOUNTING, "the guest's getrusage counts no faults")
         return missing | ({Level.PTE_BITS: self._why_not_outside} if self._why_not_outside else {})
+
+    def _probe_fault_counts(self) -> bool:
+        """Whether any fault is counted where one is certain: at a store to a page that fork has just shared."""
+        return any(self.client.execute(COUNTED, How(count_faults=True)).faults or ())
 
     def _probe_abilities(self) -> dict[str, str]:
         """Find out, once, what the kernel cannot do: the word of each such ability, and what the kernel said.
@@ -149,6 +161,7 @@ class MachineSubject:
         return self.observer.enrich(program, self._execute(program, replace(how, pte_bits=True)))
 
     def _execute(self, program: Program, how: How) -> Trace:
+        how = replace(how, count_faults=how.count_faults and self._counts_faults)
         try:
             return self.client.execute(program, how)
         except ProtocolError as error:

@@ -1,0 +1,133 @@
+"""Facts of young kernels, switched on in the teaching kernel: what is missing is named, and what is right is not blamed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BootFailure
+from harness.guest.definition import load_definition
+from harness.guest.definition_values import Quiescence
+from harness.guest.session import Session
+from harness.guests import MachineSubject, semantics_of
+from harness.program.abilities import within
+from harness.program.levels import Level
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.runner import Runner
+from strategies.stream import draw
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ROOT / "fixtures" / "programs"
+QUIRKS = re.findall(
+    r'^QUIRK\(\w+, "([^"]+)", "[^"]+"\)$', (ROOT / "fixtures/kernels/mini/quirks.def").read_text(), re.MULTILINE
+)
+WRONG = {"exit-for-kill"}
+"""The quirks that are wrong, and so are findings."""
+
+CONSOLE = {"crlf", "echo", "small-ring", "drop-controls"}
+"""The quirks of the console: with a mailbox beside it, hardly a byte would go that way."""
+
+STORED = (
+    "cow-child-writes-after-fork",
+    "cow-grandchild-writes",
+    "cow-private-file-pages",
+    "cow-siblings",
+    "cow-zero-page",
+    "cow-orphan-writes",
+    "exit-seen-as-death",
+    "errno-every-misuse",
+    "advise-for-children",
+)
+DRAWN = 10
+ORPHANED = "cow-orphan-writes"
+NOT_OF_ORPHANS = {
+    "no-waitid": "a parent that had to reap a child early takes the child's status with it, and init waits in vain",
+    "late-reap": "a store right after an exit still finds the frame shared, and quiescence holds observations only",
+}
+"""What quirks still get wrong with orphans, and so are not held to it here, nor to drawn programs."""
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+
+
+@contextmanager
+def quirky(*quirks: str) -> Iterator[Runner]:
+    late = Quiescence(interval_ms=10, still=2, bound_ms=500) if "late-reap" in quirks else Quiescence()
+    definition = replace(load_definition("mini"), mailbox=not CONSOLE & set(quirks), quiescence=late)
+    subject = MachineSubject(Session(definition.with_append(f"quirk={','.join(quirks)}")))
+    runner = Runner(subject, semantics_of(subject))
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def stored(name: str) -> Program:
+    return parse_program((PROGRAMS / f"{name}.prog").read_text(encoding="utf-8"))
+
+
+def findings(runner: Runner, programs: list[Program]) -> list[str]:
+    assert isinstance(runner.subject, MachineSubject)
+    found: list[str] = []
+    for program in programs:
+        verdict = runner.run(within(program, runner.subject.lacking.keys()), count_faults=True)
+        found += [str(divergence) for divergence in verdict.divergences]
+    return found
+
+
+def standard_mix() -> list[Program]:
+    programs: list[Program] = []
+    draw(DRAWN, chosen_seed=5, take=lambda program, _seconds: programs.append(program))
+    return programs
+
+
+@pytest.mark.parametrize("quirk", [name for name in QUIRKS if name not in WRONG])
+def test_a_quirk_is_no_finding(quirk: str) -> None:
+    with quirky(quirk) as runner:
+        if quirk in NOT_OF_ORPHANS:
+            chosen = [stored(name) for name in STORED if name != ORPHANED]
+        else:
+            chosen = [stored(name) for name in STORED] + standard_mix()
+
+        assert findings(runner, chosen) == []
+
+
+@pytest.mark.parametrize(
+    ("quirk", "level"),
+    [
+        ("no-proc", Level.MAPPINGS),
+        ("no-kpagecount", Level.REFCOUNTS),
+        ("rusage-zero", Level.ACCOUNTING),
+    ],
+)
+def test_a_level_that_cannot_be_shown_is_named(quirk: str, level: Level) -> None:
+    with quirky(quirk) as runner:
+        header = runner.subject.header()
+
+        assert level not in runner.subject.levels
+        assert any(line.startswith(f"without {level}: ") for line in header)
+
+
+@pytest.mark.parametrize(("quirk", "word"), [("no-madvise", "advise"), ("no-mremap", "remap")])
+def test_an_operation_that_cannot_be_done_is_named(quirk: str, word: str) -> None:
+    with quirky(quirk) as runner:
+        assert f"{word} (ENOSYS)" in "\n".join(runner.subject.header())
+
+
+def test_a_killed_child_that_reads_as_an_exit_is_a_finding() -> None:
+    with quirky("exit-for-kill") as runner:
+        verdict = runner.run(stored("fault-wait-status-wrong"))
+
+        assert "wait.status" in verdict.contracts
+        assert runner.run(stored("cow-siblings")).conforms
+
+
+def test_a_quirk_that_the_kernel_does_not_have_is_refused() -> None:
+    with pytest.raises(BootFailure, match="unknown quirk"), quirky("no-such-quirk"):
+        pass
