@@ -17,6 +17,7 @@ from harness.model_guest import FAULTS
 from harness.program.abilities import needs
 from harness.program.levels import Level
 from harness.program.text import parse_program
+from harness.report.store import read_failure
 from harness.runner import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,12 +45,8 @@ def test_the_definition_lists_the_faults_that_the_kernel_has() -> None:
     assert load_definition("mini").faults == tuple(in_kernel)
 
 
-AHEAD = {"shared-becomes-private", "shared-untouched-not-shared"}
-"""Faults of the kernel that the in-process guest does not have yet."""
-
-
 def test_each_fault_has_the_name_that_it_has_in_the_catalogue() -> None:
-    assert set(load_definition("mini").faults) <= set(FAULTS) | AHEAD
+    assert set(load_definition("mini").faults) <= set(FAULTS)
 
 
 def test_a_fault_that_the_kernel_does_not_have_is_refused() -> None:
@@ -94,13 +91,19 @@ def test_the_sound_kernel_passes_the_programs_that_catch_faults(sound: Runner, f
         assert not verdict.divergences
 
 
+MISSED = {"batch-not-zeroed", "leak-page-tables"}
+"""Too short for a real guest: frames are still zero there, and the agent's own first page counts as a leak."""
+
+GALLERY = [fault for fault in load_definition("mini").faults if stored(fault) and fault not in MISSED]
+
+
 @needs_qemu
-@pytest.mark.parametrize("fault", ["no-vm-drop", "free-cached-pages", "dec-only-teardown", "ghost-fork", "cow-shares"])
-def test_the_broken_kernel_is_caught_by_them(fault: str) -> None:
+@pytest.mark.parametrize("fault", GALLERY)
+def test_the_broken_kernel_is_caught_by_them_on_their_contracts(fault: str) -> None:
     runner = open_runner("mini", faults=(fault,))
     try:
-        verdicts = [runner.run(parse_program(text), accounting=True) for text in stored(fault)]
+        for failure in (read_failure(path) for path in sorted(PROGRAMS.glob("*.prog"))):
+            if failure.faults == (fault,):
+                assert failure.contract in runner.run_sequence(failure.programs, failure.how).contracts
     finally:
         runner.close()
-
-    assert any(verdict.divergences for verdict in verdicts)
