@@ -88,7 +88,9 @@ def test_a_fault_makes_the_contract_fail_that_names_it(broken: Ran) -> None:
     outcomes = {row["contract"]: row["outcome"] for row in broken.results}
 
     assert broken.status == 1
-    assert outcomes == {"wait.status": "failed", "mmap.fixed-replaces": "passed"}
+    assert outcomes.pop("wait.status") == "failed"
+    assert "mmap.fixed-replaces" in outcomes
+    assert set(outcomes.values()) == {"passed"}
 
 
 def test_the_report_says_what_is_broken_and_how_to_replay_it(broken: Ran) -> None:

@@ -25,7 +25,7 @@ EVENTS = (
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
-    "starve", "starve.enomem",
+    "starve", "starve.enomem", "repeat",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

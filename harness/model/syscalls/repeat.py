@@ -10,7 +10,10 @@ _NOTHING = Allowed((), "a repetition reports no outcome of its own")
 
 
 def repeat(machine: Machine, _op: Repeat) -> Allowed:
-    """Do nothing: who follows the program does the rounds but the last (`step.rehearse`), and then goes on."""
+    """Do nothing: who follows the program does the rounds but the last (`step.rehearse`), and then goes on.
+
+    Source: none; it is no system call but a loop of the program's.
+    """
     # CHECKS
     # none.
 

@@ -24,10 +24,13 @@ def starve(machine: Machine, op: Starve) -> Allowed:
     Source: fork(2); dup_mmap and its error path; then as `exit` and `wait`.
     """
     process = machine.process(op.process)
-    writable = [pte for _, pte in process.memory.page_table.walk() if pte.writable or pte.write_pending]
-    exclusive = [pte for _, pte in process.memory.page_table.walk() if pte.frame.exclusive]
+
+    # CHECKS
+    # none: whether there is memory enough is the kernel's to say.
 
     # EFFECT
+    writable = [pte for _, pte in process.memory.page_table.walk() if pte.writable or pte.write_pending]
+    exclusive = [pte for _, pte in process.memory.page_table.walk() if pte.frame.exclusive]
     free_unheld(machine, forked_space(machine, process.memory).tear_down())
     machine.reach["starve"] += 1
 
