@@ -181,9 +181,11 @@ def test_every_invariant_holds_after_every_step(semantics: Semantics) -> None:
 
 
 def test_what_a_process_can_see_does_not_depend_on_the_kernels_choices() -> None:
+    # Kernels that fail a write(2) which others cut short differ in what a process sees, and say so in their preset.
+    kernels = [kernel for kernel in KERNELS if not kernel.write_wants_whole_part]
     for seed in range(20):
         program = random_program(seed, 50)
-        seen = {tuple(step(machine, op).outcomes for op in program.steps) for machine in map(Machine, KERNELS)}
+        seen = {tuple(step(machine, op).outcomes for op in program.steps) for machine in map(Machine, kernels)}
 
         assert len(seen) == 1
 

@@ -103,6 +103,8 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int) -> int:
     elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
         _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(vma.prot))
         _let_go_of_old(machine, pfn)
+    elif not entry & WRITABLE:
+        machine.tables.store(live_root(space), vpn, entry_of(pfn, own_bits(vma.prot)))
     machine.tlb.forget(vpn)
     return pfn_of(machine.tables.lookup(live_root(space), vpn))
 
