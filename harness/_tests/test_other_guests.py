@@ -18,6 +18,8 @@ from harness.runner import Runner
 from harness.subject import How
 
 STORIES = sorted((Path(__file__).resolve().parents[2] / "fixtures" / "programs").glob("cow-*.prog"))
+BROKEN = {("linux-5.10", "cow-fixed-buffer-after-mprotect-round-trip")}
+"""What a kernel does get wrong: before PageAnonExclusive (5.19) do_wp_page copies a page that a fixed buffer pins."""
 GUESTS = ("linux-5.10", "linux-6.12", "linux-sid", "linux-arm64")
 
 
@@ -40,6 +42,9 @@ def test_it_shows_frames_and_true_counts(runner: Runner) -> None:
 def test_the_named_scenarios_conform(runner: Runner) -> None:
     verdicts: list[Verdict] = []
     for path in STORIES:
+        if (runner.subject.name, path.stem) in BROKEN:
+            assert not runner.run(parse_program(path.read_text(encoding="utf-8"))).conforms
+            continue
         program = parse_program(path.read_text(encoding="utf-8"))
         verdicts += [
             runner.run(program, count_faults=True, accounting=True),
