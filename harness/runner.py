@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.compare import compare
 from harness.compare.verdict import Verdict
-from harness.coverage.situation import Situation
+from harness.coverage.reached import Reached
 from harness.model.semantics import Semantics
 from harness.program.program import Program
 from harness.subject import How, Subject
@@ -35,10 +35,7 @@ class Statistics:
     findings: int = 0
     restores: int = 0
     reach: Counter[str] = field(default_factory=Counter)
-    situations: Counter[Situation] = field(default_factory=Counter)
-    """How many programs reached each cell of the coverage table."""
-    examples: dict[Situation, Program] = field(default_factory=dict)
-    """For each cell that was reached the shortest program that did."""
+    situations: Reached = field(default_factory=Reached)
 
 
 class Runner:
@@ -123,11 +120,7 @@ class Runner:
         self.statistics.processes += program.processes
         self.statistics.findings += not verdict.conforms
         self.statistics.reach.update(verdict.reach)
-        self.statistics.situations.update(verdict.situations)
-        for situation in verdict.situations:
-            known = self.statistics.examples.get(situation)
-            if known is None or len(program) < len(known):
-                self.statistics.examples[situation] = program
+        self.statistics.situations.add(verdict.situations, program)
 
     def _confirm(self, program: Program, first: Verdict, how: How) -> Verdict:
         """Find out whether a divergence stands alone, or needs what ran before it."""

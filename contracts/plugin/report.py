@@ -153,7 +153,7 @@ class ReportPlugin:
             Path(target).write_text(json.dumps(self.results, indent=1))
         page = self.config.getoption("--coverage")
         if page:
-            text = coverage_html(self.numbers.situations, self.numbers.examples, programs=self.numbers.programs)
+            text = coverage_html(self.numbers.situations, programs=self.numbers.programs)
             Path(page).write_text(text, encoding="utf-8")
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from harness.coverage.reached import Reached
 from harness.coverage.recorder import Recorder
 from harness.coverage.situation import SITUATIONS, Action, Memory, Role, Situation, State
 from harness.model.machine import Machine
@@ -80,7 +81,24 @@ def test_the_page_shows_a_program_for_a_cell_that_was_reached() -> None:
     program = Program(parse_program("p0: map a 1 rw private anon\np0: store a[0] 1").steps)
     situation = Situation(Memory.ANON, State.FRESH, Action.STORE, Role.PARENT)
 
-    page = coverage_html({situation: 3}, {situation: program}, programs=3)
+    found = Reached()
+    for _ in range(3):
+        found.add([situation], program)
+
+    page = coverage_html(found, programs=3)
 
     assert "parent 3" in page
     assert "p0: store a[0] 0x01" in page
+
+
+def test_what_workers_reached_is_put_together_with_the_shorter_program() -> None:
+    situation = Situation(Memory.ANON, State.FRESH, Action.STORE, Role.PARENT)
+    short = parse_program("p0: map a 1 rw private anon\np0: store a[0] 1")
+    long = parse_program("p0: map a 1 rw private anon\np0: load a[0]\np0: store a[0] 1")
+    one, other = Reached(), Reached()
+    one.add([situation], long)
+    other.add([situation], short)
+
+    one.merge(Reached.from_json(other.to_json()))
+
+    assert (one.counts[situation], one.examples[situation]) == (2, short)

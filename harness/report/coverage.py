@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from harness.coverage.reached import Reached
 from harness.coverage.situation import SITUATIONS, Action, Memory, Role, Situation, State, is_possible
 from harness.program.program import Program
 from harness.program.text import format_program
@@ -33,7 +34,7 @@ def coverage_lines(counts: Counts) -> list[str]:
 
 
 def _reached(counts: Counts) -> int:
-    return sum(bool(counts.get(each)) for each in SITUATIONS)
+    return len(SITUATIONS) - len(never_reached(counts))
 
 
 def _fraction(counts: Counts, memory: Memory, action: Action) -> str:
@@ -51,26 +52,26 @@ class _Part:
     program: str
 
 
-def coverage_html(counts: Counts, examples: Mapping[Situation, Program], *, programs: int) -> str:
+def coverage_html(reached: Reached, *, programs: int) -> str:
     """Write the whole table as a page that stands alone; each cell that was reached shows its shortest program."""
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("coverage.html").render(
-        reached=_reached(counts),
+        reached=_reached(reached.counts),
         total=len(SITUATIONS),
         programs=f"{programs:,}",
         actions=[action.value for action in Action],
-        tables=[(memory.value, list(_rows(memory, counts, examples))) for memory in Memory],
+        tables=[(memory.value, list(_rows(memory, reached))) for memory in Memory],
     )
 
 
-def _rows(memory: Memory, counts: Counts, examples: Mapping[Situation, Program]) -> Iterator[tuple[str, list[list[_Part]]]]:
+def _rows(memory: Memory, reached: Reached) -> Iterator[tuple[str, list[list[_Part]]]]:
     for state in State:
         if not is_possible(memory, state):
             continue
         cells = []
         for action in Action:
             here = [Situation(memory, state, action, role) for role in Role]
-            cells.append([_Part(each.role.value, counts.get(each, 0), _text(examples.get(each))) for each in here])
+            cells.append([_Part(each.role.value, reached.counts[each], _text(reached.examples.get(each))) for each in here])
         yield state.value, cells
 
 

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.coverage.situation import Situation
-from harness.program.program import Program
-from harness.program.text import format_program, parse_program
+from harness.coverage.reached import Reached
 from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
 
@@ -42,9 +40,7 @@ class RunNumbers:
     seconds: float = 0.0
     """Of the worker that took longest: workers run side by side."""
     reach: Counter[str] = field(default_factory=Counter)
-    situations: Counter[Situation] = field(default_factory=Counter)
-    examples: dict[Situation, Program] = field(default_factory=dict)
-    """For each situation that was reached the shortest program that did."""
+    situations: Reached = field(default_factory=Reached)
     skipped: dict[str, str] = field(default_factory=dict)
     """Contract, and why it was skipped."""
     expected: Counter[str] = field(default_factory=Counter)
@@ -61,7 +57,7 @@ class RunNumbers:
         self.restores += statistics.restores
         self.seconds = max(self.seconds, seconds)
         self.reach.update(statistics.reach)
-        self._add_situations(statistics.situations, statistics.examples)
+        self.situations.merge(statistics.situations)
 
     def merge(self, numbers: Mapping[str, Any]) -> None:
         """Add what another process counted, in the form that `to_json` gave."""
@@ -69,20 +65,11 @@ class RunNumbers:
             setattr(self, name, getattr(self, name) + numbers[name])
         self.seconds = max(self.seconds, numbers["seconds"])
         self.reach.update(numbers["reach"])
-        counts = {Situation.parse(text): count for text, (count, _) in numbers["situations"].items()}
-        examples = {Situation.parse(text): parse_program(program) for text, (_, program) in numbers["situations"].items()}
-        self._add_situations(counts, examples)
+        self.situations.merge(Reached.from_json(numbers["situations"]))
         self.skipped.update(numbers["skipped"])
         self.expected.update(numbers["expected"])
         for contract, file in numbers["others"].items():
             self.others.setdefault(contract, file)
-
-    def _add_situations(self, counts: Mapping[Situation, int], examples: Mapping[Situation, Program]) -> None:
-        self.situations.update(counts)
-        for situation, program in examples.items():
-            known = self.examples.get(situation)
-            if known is None or len(program) < len(known):
-                self.examples[situation] = program
 
     def to_json(self) -> dict[str, Any]:
         """Give the numbers as plain data, which survives the way between two processes."""
@@ -94,9 +81,7 @@ class RunNumbers:
             "restores": self.restores,
             "seconds": self.seconds,
             "reach": dict(self.reach),
-            "situations": {
-                str(each): (count, format_program(self.examples[each])) for each, count in self.situations.items()
-            },
+            "situations": self.situations.to_json(),
             "skipped": dict(self.skipped),
             "expected": dict(self.expected),
             "others": dict(self.others),
@@ -108,7 +93,7 @@ def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
     return [
         *run_lines(numbers),
         *reach_lines(numbers.reach, width=width),
-        *coverage_lines(numbers.situations),
+        *coverage_lines(numbers.situations.counts),
         *skip_lines(numbers.skipped, width=width),
         *expected_lines(numbers.expected),
         *other_lines(numbers.others),
