@@ -49,7 +49,9 @@ def matrix(*, guests: str | None, examples: int, seed: str | None, only: str, jo
     Exit status: 0 every contract that could be tested conforms or is expected to fail, 1 one is broken, 2 a guest could not
     be tested, or a file not be written.
     """
-    chosen = [load_definition(name).name and name for name in guests.split(",")] if guests else every_guest()
+    chosen = guests.split(",") if guests else every_guest()
+    for name in chosen:
+        load_definition(name)  # a name that is wrong is said before anything runs
     orders = [
         Order(
             name,

@@ -123,7 +123,7 @@ def _replay(runner: Runner, failure: Failure, file: Path, times: int) -> int:
     if first is None:
         click.echo(_conforms(runner, failure, file))
         return CONFORMS
-    click.echo(_report(runner, failure, first), nl=False)
+    click.echo(report(runner, failure, first), nl=False)
     return DIVERGES
 
 
@@ -138,7 +138,8 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     return verdict if not verdict.conforms else runner.run_sequence(failure.programs, How(dense=True, pte_bits=True))
 
 
-def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
+def report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
+    """Write what a verdict of the file's programs shows, with a second look after every step."""
     contract = failure.contract or None
     head = ""
     if contract is not None and not verdict.breaks(contract):

@@ -11,12 +11,10 @@ from pathlib import Path
 import click
 
 from harness.commands.cli import CONFORMS, DIVERGES
-from harness.compare.verdict import Verdict
+from harness.commands.replay import report
 from harness.guests import open_runner
 from harness.report.failure import failure_text
 from harness.report.store import Failure, read_failure
-from harness.runner import Runner
-from harness.subject import How
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "fixtures" / "programs"
 WIDTH = 100
@@ -132,7 +130,7 @@ def _run(failure: Failure) -> int:
         if broken.conforms:
             click.echo(f"With the fault {fault} the guest {failure.guest} conforms: the story does not show there.")
             return DIVERGES
-        click.echo(_report(runner, failure, broken))
+        click.echo(report(runner, failure, broken))
     with closing(open_runner(failure.guest)) as runner:
         sound = runner.run_sequence(failure.programs, failure.how)
     if not sound.conforms:
@@ -140,9 +138,3 @@ def _run(failure: Failure) -> int:
         return DIVERGES
     click.echo(f"Without the fault {fault} the same program conforms on guest {failure.guest}.")
     return CONFORMS
-
-
-def _report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
-    explained = runner.run_sequence(failure.programs, How(dense=True, pte_bits=True))
-    contract = failure.contract if verdict.breaks(failure.contract) else None
-    return failure_text(verdict, contract=contract, explained=explained, guest=failure.guest)

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from harness.model.fault import refusal, touch
 from harness.model.machine import Machine
 from harness.model.process import Process
+from harness.model.user_memory import page_by_page
 from harness.program.ops import Access
-from harness.program.units import PAGE_SIZE, Address
+from harness.program.units import Address
 
 
 def kernel_store(machine: Machine, process: Process, at: Address, data: bytes) -> int:
@@ -68,10 +69,9 @@ def force(machine: Machine, process: Process, at: Address, value: int) -> None:
 
 def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:
     """Cut `data`, which lies from `at` on, at the ends of pages."""
-    while data:
-        room = PAGE_SIZE - at.offset
-        yield at, data[:room]
-        at, data = Address(at.window, at.index + 1), data[room:]
+    for place, length in page_by_page(at, len(data)):
+        yield place, data[:length]
+        data = data[length:]
 
 
 def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address, bytes]]) -> int:

@@ -33,3 +33,19 @@ def end_process(machine: Machine, process: Process, status: Exited | Killed) -> 
             if child.state is State.ZOMBIE:
                 child.state = State.REAPED
     machine.reach["exit"] += 1
+
+
+def ended_child(machine: Machine, parent: int, child: int) -> tuple[Process, Exited | Killed] | None:
+    """Give the ended child `child` of process `parent`, not waited for yet, and how it ended; None where there is none.
+
+    Raises ValueError where the child lives still: the call would block, and no program says so.
+
+    Source: wait(2), ECHILD; do_wait, wait_consider_task.
+    """
+    machine.process(parent)
+    found = machine.processes.get(child)
+    if found is None or found.parent != parent or found.state is State.REAPED:
+        return None
+    if found.status is None:
+        raise ValueError(f"p{child} lives still")
+    return found, found.status

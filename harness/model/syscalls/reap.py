@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.kernel_access import kernel_put
+from harness.model.lifecycle import ended_child
 from harness.model.machine import Machine
 from harness.model.process import State
 from harness.program.ops import STATUS_WORD, Reap
@@ -22,17 +23,16 @@ def reap(machine: Machine, op: Reap) -> Allowed:
     Source: wait(2); kernel_wait4, whose put_user comes after do_wait has released the child.
     """
     process = machine.process(op.process)
-    child = machine.processes.get(op.child)
 
     # CHECKS
-    if child is None or child.parent != op.process or child.state is State.REAPED:
+    ended = ended_child(machine, op.process, op.child)
+    if ended is None:
         return _ECHILD
-    if child.status is None:
-        raise ValueError(f"p{op.child} lives still")
 
     # EFFECT
+    child, status = ended
     child.state = State.REAPED
-    stored = kernel_put(machine, process, op.at, status_word(child.status))
+    stored = kernel_put(machine, process, op.at, status_word(status))
 
     # OUTCOME
     return _DONE if stored else _EFAULT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
+from harness.model.lifecycle import ended_child
 from harness.model.machine import Machine
 from harness.model.process import State
 from harness.program.ops import Wait
@@ -18,18 +19,15 @@ def wait(machine: Machine, op: Wait) -> Allowed:
 
     Source: wait(2); do_wait, wait_task_zombie, release_task.
     """
-    machine.process(op.process)
-    child = machine.processes.get(op.child)
-
     # CHECKS
-    if child is None or child.parent != op.process or child.state is State.REAPED:
+    ended = ended_child(machine, op.process, op.child)
+    if ended is None:
         return _ECHILD
-    if child.status is None:
-        raise ValueError(f"p{op.child} lives still")
 
     # EFFECT
+    child, status = ended
     child.state = State.REAPED
     machine.reach["wait"] += 1
 
     # OUTCOME
-    return Allowed((child.status,), "wait(2): WIFEXITED and WEXITSTATUS, or WIFSIGNALED and WTERMSIG")
+    return Allowed((status,), "wait(2): WIFEXITED and WEXITSTATUS, or WIFSIGNALED and WTERMSIG")
