@@ -54,6 +54,12 @@ class Semantics:
     lru_add_drain. Linux 5.10: page_count(page) != 1 copies, and a per-CPU LRU batch may hold one more.
     """
 
+    taking_grows_stack: bool = False
+    """A stack grows to a page that the kernel takes for itself, for vmsplice or a fixed buffer.
+
+    Source: __get_user_pages: find_extend_vma before Linux 6.5 and 6.1.37, gup_vma_lookup since.
+    """
+
     pinned_owner_write: SoleOwner = SoleOwner.REUSE
     """What a write fault does to a frame that only its owner maps, and that only its owner has pinned.
 
@@ -222,6 +228,7 @@ PRESETS = {
             name="linux-5.10",
             sole_owner_write=SoleOwner.EITHER,
             pinned_owner_write=SoleOwner.EITHER,
+            taking_grows_stack=True,
             protect_grants_write=Choice.NEVER,
             write_wants_whole_part=True,
             remap_asks_for_mapping_first=False,
@@ -251,6 +258,7 @@ PRESETS = {
             name="mini",
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
+            taking_grows_stack=True,
             file_pages_may_appear=True,
             fixed_buffer_references=1,
         ),

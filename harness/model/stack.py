@@ -15,7 +15,7 @@ Source: mmap(2), MAP_GROWSDOWN; expand_downwards (stack_guard_gap, vma_is_access
 
 from __future__ import annotations
 
-from harness.model.semantics import STACK_GUARD_GAP, STACK_LIMIT
+from harness.model.semantics import STACK_GUARD_GAP, STACK_LIMIT, Semantics
 from harness.model.vma import Vma, VmaFlag, VmaList
 
 
@@ -31,6 +31,11 @@ def vma_for(vmas: VmaList, vpn: int) -> Vma | None:
     if below and _keeps_off(below[-1]) and vpn - below[-1].end < STACK_GUARD_GAP:
         return None
     return vmas.extend(above, start=vpn)
+
+
+def vma_to_take(semantics: Semantics, vmas: VmaList, vpn: int) -> Vma | None:
+    """Give the VMA of page `vpn` for a kernel that takes the page (vmsplice, a fixed buffer) and touches nothing."""
+    return vma_for(vmas, vpn) if semantics.taking_grows_stack else vmas.find(vpn)
 
 
 def _keeps_off(below: Vma) -> bool:

@@ -328,10 +328,14 @@ class Kernel:
     def _force(self, op: Force) -> Outcome:
         return Done() if access_remote(self.machine, self._space(op), op.at, op.value) else Failed("EIO")
 
+    def _is_mapped(self, op: Pin | Fix) -> bool:
+        """Tell whether the page is in a VMA as it is: the stack does not grow for one who only takes a page."""
+        return self._space(op).vmas.find(op.at.vpn) is not None
+
     def _pin(self, op: Pin) -> Outcome:
         if len(self.pipe.spliced) >= Pipe.SLOTS:
             return Failed("EAGAIN")
-        if self._space(op).vmas.find(op.at.vpn) is None:  # the stack does not grow for one who only takes a page
+        if not self._is_mapped(op):
             return Failed("EFAULT")
         try:
             pfn = touch(self.machine, self._space(op), op.at.vpn, write=False)
@@ -346,6 +350,8 @@ class Kernel:
     def _fix(self, op: Fix) -> Outcome:
         if self.machine.fixed is not None:
             return Failed("EBUSY")
+        if not self._is_mapped(op):
+            return Failed("EFAULT")
         try:
             register_buffer(self.machine, self._space(op), op.at.vpn)
         except Segfault:

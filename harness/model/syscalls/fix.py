@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model.allowed import Allowed
 from harness.model.fault import refusal, touch
 from harness.model.machine import Fixed, Machine
+from harness.model.stack import vma_to_take
 from harness.program.ops import Access, Fix
 from harness.program.outcome import Done, Failed, Outcome
 
@@ -23,13 +24,13 @@ def fix(machine: Machine, op: Fix) -> Allowed:
     # CHECKS
     if machine.fixed is not None:
         return _EBUSY
-    if refusal(machine, process, op.at, Access.STORE) is not None:
+    vma = vma_to_take(machine.semantics, process.memory.vmas, op.at.vpn)
+    if vma is None or refusal(machine, process, op.at, Access.STORE) is not None:
         return _EFAULT
 
     # EFFECT
     frame = touch(machine, process, op.at.vpn, Access.STORE)
-    vma = process.memory.vmas.find(op.at.vpn)
-    if vma is not None and vma.file is not None:
+    if vma.file is not None:
         return _of_a_file(machine, Fixed(op.at.vpn, frame))
     machine.fixed = Fixed(op.at.vpn, frame)
     machine.reach["fix"] += 1

@@ -6,6 +6,7 @@ from harness.model.allowed import Allowed
 from harness.model.fault import is_behind_end, may_read, touch
 from harness.model.machine import Machine, Pin
 from harness.model.process import Process
+from harness.model.stack import vma_to_take
 from harness.program import ops
 from harness.program.ops import Access
 from harness.program.outcome import Done, Failed, Outcome
@@ -26,7 +27,7 @@ def pin(machine: Machine, op: ops.Pin) -> Allowed:
     Source: vmsplice(2); vmsplice_to_pipe, iter_to_pipe, get_user_pages_fast without FOLL_WRITE.
     """
     process = machine.process(op.process)
-    vma = process.memory.vmas.find(op.at.vpn)
+    vma = vma_to_take(machine.semantics, process.memory.vmas, op.at.vpn)
 
     # CHECKS
     if len(machine.pins) >= PIPE_SLOTS:
