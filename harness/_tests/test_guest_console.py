@@ -69,6 +69,14 @@ def test_an_unfinished_line_is_in_the_tail() -> None:
     assert console.last_words() == "Booting from ROM"
 
 
+def test_a_line_that_begins_again_counts_as_the_whole_line() -> None:
+    console = console_over(b"flood flood\nflood flood\nflo")
+
+    log_all(console)
+
+    assert console.last_words() == "flood flood"
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -170,8 +170,13 @@ class Console:
         return "\n".join([*self._tail, unfinished] if unfinished else self._tail)
 
     def last_words(self) -> str:
-        """Return the last line of the tail, or the unfinished line, for a message to a person."""
-        return self.tail().rpartition("\n")[2]
+        """Return the last line of the tail, or the unfinished line, for a message to a person.
+
+        Where a guest prints the same line over and over, the line says more than the beginning of the next.
+        """
+        last = self.tail().rpartition("\n")[2]
+        begins_again = self._partial and self._tail and self._tail[-1].startswith(last)
+        return self._tail[-1] if begins_again else last
 
     def hung(self, message: str) -> GuestHung:
         """Return the error for a deadline that passed, with the tail so far."""
