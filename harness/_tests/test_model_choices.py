@@ -333,3 +333,13 @@ def test_a_write_from_memory_that_ends_writes_what_there_is_or_nothing(preset: s
     machine = run("p0: map c 1 rw private anon", PRESETS[preset])
 
     assert more(machine, "p0: write f 0 c[0]+4095 8") == outcome
+
+
+@pytest.mark.parametrize(("held", "presence"), [(True, Presence.REQUIRED), (False, Presence.OPTIONAL)])
+def test_a_page_that_is_free_to_go_stays_while_it_is_a_buffer(held: bool, presence: Presence) -> None:
+    machine = run("p0: store bss[0] 0x11\np0: fix bss[0]\np0: advise bss[0] free")
+    if not held:
+        more(machine, "p0: unfix")
+
+    assert page(machine, 0, BSS).presence is presence
+    assert len(page(machine, 0, BSS).contents) == (1 if held else 2)

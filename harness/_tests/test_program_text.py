@@ -110,7 +110,7 @@ MALFORMED = {
     "no process": ("load a[0]", "is no step"),
     "a process without a number": ("px: load a[0]", "'px' is no process; processes are called p0, p1"),
     "a negative process": ("p-1: load a[0]", "is no process"),
-    "observe by somebody": ("p0: observe", "there is no operation 'observe'"),
+    "observe by somebody": ("p0: observe", "it stands alone on its line"),
     "an unknown window": ("p0: load z[0]", "there is no window 'z'"),
     "a window in capitals": ("p0: load A[0]", "'A[0]' is no place; write a[0] or a[0]+5"),
     "a place without a page": ("p0: load a", "is no place"),

@@ -101,6 +101,13 @@ def test_a_wrong_count_shows_both_states_and_the_holders() -> None:
     check_snapshot("failure-lost-reference.txt", text)
 
 
+def test_holders_that_map_nothing_are_called_what_they_are() -> None:
+    text = report("p0: map a 1 rw private anon\np0: fix a[0]", "fixed-buffer-not-counted")
+
+    assert "frame A is held by p0 a[0], a fixed buffer, by the model's walk" in text
+    assert "page cache, by the model's walk" not in text
+
+
 def test_a_partial_copy_shows_the_bytes_that_differ() -> None:
     text = report(GENERATIONS, "cow-copies-part-tail")
 

@@ -405,13 +405,21 @@ def holders_text(holders: Holders, *, cache: bool = True) -> str:
     names = [_place(place) for place in sorted(holders.ptes)]
     if holders.idle:
         names.append(f"{holders.idle} idle children")
-    if cache and holders.cached:
-        names.append("the page cache")
-    if cache and holders.pins:
-        names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
-    if cache and holders.fixed:
-        names.append("a fixed buffer" if holders.fixed == 1 else f"a fixed buffer, which counts for {holders.fixed}")
+    if cache:
+        names += unmapped_holders(holders)
     return ", ".join(names) or "nobody"
+
+
+def unmapped_holders(holders: Holders) -> list[str]:
+    """Name those holders of a frame that do not map it."""
+    names = []
+    if holders.cached:
+        names.append("the page cache")
+    if holders.pins:
+        names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
+    if holders.fixed:
+        names.append("a fixed buffer" if holders.fixed == 1 else f"a fixed buffer, which counts for {holders.fixed}")
+    return names
 
 
 def _place(place: tuple[int, int] | None) -> str:

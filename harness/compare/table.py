@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.compare.state import StateCheck, describe_runs, transient_references
+from harness.compare.state import StateCheck, describe_runs, transient_references, unmapped_holders
 from harness.compare.verdict import Cell, Row
 from harness.model.adopt import ExpectedPage, Presence
 from harness.model.counts import Holders, reference_index
@@ -69,7 +69,7 @@ def _expected(want: ExpectedPage | None, letters: Letters, index: dict[ModelFram
     counts = ""
     if holders and want.frame.kind is not FrameKind.ZERO:
         counts = _counts(holders.mapcount, holders.references)
-    return Cell(letters.model(want.frame), counts, shown)
+    return Cell(letters.model(want.frame), counts, shown, tuple(unmapped_holders(holders)) if counts and holders else ())
 
 
 def _observed(seen: PageSeen, check: StateCheck, letters: Letters) -> Cell:

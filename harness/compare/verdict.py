@@ -39,6 +39,8 @@ class Cell:
     """A letter that both sides share, `zero`, `-` for absent, `?` for not seen."""
     counts: str = ""
     bytes: str = ""
+    unmapped_holders: tuple[str, ...] = ()
+    """Who holds the frame beside the pages that map it, in words: "the page cache"; known to the model alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.model.counts import Holders, free_unheld, reference_index
-from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, untouched_content, vanish
+from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_content, vanish
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -76,7 +76,7 @@ def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
             if pte is None:
                 expected[vpn] = _absent(machine, vma, vpn, readable=readable)
             else:
-                expected[vpn] = _present(vma, pte, index[pte.frame], readable=readable)
+                expected[vpn] = _present(vma, pte, index[pte.frame], readable=readable, may_go=may_vanish(machine, pte))
     return expected
 
 
@@ -93,7 +93,7 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
     return ExpectedPage(Presence.OPTIONAL, frame, readable, content, may_write, prefault=True)
 
 
-def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> ExpectedPage:
+def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool, may_go: bool) -> ExpectedPage:
     own = (
         pte.frame.kind in OWN
         and holders.references - holders.pins - holders.fixed == 1
@@ -101,13 +101,13 @@ def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool) -> Expecte
     )
     sole = vma.shared or own
     return ExpectedPage(
-        Presence.OPTIONAL if pte.optional or pte.lazy else Presence.REQUIRED,
+        Presence.OPTIONAL if pte.optional or may_go else Presence.REQUIRED,
         pte.frame,
         readable,
         pte.frame.content if readable else None,
         may_write=sole and bool(vma.prot & WRITE),
         prefault=pte.prefaulted,
-        others=(*pte.frame.also, ZEROES) if pte.lazy else pte.frame.also,
+        others=(*pte.frame.also, ZEROES) if may_go else pte.frame.also,
     )
 
 
@@ -123,7 +123,7 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
     pte = process.memory.page_table.lookup(vpn)
     if pte is None:
         _adopt_file_page(machine, process, vpn, present=present)
-    elif not (pte.optional or pte.lazy):
+    elif not (pte.optional or may_vanish(machine, pte)):
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
     elif present:
         pte.optional = False
@@ -206,7 +206,7 @@ def adopt_vanished(machine: Machine, number: int, vpn: int) -> bool:
     """
     process = machine.process(number)
     pte = process.memory.page_table.lookup(vpn)
-    if pte is None or not pte.lazy:
+    if pte is None or not may_vanish(machine, pte):
         return False
     vanish(machine, process, vpn)
     return True

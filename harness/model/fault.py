@@ -100,7 +100,7 @@ def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None
         return demand_fault(machine, process, vpn, Access.LOAD).frame
     if pte.optional or pte.old:
         machine.count_faults(least=0)
-    if pte.lazy:
+    if may_vanish(machine, pte):
         machine.count_faults(least=0)
     pte.optional = pte.prefaulted = pte.old = False
     return pte.frame
@@ -110,11 +110,11 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
     if pte is None:
         return demand_fault(machine, process, vpn, Access.STORE).frame
     pte.prefaulted = False
-    was_lazy, pte.lazy = pte.lazy, False
+    may_be_gone, pte.lazy = may_vanish(machine, pte), False
     if not pte.writable:
         break_ = _grant_shared_write if _vma(process, vpn).shared else break_cow
         pte = break_(machine, process, vpn, pte)
-    if was_lazy:
+    if may_be_gone:
         machine.count_faults(least=0)
         for pin in machine.pins:
             if pin.frame is pte.frame:
@@ -129,11 +129,20 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
 FREE_TO_GO = "madvise(2), MADV_FREE: until it is written to, a page has its old bytes, or the kernel has taken them"
 
 
-def readings(process: Process, at: Address, length: int = 1) -> tuple[bytes, ...]:
+def may_vanish(machine: Machine, pte: PTE) -> bool:
+    """Tell whether the kernel may have taken the page: it was told that it may, and does not hold the frame as a buffer.
+
+    What a buffer holds cannot be freed, so nothing is won by taking it, and the process would part from its buffer.
+    Source: try_to_unmap_one, which discards a lazily freed page only where nobody but its mappers has a reference.
+    """
+    return pte.lazy and (machine.fixed is None or machine.fixed.frame is not pte.frame)
+
+
+def readings(machine: Machine, process: Process, at: Address, length: int = 1) -> tuple[bytes, ...]:
     """Give what a process may read at `at` in a page that it has just touched: one content, or more (FREE_TO_GO)."""
     pte = process.memory.page_table.lookup(at.vpn)
     assert pte is not None, "it was touched"
-    contents = (*pte.frame.contents, ZEROES) if pte.lazy else pte.frame.contents
+    contents = (*pte.frame.contents, ZEROES) if may_vanish(machine, pte) else pte.frame.contents
     return tuple(dict.fromkeys(each[at.offset : at.offset + length] for each in contents))
 
 

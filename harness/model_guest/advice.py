@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
-from harness.model_guest.pagefault import touch
+from harness.model_guest.pagefault import live_root, touch
+from harness.model_guest.paging import pfn_of
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.vmas import NOT_FORKED, WIPED_ON_FORK, Vma
 from harness.program.ops import Advice
@@ -32,11 +33,20 @@ def _dontneed(machine: Machine, space: AddressSpace, _vma: Vma, part: range) -> 
 
 
 def _free(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
-    """Free at once what may be freed at any time."""
+    """Free at once what may be freed at any time, which a page that is registered as a buffer may not."""
     if vma.pgoff is not None:
         return "EINVAL"
-    drop_pages(machine, space, part, unasked=machine.has("free-takes-shared"))
+    for run in _between_buffers(machine, space, part):
+        drop_pages(machine, space, run, unasked=machine.has("free-takes-shared"))
     return ""
+
+
+def _between_buffers(machine: Machine, space: AddressSpace, part: range) -> list[range]:
+    """Cut a range where the registered buffer lies in it."""
+    buffers = [vpn for vpn in part if machine.is_fixed(pfn_of(machine.tables.lookup(live_root(space), vpn)))]
+    ends = [*buffers, part.stop]
+    starts = [part.start, *(vpn + 1 for vpn in buffers)]
+    return [range(*each) for each in zip(starts, ends, strict=True)]
 
 
 def _flag(add: int, remove: int, *, anonymous: bool = False) -> Effect:

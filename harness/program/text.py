@@ -333,8 +333,10 @@ def parse_op(line: str) -> Op:
     verb, *words = rest.split() or [""]
     if not colon or not verb:
         raise ValueError(f"{line!r} is no step; a step reads 'p0: load a[0]'")
-    if verb not in OP_BY_VERB or verb == Observe.verb:
-        known = ", ".join(OP_BY_VERB)
+    if verb == Observe.verb:
+        raise ValueError(f"{verb!r} is no process's step: it stands alone on its line")
+    if verb not in OP_BY_VERB:
+        known = ", ".join(each for each in OP_BY_VERB if each != Observe.verb)
         raise ValueError(f"there is no operation {verb!r}; known are: {known}")
     op = OP_BY_VERB[verb]
     if op is Map and len(words) > 1 and "[" not in words[0]:

@@ -188,8 +188,8 @@ def holder_lines(rows: Sequence[Row], divergences: Iterable[Divergence], *, widt
 
 
 def _holders(rows: Sequence[Row], letter: str, should: Sequence[str], does: Sequence[str], *, width: int) -> list[str]:
-    cached = any(row.expected.frame == letter and _in_cache(row.expected) for row in rows)
-    held = _listed([*should, "the page cache"] if cached else should)
+    others = next((row.expected.unmapped_holders for row in rows if row.expected.frame == letter), ())
+    held = _listed([*should, *others])
     if should == does:
         text = f"frame {letter} is held by {held}, by the model's walk; the guest's page tables agree"
     elif any(row.observed.frame in _UNSEEN for row in rows):
@@ -198,11 +198,6 @@ def _holders(rows: Sequence[Row], letter: str, should: Sequence[str], does: Sequ
         text = f"frame {letter} should be held by {held}, by the model's walk"
         text += f"; the guest maps it at {_listed(does)}"
     return textwrap.wrap(text, width, initial_indent=" " * 5, subsequent_indent=" " * 7)
-
-
-def _in_cache(cell: Cell) -> bool:
-    counts = re.match(r"map (\d+) ref (\d+)", cell.counts)
-    return bool(counts and int(counts[2]) > int(counts[1]))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def load(machine: Machine, op: Load) -> Allowed:
     touch(machine, process, op.at.vpn, Access.LOAD)
 
     # OUTCOME
-    values = readings(process, op.at)
+    values = readings(machine, process, op.at)
     if len(values) == 1:
         return Allowed((Loaded(values[0][0]),), "the last byte stored there, or the first one")
 

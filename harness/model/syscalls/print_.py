@@ -26,7 +26,7 @@ def print_(machine: Machine, op: Print) -> Allowed:
 
     # EFFECT
     touch(machine, process, op.at.vpn, Access.LOAD)
-    process.say(readings(process, op.at, op.length))
+    process.say(readings(machine, process, op.at, op.length))
     machine.reach["print"] += 1
 
     # OUTCOME
