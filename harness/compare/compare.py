@@ -15,6 +15,7 @@ from harness.compare.binding import Binding
 from harness.compare.state import Difference, StateCheck, holders_text
 from harness.compare.table import state_rows
 from harness.compare.timeline import Timeline
+from harness.compare.unknown import explain
 from harness.compare.verdict import Divergence, Row, Verdict
 from harness.coverage.recorder import Recorder
 from harness.model.counts import Holders, reference_index
@@ -32,7 +33,14 @@ from harness.program.units import address_of
 
 
 def compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
-    """Hold `trace` against what the contracts allow for `program` on a kernel with these semantics."""
+    """Hold `trace` against what the contracts allow for `program` on a kernel with these semantics.
+
+    Where the semantics leave open how the kernel chooses, it conforms if it does for one of the kernels that it may be.
+    """
+    return explain(semantics, lambda each: _compare(program, trace, each))
+
+
+def _compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
     first = _Comparison(program, trace, semantics)
     first.run()
     if not first.found:

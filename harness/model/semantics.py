@@ -3,6 +3,10 @@
 A guest names its preset in its definition. A field says which of the allowed behaviours the kernel
 shows: always this, never this, or *either*, in which case the model keeps the question open until an
 observation answers it (`adopt`).
+
+*Either* is for what a kernel may do now so and now otherwise. What a kernel always does alike, while nobody knows how (an
+image of which nothing is known), stands in `unknown` with all the values that are right somewhere: a run conforms if
+*one* choice of them explains all of it (`harness.compare.unknown`).
 """
 
 from __future__ import annotations
@@ -42,6 +46,9 @@ class Semantics:
     """The choices of one family of kernels."""
 
     name: str
+
+    unknown: tuple[tuple[str, tuple[object, ...]], ...] = ()
+    """The fields whose value is one of several, and not known; each with the other values that it may have."""
 
     zero_page_on_read: Choice = Choice.ALWAYS
     """A load of an untouched anonymous page maps the one zero page, and not a zeroed frame of its own.
@@ -164,7 +171,8 @@ class Semantics:
     """A load of a shared page that the process may write makes its entry writable at once; where it does not, the first
     store takes a fault of its own, which is how a file system with a disk learns which pages are to be written back.
 
-    Source: vma_wants_writenotify: not for tmpfs, memfd and shared anonymous memory, which have nothing behind them.
+    Source: vma_wants_writenotify: not for tmpfs, memfd and shared anonymous memory, which have nothing behind them. In a
+    Linux without tmpfs (CONFIG_SHMEM) all three are of ramfs, and `page_mkwrite` of generic_file_vm_ops asks for it.
     """
 
     growth_shows_tail: Choice = Choice.ALWAYS
@@ -190,13 +198,17 @@ def changed(semantics: Semantics, fields_: Mapping[str, object]) -> Semantics:
 
     Raises ValueError, one sentence, for a field that there is none of and for a value that it cannot have.
     """
-    known = {field.name: getattr(semantics, field.name) for field in fields(Semantics) if field.name != "name"}
+    known = {field.name: getattr(semantics, field.name) for field in fields(Semantics) if field.name not in _NO_CHOICE}
     values: dict[str, Any] = {}
     for name, value in fields_.items():
         if name not in known:
             raise ValueError(f"{name!r} is no choice that a kernel has; there are {', '.join(known)}")
         values[name] = _value_like(known[name], name, value)
-    return replace(semantics, **values) if values else semantics
+    unknown = tuple((name, others) for name, others in semantics.unknown if name not in values)
+    return replace(semantics, unknown=unknown, **values) if values else semantics
+
+
+_NO_CHOICE = ("name", "unknown")
 
 
 def _value_like(old: object, name: str, value: object) -> object:
@@ -215,7 +227,29 @@ LINUX_6_1 = Semantics("linux-6.1")
 
 LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False)
 
-LINUX = replace(LINUX_6_1, name="linux", sole_owner_write=SoleOwner.EITHER, pinned_owner_write=SoleOwner.EITHER)
+_DIFFERS_IN_LINUX = (
+    ("taking_grows_stack", (True,)),
+    ("fixed_buffer_references", (1,)),  # before FOLL_PIN (Linux 5.7) a fixed buffer took one reference
+    ("write_wants_whole_part", (True,)),
+    ("remap_unmaps_before_it_looks", (False,)),
+    ("remap_asks_for_mapping_first", (False,)),
+    ("remap_asks_for_overlap_first", (True,)),
+    ("remap_moves_many", (True,)),
+    ("populate_skips_holes", (False,)),
+    ("exec_implies_read", (False,)),  # protection keys (x86-64), FEAT_EPAN (arm64)
+    ("forked_entries_are_old", (True,)),
+    ("growth_shows_tail", (Choice.NEVER,)),
+)
+"""What differs from one Linux to another; each field says where."""
+
+LINUX = replace(
+    LINUX_6_1,
+    name="linux",
+    sole_owner_write=SoleOwner.EITHER,
+    pinned_owner_write=SoleOwner.EITHER,
+    shared_load_grants_write=Choice.EITHER,
+    unknown=_DIFFERS_IN_LINUX,
+)
 """What every Linux may do, for an image of which nothing is known (`--kernel`)."""
 
 PRESETS = {
@@ -248,9 +282,14 @@ PRESETS = {
             LINUX,
             name="any-kernel",
             zero_page_on_read=Choice.EITHER,
-            forked_entries_are_old=True,
             prefault_budget=1 << 16,
             file_pages_may_appear=True,
+            unknown=(
+                *_DIFFERS_IN_LINUX,
+                ("copy_stops_at_refused_page", (False,)),
+                ("protect_changes_before_hole", (False,)),
+                ("write_implies_read", (False,)),
+            ),
         ),
         # fixtures/kernels/mini: as the in-process guest; exec maps what the page cache has of the image.
         replace(

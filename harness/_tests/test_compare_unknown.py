@@ -1,0 +1,125 @@
+"""What nobody knows of a kernel: one of the kernels that it may be has to explain all of a run."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.compare import compare
+from harness.compare.unknown import Consulted
+from harness.compare.verdict import Verdict
+from harness.model.machine import Machine
+from harness.model.semantics import PRESETS, Choice, Semantics, changed
+from harness.model.step import step
+from harness.program.outcome import Done, Failed, Loaded, Outcome
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.program.trace import Trace
+from strategies.programs import programs
+
+OVER_ITSELF = "p0: remap c[10..12] c[11..13]"
+"""A move of a hole over itself: EINVAL where the overlap is seen first, EFAULT where the hole is."""
+
+
+OVERLAP, HOLE = Failed("EINVAL"), Failed("EFAULT")
+
+
+def verdict(text: str, *outcomes: Outcome, preset: str = "linux") -> Verdict:
+    return compare(parse_program(text), Trace(outcomes), PRESETS[preset])
+
+
+def as_specified(program: Program, semantics: Semantics) -> Trace:
+    """The trace of a kernel that is exactly as the model says; of outcomes alone."""
+    machine = Machine(semantics)
+    outcomes: list[Outcome | None] = []
+    for op in program.steps:
+        allowed = step(machine, op)
+        outcomes.append(allowed.outcomes[0] if allowed.outcomes else None)
+        if allowed.adopt is not None and outcomes[-1] is not None:
+            allowed.adopt(outcomes[-1])
+    return Trace(tuple(outcomes), outputs={n: process.output for n, process in machine.processes.items()})
+
+
+@pytest.mark.parametrize("preset", ["linux", "any-kernel"])
+@pytest.mark.parametrize("outcome", [OVERLAP, HOLE])
+def test_a_kernel_that_is_not_known_may_be_any_of_those_that_are(preset: str, outcome: Outcome) -> None:
+    assert verdict(OVER_ITSELF, outcome, preset=preset).conforms
+
+
+def test_but_not_one_now_and_another_then() -> None:
+    found = verdict(f"{OVER_ITSELF}\n{OVER_ITSELF}", OVERLAP, HOLE)
+
+    assert [each.step for each in found.divergences] == [1]
+
+
+def test_the_finding_is_that_of_the_kernel_which_explains_most() -> None:
+    text = f"{OVER_ITSELF}\np0: map a 1 rw private anon\np0: load a[0]"
+
+    found = verdict(text, OVERLAP, Done(), Loaded(7))
+
+    assert (found.first().step, found.first().contracts[0]) == (2, "zero.fresh-memory")
+
+
+def test_a_kernel_that_is_known_gets_no_benefit_of_the_doubt() -> None:
+    assert verdict(OVER_ITSELF, HOLE, preset="linux-6.1").conforms
+    assert not verdict(OVER_ITSELF, OVERLAP, preset="linux-6.1").conforms
+
+
+def test_what_a_definition_says_of_a_kernel_is_known() -> None:
+    known = changed(PRESETS["linux"], {"remap_asks_for_overlap_first": True, "remap_asks_for_mapping_first": False})
+
+    program = parse_program(OVER_ITSELF)
+
+    assert compare(program, Trace((OVERLAP,)), known).conforms
+    assert not compare(program, Trace((HOLE,)), known).conforms
+
+
+def test_the_fields_that_were_asked_for_are_told_in_order() -> None:
+    consulted = Consulted(PRESETS["linux"])
+
+    assert consulted.remap_moves_many is False
+    assert consulted.write_implies_read is True
+    assert list(consulted.asked) == ["remap_moves_many", "write_implies_read"]
+
+
+SHIPPED = [each for name, each in PRESETS.items() if name.startswith("linux-")]
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Semantics) if field.name not in ("name", "unknown")])
+@pytest.mark.parametrize("preset", ["linux", "any-kernel"])
+def test_what_a_known_linux_does_an_unknown_one_may_do(preset: str, field: str) -> None:
+    """Each field of each shipped Linux is in the generic presets as it is, or as a choice, or as not known."""
+    generic = PRESETS[preset]
+    mine = getattr(generic, field)
+    others = dict(generic.unknown).get(field, ())
+
+    for linux in SHIPPED:
+        theirs = getattr(linux, field)
+        wider = getattr(mine, "name", "") == "EITHER" or (field in ("prefault_budget", "file_pages_may_appear") and mine)
+        assert wider or theirs == mine or theirs in others, linux.name
+
+
+def test_every_field_of_any_kernel_is_a_choice_or_not_known() -> None:
+    """But for the one of which a greater number allows more than a smaller one."""
+    generic = PRESETS["any-kernel"]
+    free = {field.name for field in fields(Semantics) if getattr(getattr(generic, field.name), "name", "") == "EITHER"}
+
+    settled = {field.name for field in fields(Semantics)} - free - set(dict(generic.unknown))
+
+    assert settled == {"name", "unknown", "prefault_budget", "file_pages_may_appear"}
+
+
+@given(
+    program=programs(observe=False), linux=st.sampled_from(SHIPPED), growth=st.sampled_from((Choice.ALWAYS, Choice.NEVER))
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_a_known_linux_does_conforms_where_nothing_is_known(
+    program: Program, linux: Semantics, growth: Choice
+) -> None:
+    trace = as_specified(program, replace(linux, growth_shows_tail=growth))
+
+    for preset in ("linux", "any-kernel"):
+        assert compare(program, trace, PRESETS[preset]).conforms
