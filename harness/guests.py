@@ -259,7 +259,7 @@ def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
                 known = ", ".join(definition.faults)
                 raise DefinitionError(f"the guest {definition.name!r} has no fault {name!r}; it has {known}")
     elif faults:
-        raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest model with --fault")
+        raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest mini or --guest model")
 
 
 def semantics_of(subject: Subject) -> Semantics:

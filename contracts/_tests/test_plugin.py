@@ -180,7 +180,7 @@ REFUSED = {
     "examples": (["--examples", "0"], "--examples must be at least 1, not 0"),
     "steps": (["--steps", "-3"], "--steps must be at least 1, not -3"),
     "profile": (["--profile", "slow"], "invalid choice: 'slow'"),
-    "faults of linux": (["--guest", "linux", "--fault", "cow-shares"], "has no switchable faults; use --guest model"),
+    "faults of linux": (["--guest", "linux", "--fault", "cow-shares"], "has no switchable faults; use --guest mini"),
 }
 
 
@@ -194,6 +194,19 @@ def test_what_cannot_be_is_refused_in_one_sentence(what: str, tmp_path: Path) ->
     assert words in ran.err
     assert "Traceback" not in ran.err + ran.out
     assert ran.out.strip() == ""
+
+
+@pytest.mark.parametrize("more", [(), ("-n", "2")])
+def test_a_guest_that_cannot_be_opened_is_said_once(more: tuple[str, ...], tmp_path: Path) -> None:
+    image = tmp_path / "bzImage"
+    image.write_text("no kernel\n" * 999)
+
+    ran = run(tmp_path, "--guest", "linux", "--kernel", str(image), *more)
+
+    assert ran.status == 2
+    assert ran.err.splitlines() == [f"Exit: ImageError: {image} is no kernel: neither a bzImage nor an ELF file"]
+    assert "ERROR" not in ran.out
+    assert "Traceback" not in ran.out
 
 
 # ---------------------------------------------------------------------------------- seeds and shards

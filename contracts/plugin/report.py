@@ -26,6 +26,15 @@ from harness.report.summary import RunNumbers, summary_lines
 
 TROUBLE = (RigError, BootFailure, GuestTrouble)
 
+TROUBLE_STATUS = 2
+"""pytest's exit status where there is no guest to test: as `python -m harness` has it for trouble."""
+
+
+def trouble_text(error: BaseException) -> str:
+    """Write what went wrong on our side, with the evidence: there is no use in a traceback."""
+    console = getattr(error, "console", "")
+    return f"{type(error).__name__}: {error}" + (f"\n\nThe last lines of its console:\n{console}" if console else "")
+
 
 class ReportPlugin:
     """Writes reports and summaries, in this process and for its workers."""
@@ -38,6 +47,7 @@ class ReportPlugin:
         self.started = time.monotonic()
         self.reported: set[str] = set()
         self.results: list[dict[str, Any]] = []
+        self.about_guest: list[str] = []
         self.folder: Path | None = None
         self.done = threading.Event()
 
@@ -50,16 +60,23 @@ class ReportPlugin:
         seed = f"pagepact: guest {self.config.getoption('--guest')}, seed {run_seed(self.config)}"
         if self.is_worker:
             return [seed]
+        return [seed, *self.about_guest]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Open the guest. Where it cannot be, say so once, and not for each contract again."""
+        if self.is_worker or not self._runs_contracts():
+            return
         try:
-            lines = [seed, *self.guests.guest().runner.subject.header()]
-        except PagepactError:
-            return [seed]  # every contract will be an error that says why
+            self.about_guest = self.guests.guest().runner.subject.header()
+        except PagepactError as error:
+            pytest.exit(trouble_text(error), returncode=TROUBLE_STATUS)
         if self.config.getoption("numprocesses", None):
             self.guests.close()  # the workers have guests of their own, and start from the snapshot that this one left
-        return lines
 
     def _runs_contracts(self) -> bool:
-        return any("contracts" in str(argument) and "_tests" not in str(argument) for argument in self.config.args)
+        named = any("contracts" in str(argument) and "_tests" not in str(argument) for argument in self.config.args)
+        return named and not self.config.getoption("collectonly")
 
     # ------------------------------------------------------------------ failures
 
@@ -73,10 +90,7 @@ class ReportPlugin:
         if marker is None:
             return report
         if call.excinfo is not None and isinstance(call.excinfo.value, TROUBLE):
-            report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
-            console = getattr(call.excinfo.value, "console", "")
-            if console:
-                report.longrepr += f"\n\nThe last lines of its console:\n{console}"
+            report.longrepr = trouble_text(call.excinfo.value)
             report.when = "setup"  # pytest calls what fails outside the call an ERROR: it is no finding
         found = violation_of(call.excinfo) or self._late_finding(call, report)
         if found is not None:

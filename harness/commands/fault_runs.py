@@ -146,9 +146,9 @@ def read_run(folder: Path, ended: Ended) -> FaultRun:
 
 
 def _reason_of(ended: Ended) -> str:
-    """Find the line that explains: pytest begins a usage error with ERROR."""
-    said = [line.strip() for line in ended.output.splitlines() if line.startswith("ERROR")]
-    return said[0].removeprefix("ERROR:").strip() if said else ended.last_line()
+    """Find the line that explains: pytest begins a usage error with ERROR, and Exit where there is no guest to test."""
+    said = [line.strip() for line in ended.output.splitlines() if line.startswith(("ERROR", "Exit"))]
+    return said[0].removeprefix("ERROR:").removeprefix("Exit:").strip() if said else ended.last_line()
 
 
 def _failures(cases: Sequence[ET.Element]) -> dict[str, str]:
