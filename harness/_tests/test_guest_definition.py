@@ -51,6 +51,15 @@ def test_another_kernel_can_take_the_place_of_the_definitions() -> None:
     assert (definition.kernel.source, definition.kernel.path) == ("file", Path("/boot/vmlinuz"))
 
 
+def test_another_linux_is_held_to_what_any_linux_may_do_and_gets_the_time_that_the_newest_needs() -> None:
+    definition = load_definition("linux").with_kernel(Path("/boot/vmlinuz"))
+
+    assert definition.semantics == "linux"
+    assert definition.quiescence.bound_ms >= load_definition("linux-sid").quiescence.bound_ms
+    assert definition.quiescence.still == 0  # while a program runs there is nothing to wait for
+    assert load_definition("mini").with_kernel(Path("/boot/vmlinuz")).quiescence == load_definition("mini").quiescence
+
+
 def test_a_model_needs_no_machine(tmp_path: Path) -> None:
     text = 'name = "m"\nkind = "model"\ntitle = "The model"\nsemantics = "linux-6.1"\n'
 

@@ -46,6 +46,9 @@ _LINUX_APPEND = (
 )
 _X86_APPEND = "tsc=reliable no_timer_check mitigations=off "
 
+LATE_LINUX = Quiescence(still=0, bound_ms=500)
+"""Page-table pages are freed by RCU, a grace period after the process that had them (mm: PT_RECLAIM, since Linux 6.14)."""
+
 # Lines of a kernel that broke. Never plain "BUG", which is in "DEBUG".
 LINUX_PANICS = (
     r"Kernel panic",
@@ -133,11 +136,13 @@ class GuestDefinition:
     def with_kernel(self, path: Path) -> GuestDefinition:
         """Return this definition with the kernel image `path` in the place of its own.
 
-        A Linux of another version is held to what every Linux may do.
+        A Linux of another version is held to what every Linux may do, and waited for as the newest needs it.
         """
-        semantics = "linux" if self.semantics.startswith("linux") else self.semantics
         kernel = KernelSource("file", path=path.absolute(), load=self.kernel.load)
-        return replace(self, kernel=kernel, semantics=semantics)
+        if not self.semantics.startswith("linux"):
+            return replace(self, kernel=kernel)
+        late = self.quiescence if self.quiescence.bound_ms else LATE_LINUX
+        return replace(self, kernel=kernel, semantics="linux", quiescence=late)
 
     def with_faults(self, names: tuple[str, ...]) -> GuestDefinition:
         """Return this definition with faults switched on in its kernel; `names` are some of `faults`."""
