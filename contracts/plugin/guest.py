@@ -91,8 +91,9 @@ class Guest:
             self.findings.keep(verdict, contract)
             self.others[contract] = self.findings.file(contract)
 
-    def run(self, program: Program) -> Verdict:
-        """Run `program` and compare it with what the contracts allow.
+    def run(self, program: Program, *, whole: bool = False) -> Verdict:
+        """Run `program` and compare it with what the contracts allow: as deep as the tested contract asks for, or with
+        the `whole` of what the guest can show.
 
         Raises RigError where our own side fails; once that happened, every later call raises it again.
         """
@@ -102,9 +103,9 @@ class Guest:
         try:
             verdict = self.runner.run(
                 program,
-                accounting=self.level in DEEPER,
-                count_faults=self.level is Level.ACCOUNTING,
-                pte_bits=self.contract in BITS,
+                accounting=whole or self.level in DEEPER,
+                count_faults=whole or self.level is Level.ACCOUNTING,
+                pte_bits=whole or self.contract in BITS,
             )
         except (RigError, GuestTrouble) as error:
             self.broken = error
