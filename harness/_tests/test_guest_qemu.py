@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BootFailure, GuestDied, RigError
+from harness.errors import BootFailure, GuestDied, PagepactError, RigError
 from harness.guest.agent_build import build_agent
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.image import obtain_kernel
 from harness.guest.live import PING
-from harness.guest.machine import LaunchFailure, find_emulator
+from harness.guest.machine import LaunchFailure, MachineKilled, find_emulator
 from harness.guest.session import Session, State
 
 EXIT_AT_ONCE = b"\xb8\x3c\x00\x00\x00\x0f\x05"  # mov $60, %eax; syscall
@@ -122,11 +122,15 @@ def _full_when_asked_for_ram(create: Callable[[str], int]) -> Callable[[str], in
     return refuse
 
 
-def test_a_guest_whose_machine_is_killed_has_died_until_it_is_restored(session: Session) -> None:
-    os.kill(session.pid, signal.SIGKILL)
+@pytest.mark.parametrize(("blow", "error"), [(signal.SIGKILL, MachineKilled), (signal.SIGABRT, GuestDied)])
+def test_a_machine_that_ends_is_trouble_of_the_guest_or_of_the_host_until_it_is_restored(
+    session: Session, blow: signal.Signals, error: type[PagepactError]
+) -> None:
+    os.kill(session.pid, blow)
 
-    with pytest.raises(GuestDied):
-        session.request(PING)
+    for _ in range(2):
+        with pytest.raises(error):
+            session.request(PING)
     session.restore()
 
     assert session.request(PING).startswith(PING)

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -47,6 +48,14 @@ class LaunchFailure(RigError):
         words = f": {stderr.splitlines()[-1]}" if stderr else ""
         self.reason = f"{message} (exit status {exit_code}){words}"
         super().__init__(f"{self.reason}; its command line was: {shlex.join(command)}")
+
+
+class MachineKilled(RigError):
+    """Somebody on the host ended QEMU, such as the kernel's out-of-memory killer: no guest can do that."""
+
+
+_BY_THE_HOST = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM})
+"""The signals of which QEMU does not die by its own fault."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +202,14 @@ class Machine:
             return None
 
     def ending(self, timeout_s: float) -> str:
-        """Say how the machine ended by itself, as far as QEMU's exit status tells: "the machine …"."""
+        """Say how the machine ended by itself, as far as QEMU's exit status tells: "the machine …".
+
+        Raises MachineKilled where it did not end by itself.
+        """
         status = self.wait_exit(timeout_s)
+        if status is not None and -status in _BY_THE_HOST:
+            name = signal.Signals(-status).name
+            raise MachineKilled(f"somebody on this host killed QEMU ({name}); if nobody did, memory ran out: see dmesg")
         if status == self._poweroff_status:
             return "the machine powered off or rebooted by itself"
         return "the machine stopped" if status is None else f"the machine ended itself with exit status {status}"

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from harness.errors import GuestTrouble, PagepactError, ProtocolError
+from harness.errors import GuestTrouble, PagepactError, ProtocolError, RigError
 from harness.guest.definition import GuestDefinition
 from harness.guest.live import LiveGuest
 from harness.guest.mailbox import Notice
@@ -72,8 +72,8 @@ class Session:
     def request(self, payload: bytes, timeout_s: float | None = None) -> bytes:
         """Return the agent's answer to `payload`; starts the guest where it is off.
 
-        Raises GuestPanicked, GuestHung or GuestDied with the console's tail, ProtocolError where agent
-        and harness do not understand each other. All of them break the session.
+        Raises GuestPanicked, GuestHung or GuestDied with the console's tail, MachineKilled where somebody killed QEMU,
+        ProtocolError where agent and harness do not understand each other. All of them break the session.
         """
         if self._failure is not None:
             raise self._failure
@@ -82,7 +82,7 @@ class Session:
         try:
             self._guest.channel.on_notice = self.on_notice
             return self._guest.channel.request(payload, timeout_s=limit)
-        except (GuestTrouble, ProtocolError) as failure:
+        except (GuestTrouble, RigError) as failure:
             self._failure = failure
             raise
         except BaseException:  # Ctrl-C: nobody knows how far the guest is
