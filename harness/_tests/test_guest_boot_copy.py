@@ -82,6 +82,39 @@ def test_a_packed_arm64_image_is_unpacked(tmp_path: Path) -> None:
     assert bootable(image, load="auto").path.read_bytes() == ARM64
 
 
+def arm64_elf(*segments: tuple[int, bytes]) -> bytes:
+    """An ELF file for arm64 whose segments (physical address, bytes) lie one after the other in it."""
+    head = (
+        b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0, 64, 0, 0, 64, 56, len(segments), 0, 0, 0)
+    )
+    at, table, data = 64 + 56 * len(segments), b"", b""
+    for address, content in segments:
+        size = len(content)
+        table += struct.pack("<IIQQQQQQ", 1, 7, at + len(data), 0xFFFF_0000_0000_0000 + address, address, size, size, 8)
+        data += content
+    return head + table + data
+
+
+def test_an_arm64_elf_file_with_an_images_header_is_laid_out_as_that_image(tmp_path: Path) -> None:
+    image = kernel(tmp_path, arm64_elf((0x4008_3000, b"data"), (0x4008_0000, ARM64)))
+
+    assert check_kernel_image(image.path, "arm64") is None
+    assert bootable(image, load="auto").path.read_bytes() == ARM64.ljust(0x3000, b"\0") + b"data"
+
+
+def test_an_arm64_elf_file_without_that_header_stays_as_it_is(tmp_path: Path) -> None:
+    image = kernel(tmp_path, arm64_elf((0x4008_0000, bytes(8192))))
+
+    assert bootable(image, load="auto") is image
+
+
+def test_an_arm64_elf_file_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+    image = kernel(tmp_path, arm64_elf((0, ARM64), (1 << 40, b"far away")))
+
+    with pytest.raises(ImageError, match="is spread over 1048576 MiB of physical addresses"):
+        bootable(image, load="auto")
+
+
 @pytest.mark.parametrize(
     ("content", "arch", "complaint"),
     [

@@ -5,6 +5,8 @@
 - An ELF64 file with a multiboot header that is to be entered by its PVH note: QEMU looks for multiboot first, so the copy
   has no such header any more. Source: QEMU hw/i386/x86.c, x86_load_linux.
 - An arm64 Image that is packed for EFI: unpacked.
+- An arm64 ELF file that begins, once it is loaded, with the header of a flat Image: laid out as that Image. QEMU gives
+  the device tree, with the command line and the initramfs, to an Image alone. Source: QEMU hw/arm/boot.c.
 - A kernel with an initramfs inside: the archive is found by its magic numbers, and replaced by ours.
 
 The copies lie in the cache, named after what went into them.
@@ -14,18 +16,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
 import zlib
 from dataclasses import replace
 from pathlib import Path
 
+from elftools.elf.elffile import ELFFile
+
 from harness.errors import ImageError
 from harness.guest.cache import cache_folder, prune, write_atomically
 from harness.guest.image import KernelImage
 from harness.guest.initramfs import archive_length, fitted
-from harness.guest.kernel_check import has_pvh_note, is_zboot, multiboot_header
+from harness.guest.kernel_check import has_pvh_note, is_arm64_image, is_zboot, multiboot_header
 
-_E_MACHINE, _EM_386, _EM_X86_64 = 18, 3, 62
+_E_MACHINE, _EM_386, _EM_X86_64, _EM_AARCH64 = 18, 3, 62, 183
+_LARGEST_IMAGE = 256 << 20
 _CPIO = b"070701"
 _KEEP = 8
 
@@ -56,6 +62,8 @@ def _enterable(content: bytes, load: str, path: Path) -> bytes:
         return content
     multiboot = multiboot_header(content)
     machine = struct.unpack_from("<H", content, _E_MACHINE)[0]
+    if machine == _EM_AARCH64:
+        return _flat_image(content, path)
     if load == "multiboot" and multiboot is None:
         raise ImageError(f'the kernel image {path} has no multiboot header, and its definition says load = "multiboot"')
     if load == "pvh" and not has_pvh_note(content):
@@ -68,6 +76,20 @@ def _enterable(content: bytes, load: str, path: Path) -> bytes:
     if machine == _EM_X86_64 and not has_addresses:
         return content[:_E_MACHINE] + struct.pack("<H", _EM_386) + content[_E_MACHINE + 2 :]
     return content
+
+
+def _flat_image(content: bytes, path: Path) -> bytes:
+    """Lay an arm64 ELF file out as in memory, if that is an Image; else leave it as it is."""
+    segments = [segment for segment in ELFFile(io.BytesIO(content)).iter_segments() if segment["p_type"] == "PT_LOAD"]
+    parts = {segment["p_paddr"]: segment.data() for segment in segments if segment["p_filesz"]}
+    start = min(parts, default=0)
+    end = max((at + len(data) for at, data in parts.items()), default=0)
+    if end - start > _LARGEST_IMAGE:
+        raise ImageError(f"the kernel image {path} is spread over {end - start >> 20} MiB of physical addresses")
+    image = bytearray(end - start)
+    for at, data in parts.items():
+        image[at - start : at - start + len(data)] = data
+    return bytes(image) if is_arm64_image(image[:60]) else content
 
 
 def _unpacked(content: bytes, path: Path) -> bytes:

@@ -14,7 +14,7 @@
     path = "kernel.elf"
     # load = "auto"                       # how QEMU starts it: see LOADS
     # source = "debian", package = "linux-image-cloud-amd64", suite = "bookworm"   # … or a package
-    # source = "build", path = "../kernels/mini"    # … or a folder with a Makefile
+    # source = "build", path = "../kernels/mini"    # … or a folder with a Makefile that makes mini-ARCH
     # source = "given"                    # … or whatever --kernel says
 
 Every other key has a default, see `GuestDefinition`. A definition that makes no sense is a

@@ -54,7 +54,7 @@ def obtain_kernel(definition: GuestDefinition) -> KernelImage:
         return _described(source.path, definition.arch)
     if source.source == "build":
         assert source.path is not None
-        return _described(build_kernel(definition.name, definition.arch, source.path), definition.arch)
+        return _described(build_kernel(source.path.resolve().name, definition.arch, source.path), definition.arch)
     if shutil.which("apt-get") is None:
         return _host_kernel(definition.arch)
     folder = cache_folder("kernels", source.suite, source.package)

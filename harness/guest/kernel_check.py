@@ -92,7 +92,7 @@ def is_bzimage(head: bytes) -> bool:
     return head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == b"HdrS"
 
 
-def is_arm64_image(head: bytes) -> bool:
+def is_arm64_image(head: bytes | bytearray) -> bool:
     """Tell whether a file that begins with `head` (60 bytes) is a flat arm64 Image."""
     return head[0x38:0x3C] == b"ARM\x64"
 
