@@ -10,10 +10,10 @@ from harness.agent.client import AgentClient
 from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
-from harness.introspect.page_walk import page_table_format
 from harness.introspect.view import Observer
 from harness.model.semantics import PRESETS, Semantics, changed
 from harness.model_guest import ModelGuest
+from harness.outside import Outside
 from harness.program.abilities import IMPLIED, MISSING, PROBES
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
@@ -27,9 +27,6 @@ from harness.subject import How, Subject
 
 CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 """The least that a guest must be able to do, for its answers to mean anything."""
-TWO_ZEROES = parse_program("p0: map a 2 rw private anon\np0: load a[0]\np0: load a[1]")
-"""Two pages of which nothing was stored: they share a frame where the kernel has a page of zeroes for all."""
-
 COUNTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np0: store a[0] 0x22\np1: exit 0\n")
 """A program with a page fault in it, whatever the kernel brings in early."""
 
@@ -41,54 +38,22 @@ class MachineSubject:
         self.session = session
         late = session.definition.quiescence
         self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
-        self.observer: Observer | None = None
+        self.outside = Outside(session, self.client)
         self._counts_faults = True
         try:
             session.start()
             self.client.prepare()
             self.lacking = self._probe_abilities()
             self._counts_faults = self._probe_fault_counts()
-            self._why_not_outside = self._watch()
+            self.outside.watch(self.execute, self.restore, CANARY)
         except BaseException:
             session.close()
             raise
 
-    def _watch(self) -> str:
-        """Have an observer look from outside from now on, where it sees what it should; else the reason why not."""
-        assert self.client.probe is not None
-        form = page_table_format(self.session.definition.arch, self.client.probe.banner)
-        if self.session.ram is None or not self.session.has_mailbox or form is None:
-            return "the guest's memory cannot be seen from outside, see the notes"
-        observer = Observer(self.session.ram, form)
-        self._set_observer(observer)
-        trace = self.execute(CANARY, How(pte_bits=True))
-        looks = observer.looks
-        self.restore()
-        if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in looks] != [{0}]:
-            self._set_observer(None)
-            return "the page tables of its processes are not found in its memory"
-        if self._needs_outside:
-            self._find_zero_frame(observer)
-        return ""
-
     @property
-    def _needs_outside(self) -> bool:
-        """Whether nothing but the view from outside tells frames: the kernel has no pagemap."""
-        assert self.client.probe is not None
-        return self.observer is not None and not self.client.probe.view.pagemap
-
-    def _find_zero_frame(self, observer: Observer) -> None:
-        """Have the observer know the page of zeroes, where there is one; see TWO_ZEROES."""
-        pages = self.execute(TWO_ZEROES, How()).observations[-1:]
-        frames = [page.frame for seen in pages for page in seen.processes[0].pages.values() if page.present]
-        if len(frames) == 2 and frames[0] == frames[1]:
-            observer.zero_frame = frames[0]
-        self.restore()
-
-    def _set_observer(self, observer: Observer | None) -> None:
-        self.observer = observer
-        self.session.on_notice = observer.look if observer else None
-        self.client.is_watched = observer is not None
+    def observer(self) -> Observer | None:
+        """Who looks at this machine from outside."""
+        return self.outside.observer
 
     @property
     def name(self) -> str:
@@ -108,14 +73,15 @@ class MachineSubject:
     @property
     def levels(self) -> frozenset[Level]:
         """What the probe found at boot, and what is seen from outside."""
+        return frozenset(self.sources)
+
+    @property
+    def sources(self) -> dict[Level, str]:
+        """Where each level comes from: what the kernel publishes ("inside"), its page tables ("outside"), or its counts."""
         assert self.client.probe is not None
-        outside = {Level.PTE_BITS} if self.observer else set()
-        if self._needs_outside:
-            outside |= {Level.FRAMES, Level.MAPCOUNTS}
-            if self.client.probe.view.maps:
-                outside.add(Level.MAPPINGS)
         uncounted = set() if self._counts_faults else {Level.ACCOUNTING}
-        return (self.client.probe.levels - uncounted) | outside
+        inside = self.client.probe.levels - uncounted
+        return dict.fromkeys(inside, "inside") | self.outside.sources(inside)
 
     @property
     def missing(self) -> dict[Level, str]:
@@ -124,7 +90,7 @@ class MachineSubject:
         missing = {level: why for level, why in self.client.probe.missing.items() if level not in self.levels}
         if not self._counts_faults:
             missing.setdefault(Level.ACCOUNTING, "the guest's getrusage counts no faults")
-        return missing | ({Level.PTE_BITS: self._why_not_outside} if self._why_not_outside else {})
+        return missing | ({Level.PTE_BITS: self.outside.why_not} if self.outside.why_not else {})
 
     def _probe_fault_counts(self) -> bool:
         """Whether any fault is counted where one is certain: at a store to a page that fork has just shared."""
@@ -155,10 +121,10 @@ class MachineSubject:
         An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
         should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
         """
-        if self.observer is None or not (how.pte_bits or self._needs_outside):
+        if self.observer is None or not (how.pte_bits or how.outside or self.outside.is_needed):
             return self._execute(program, how)
-        self.observer.forget()
-        return self.observer.enrich(program, self._execute(program, replace(how, pte_bits=True)))
+        self.outside.begin(program, how)
+        return self.outside.enrich(program, self._execute(program, replace(how, pte_bits=True)))
 
     def _execute(self, program: Program, how: How) -> Trace:
         how = replace(how, count_faults=how.count_faults and self._counts_faults)
@@ -198,13 +164,23 @@ class MachineSubject:
             f"kernel: {self.client.probe.banner.split(' (')[0] or session.kernel_version or session.kernel}",
             f"accelerator: {session.accelerator} ({session.accelerator_reason})",
             f"levels: {shown}",
+            *self._sources_text(),
         ]
         lines += [f"without {level}: {why}" for level, why in self.missing.items()]
         if self.lacking:
             lines.append("cannot: " + ", ".join(f"{word} ({why})" for word, why in self.lacking.items()))
         if self.faults_around:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
-        return lines + [f"note: {note}" for note in session.notes]
+        return lines + [f"note: {note}" for note in (*session.notes, *self.outside.notes)]
+
+    def _sources_text(self) -> list[str]:
+        """Say which levels come from where, but for those that the kernel publishes."""
+        by_source: dict[str, list[str]] = {}
+        for level in Level:
+            source = self.sources.get(level, "inside")
+            if source != "inside":
+                by_source.setdefault(source, []).append(str(level))
+        return [f"from {source}: {', '.join(levels)}" for source, levels in by_source.items()]
 
 
 def open_subject(

@@ -26,6 +26,9 @@ class How:
     """Fill `Trace.before` and `Trace.after`: machine-wide counts around the program."""
     pte_bits: bool = False
     """Read the bits of page-table entries too, where the guest's memory can be seen from outside."""
+    outside: bool = False
+    """Observe from outside alone, but for the end, where the guest's memory can be seen so: that takes less of its time,
+    and tells nothing of VMAs, nor of what a process sees through translations that the CPU keeps."""
 
 
 class Subject(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from harness.agent import linux
 from harness.agent.codec import (
     ACCOUNT,
+    BY_HOST,
     DENSE,
     FAULTS,
     OUTSIDE,
@@ -203,7 +204,8 @@ class AgentClient:
         if self.probe is None:
             raise ProtocolError("the agent was not configured before a program was sent")
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
-        flags |= OUTSIDE * (self.is_watched and how.pte_bits)
+        by_host = self.is_watched and how.outside
+        flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host
         try:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
         except GuestTrouble as trouble:

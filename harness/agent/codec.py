@@ -18,7 +18,7 @@ from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
-DENSE, FAULTS, ACCOUNT, STREAM, OUTSIDE = 1, 2, 4, 8, 64
+DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, OUTSIDE = 1, 2, 4, 8, 16, 64
 _USES_FILE = {name: 128 << i for i, name in enumerate(FILES)}
 """The flags of a program that say which files are to be there."""
 
@@ -157,7 +157,7 @@ def observed_pages(program: Program) -> tuple[PageRange, ...]:
 
 
 def encode_program(program: Program, *, flags: int) -> bytes:
-    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM, OUTSIDE."""
+    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, OUTSIDE."""
     pages = observed_pages(program)
     slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)

@@ -24,6 +24,8 @@ class Binding:
     """For each image window, the page of the guest's file at which it begins (see `vmas`)."""
     of_files: set[Frame] = field(default_factory=set)
     """The guest's frames that were pages of the program's own files or shared memory: free when all is over."""
+    of_image: set[Frame] = field(default_factory=set)
+    """The guest's frames that were pages of the image: the page cache keeps them when all is over."""
 
     def bind(self, model: ModelFrame, guest: Frame) -> None:
         """Let `guest` play the part of `model`. Both must be free."""

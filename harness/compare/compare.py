@@ -209,7 +209,11 @@ class _Comparison:
 
     def _check_leftover(self) -> None:
         of_files, found = self.binding.of_files, self.trace.leftover or {}
-        lost = {frame: seen for frame, seen in found.items() if is_lost(seen, was_file=frame in of_files)}
+        lost = {
+            frame: seen
+            for frame, seen in found.items()
+            if is_lost(seen, was_file=frame in of_files, was_image=frame in self.binding.of_image)
+        }
         if not lost:
             return
         index = reference_index(self.machine)
@@ -243,16 +247,17 @@ class _Comparison:
                 )  # fmt: skip
 
 
-def is_lost(seen: FrameSeen, *, was_file: bool = False) -> bool:
+def is_lost(seen: FrameSeen, *, was_file: bool = False, was_image: bool = False) -> bool:
     """Tell whether a frame that is in use after the last exit was lost by the program.
 
     It is, when it still looks like anonymous memory, or if it was a page of one of the program's files and is still among
     the pages that could be reclaimed: a frame that was freed and handed out again to the kernel itself is neither, nor is
-    a page of the image in the page cache, and those that the agent was given are not in the list. Source:
+    a page of the image in the page cache, and those that the agent was given are not in the list. Where nothing tells what
+    a frame is, it is lost unless it was a page of the image. Source:
     PAGE_MAPPING_ANON and PG_lru stay set until a page is freed (free_pages_prepare, __page_cache_release).
     """
     if seen.flags is None:
-        return True
+        return not was_image
     return bool(seen.flags & FrameFlag.ANON) or (was_file and bool(seen.flags & FrameFlag.LRU))
 
 

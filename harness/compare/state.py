@@ -233,8 +233,8 @@ class StateCheck:
             return
         if bound_guest is None and bound_model is None:
             self.binding.bind(want, got)
-            if want.kind is FrameKind.CACHE and not self._is_of_image(want):
-                self.binding.of_files.add(got)
+            if want.kind is FrameKind.CACHE:
+                (self.binding.of_image if self._is_of_image(want) else self.binding.of_files).add(got)
             return
         if bound_model is not None:
             partner = self._holder_of(bound_model, but=(number, vpn))

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DefinitionError
-from harness.guest.definition_values import ARCHITECTURES, KernelSource, Quiescence, Reader
+from harness.guest.definition_values import ARCHITECTURES, KernelCounts, KernelSource, Quiescence, Reader
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "fixtures" / "guests"
 
@@ -130,6 +130,7 @@ class GuestDefinition:
     panic_patterns: tuple[str, ...] = LINUX_PANICS
     quiescence: Quiescence = _AT_ONCE
     known_divergences: Path | None = None
+    counts: KernelCounts | None = None  # where its counts lie in its memory, for who looks from outside
     faults: tuple[str, ...] = ()  # those that this kernel can be told to have, by `fault=NAME[,NAME]`
     file: Path | None = None  # where it was read; no key
 

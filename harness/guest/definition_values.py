@@ -43,6 +43,62 @@ class Quiescence:
     bound_ms: int = 0
 
 
+ELEMENTS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
+
+
+@dataclass(frozen=True)
+class KernelCounts:
+    """Where a kernel keeps the counts of its frames, for who reads them in its memory.
+
+    `reader`      "symbol": an array that the kernel's symbol table names; "vmcoreinfo": Linux's struct page
+    `symbol`      a regular expression that one symbol matches; with reader "symbol" alone, as is all that follows
+    `symbols`     the file with the symbol table, where the image has none
+    `pointer`     whether the symbol is a pointer to the array, and not the array
+    `base`        bytes from there to the first element
+    `element`     the type of a count, one of ELEMENTS; its bytes are in the order of the machine
+    `offset`      bytes of the count within its element
+    `stride`      bytes from one element to the next; 0: that of the count
+    `index`       which element a frame has: "pfn", that of its number; "ram", less the number of RAM's first frame
+    `bias`        what is added to a stored count
+    `sole`        a stored value that means one holder
+    `uncounted`   stored values that mean that the kernel does not count this frame
+    `zero_if_free`  whether the count of a frame that was given back is 0, so that a lost one can be told
+    `holds`       what is counted: "references", whoever holds the frame; "entries" of page tables alone
+    `direct_map`  the address at which the kernel sees physical address 0
+    """
+
+    reader: str
+    symbol: str = ""
+    symbols: Path | None = None
+    pointer: bool = False
+    base: int = 0
+    element: str = "u16"
+    offset: int = 0
+    stride: int = 0
+    index: str = "pfn"
+    bias: int = 0
+    sole: int | None = None
+    uncounted: tuple[int, ...] = ()
+    zero_if_free: bool = True
+    holds: str = "references"
+    direct_map: int | None = None
+
+    @property
+    def width(self) -> int:
+        """The bytes of a count."""
+        return int(self.element[1:]) // 8
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a count may be negative."""
+        return self.element.startswith("i")
+
+    @property
+    def tells_free(self) -> bool:
+        """Whether a frame that nobody holds can be told from one that somebody holds."""
+        return self.zero_if_free and self.sole is None and (self.bias <= 0 or self.is_signed)
+
+
 _KINDS = ("qemu", "model")
 _SOURCES = ("debian", "file", "build", "given")
 _INIT_BY = ("rdinit", "init", "path")
@@ -189,6 +245,36 @@ class Reader:
             **{part: self._whole(f"{key}.{part}", table[part], least[part], most[part], "") for part in table}
         )
 
+    def _counts(self, key: str, value: object) -> KernelCounts:
+        if not isinstance(value, dict):
+            self._wrong(key, f"must be a table, [counts], not {value!r}")
+        table = cast(dict[str, object], value)
+        reader = self._choice(f"{key}.reader", table.get("reader", "symbol"), ("symbol", "vmcoreinfo"))
+        known = [each.name for each in fields(KernelCounts)] if reader == "symbol" else ["reader"]
+        self._only_known(table, known, f"{key}.", because=f' of counts with reader = "{reader}"')
+        if reader == "symbol" and "symbol" not in table:
+            self._wrong(f"{key}.symbol", "is missing: it is a regular expression for the array that holds the counts")
+        checked = {part: _COUNTS[part](self, f"{key}.{part}", each) for part, each in table.items()}
+        counts = KernelCounts(**{**checked, "reader": reader})
+        if counts.stride and counts.offset + counts.width > counts.stride:
+            last = counts.offset + counts.width
+            self._wrong(f"{key}.stride", f"is {counts.stride}, and a count ends at byte {last} of its element")
+        return counts
+
+    def _pattern(self, key: str, value: object) -> str:
+        (pattern,) = self._patterns(key, [value])
+        return pattern
+
+    def _numbers(self, key: str, value: object) -> tuple[int, ...]:
+        each_may_be = (-(1 << 63), (1 << 64) - 1)
+        if not isinstance(value, list):
+            self._wrong(key, "must be a list of whole numbers")
+        return tuple(self._whole(key, each, *each_may_be, "") for each in cast(list[object], value))
+
+    def _address(self, key: str, value: object) -> int:
+        address = self._whole(key, value, -(1 << 63), (1 << 64) - 1, "")  # TOML has signed numbers alone
+        return address & (1 << 64) - 1
+
     def _faults(self, key: str, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(each, str) and _FAULT_NAME.fullmatch(each) for each in value):
             self._wrong(key, "must be a list of names of small letters, digits and '-'")
@@ -227,6 +313,26 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
 
 
+_MOST_BYTES = 1 << 20
+_COUNTS: dict[str, Callable[[Reader, str, object], Any]] = {
+    "reader": lambda _r, _k, v: v,
+    "symbol": Reader._pattern,
+    "symbols": Reader._file,
+    "pointer": Reader._flag,
+    "base": lambda r, k, v: r._whole(k, v, 0, 1 << 40, " bytes"),
+    "element": lambda r, k, v: r._choice(k, v, ELEMENTS),
+    "offset": lambda r, k, v: r._whole(k, v, 0, _MOST_BYTES, " bytes"),
+    "stride": lambda r, k, v: r._whole(k, v, 1, _MOST_BYTES, " bytes"),
+    "index": lambda r, k, v: r._choice(k, v, ("pfn", "ram")),
+    "bias": lambda r, k, v: r._whole(k, v, -1024, 1024, ""),
+    "sole": lambda r, k, v: r._whole(k, v, -(1 << 63), (1 << 64) - 1, ""),
+    "uncounted": Reader._numbers,
+    "zero_if_free": Reader._flag,
+    "holds": lambda r, k, v: r._choice(k, v, ("references", "entries")),
+    "direct_map": Reader._address,
+}
+"""The checks of a [counts] table."""
+
 _CHECKS: dict[str, Callable[[Reader, str, object], object]] = {
     "name": lambda r, k, v: r._word(_GUEST_NAME, "letters, digits, '.', '_', '+' and '-'")(k, v),
     "kind": lambda r, k, v: r._choice(k, v, _KINDS),
@@ -254,5 +360,6 @@ _CHECKS: dict[str, Callable[[Reader, str, object], object]] = {
     "panic_patterns": Reader._patterns,
     "quiescence": Reader._quiescence,
     "known_divergences": Reader._file,
+    "counts": Reader._counts,
     "faults": Reader._faults,
 }

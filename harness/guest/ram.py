@@ -59,6 +59,11 @@ class GuestRam:
         offset = address - self.start
         return offset if 0 <= offset < self.size else None
 
+    def find(self, bytes_: bytes, start: int) -> int | None:
+        """Return the offset of the first place from offset `start` on that holds `bytes_`; None where there is none."""
+        found = self._map.find(bytes_, start)
+        return found if found >= 0 else None
+
     def used_pages(self) -> Iterator[range]:
         """Give the ranges of pages, by number in the file, that somebody has ever touched."""
         end = 0

@@ -236,33 +236,74 @@ class Space:
 
     def leaf(self, vpn: int) -> Leaf | None:
         """Find the leaf that maps page `vpn`."""
-        for npages in (1, ENTRIES, ENTRIES * ENTRIES):
+        found = self.leaves.get(vpn)
+        if found is not None:
+            return found
+        for npages in (ENTRIES, ENTRIES * ENTRIES):
             found = self.leaves.get(vpn - vpn % npages)
             if found is not None and found.npages >= npages:
                 return found
         return None
 
 
-def read_space(memory: Memory, form: Format, root: int) -> Space:
-    """Walk all of user space below the root table `root`. Raises BrokenTables."""
-    space = Space()
-    waiting = [(root, ROOT_LEVEL, 0, Rights())]
-    while waiting:
-        frame, level, first, rights = waiting.pop()
-        table = read_table(memory, frame)
-        if table is None:
-            raise BrokenTables(f"a table of level {level} lies in frame {frame:#x}, where there is no memory")
-        space.tables.append(frame)
-        if len(space.tables) > MOST_TABLES:
-            raise BrokenTables(f"there are more than {MOST_TABLES} tables")
-        count = form.user_entries if level == ROOT_LEVEL else ENTRIES
-        for index, entry in enumerate(table[:count].tolist()):
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What one table held: its bytes, its leaves by their first virtual page, and the tables below it."""
+
+    content: bytes
+    leaves: dict[int, Leaf]
+    below: list[tuple[int, int, int, Rights]]
+
+
+class Walker:
+    """Walks address spaces, and remembers what each table held: most are as they were at the last look."""
+
+    def __init__(self, memory: Memory, form: Format) -> None:
+        self.memory = memory
+        self._form = form
+        self._known: dict[tuple[int, int, int, Rights], _Table] = {}
+
+    def space(self, root: int) -> Space:
+        """Walk all of user space below the root table `root`. Raises BrokenTables."""
+        space = Space()
+        waiting = [(root, ROOT_LEVEL, 0, Rights())]
+        while waiting:
+            place = waiting.pop()
+            words = read_table(self.memory, place[0])
+            if words is None:
+                raise BrokenTables(f"a table of level {place[1]} lies in frame {place[0]:#x}, where there is no memory")
+            space.tables.append(place[0])
+            if len(space.tables) > MOST_TABLES:
+                raise BrokenTables(f"there are more than {MOST_TABLES} tables")
+            content = words.tobytes()
+            table = self._known.get(place)
+            if table is None or table.content != content:
+                table = self._known[place] = self._read(content, *place)
+            space.leaves |= table.leaves
+            waiting += table.below
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        return space
+
+    def _read(self, content: bytes, _frame: int, level: int, first: int, rights: Rights) -> _Table:
+        table = _Table(content, {}, [])
+        count = self._form.user_entries if level == ROOT_LEVEL else ENTRIES
+        entries = memoryview(content).cast("Q")[:count].tolist()
+        for index, entry in enumerate(entries):
             if not entry:
                 continue
             vpn = first + (index << 9 * (level - 1))
-            leaf = form.leaf(entry, level, rights)
+            leaf = self._form.leaf(entry, level, rights)
             if leaf is not None:
-                space.leaves[vpn] = leaf
-            elif step := form.table(entry, level, rights):
-                waiting.append((step[0], level - 1, vpn, step[1]))
-    return space
+                table.leaves[vpn] = leaf
+            elif step := self._form.table(entry, level, rights):
+                table.below.append((step[0], level - 1, vpn, step[1]))
+        return table
+
+
+_MOST_KNOWN = 512
+
+
+def read_space(memory: Memory, form: Format, root: int) -> Space:
+    """Walk all of user space below the root table `root`. Raises BrokenTables."""
+    return Walker(memory, form).space(root)

@@ -4,32 +4,63 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.guest.mailbox import Notice
-from harness.guest.ram import GuestRam
-from harness.introspect.page_walk import BrokenTables, Format, Space, frame_of, read_space
+from harness.guest.ram import PAGE_SIZE, GuestRam
+from harness.introspect.counts import Counts
+from harness.introspect.page_walk import BrokenTables, Format, Leaf, Space, Walker, frame_of
 from harness.introspect.roots import Roots
 from harness.program.ops import Crowd
 from harness.program.program import Program
-from harness.program.trace import Frame, FrameFlag, FrameSeen, Observation, PageSeen, Trace
+from harness.program.trace import (
+    Frame,
+    FrameFlag,
+    FrameSeen,
+    Observation,
+    PageSeen,
+    ProcessSeen,
+    Runs,
+    Trace,
+    runs_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen when `after` steps were done: the address space of each slot whose tables could be read."""
+    """What was seen when `after` steps were done: the address space of each slot whose tables could be read.
+
+    `roots` are the frames of their root tables. `counts` are the kernel's own numbers for the frames of the program's
+    pages, and `bytes` what these frames held, where somebody wants to know. `live` are the slots that there were.
+    """
 
     after: int
     spaces: dict[int, Space]
     roots: dict[int, int] = field(default_factory=dict)
+    counts: dict[Frame, FrameSeen] = field(default_factory=dict)
+    bytes: dict[Frame, bytes] = field(default_factory=dict)
+    live: frozenset[int] = frozenset()
 
-    def mapcounts(self) -> Counter[int]:
-        """Count the entries that hold each frame, over all address spaces; one that is shared counts once."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody's tables are missing."""
+        return self.live <= set(self.spaces)
+
+    def mapcounts(self, frames: Collection[Frame] | None = None) -> Counter[Frame]:
+        """Count the entries that hold each frame, or each of `frames`, over all address spaces; one that is shared counts
+        once.
+        """
         each = {self.roots[slot]: space for slot, space in self.spaces.items()}
-        counts: Counter[int] = Counter()
+        counts: Counter[Frame] = Counter()
         for space in each.values():
-            for vpn, leaf in space.leaves.items():
-                counts.update(frame_of(leaf, page) for page in range(vpn, vpn + leaf.npages))
+            for leaf in space.leaves.values():
+                if leaf.npages == 1:
+                    counts[leaf.frame] += 1
+                elif frames is None:
+                    counts.update(range(leaf.frame, leaf.frame + leaf.npages))
+                else:
+                    counts.update(frame for frame in frames if 0 <= frame - leaf.frame < leaf.npages)
         return counts
 
 
@@ -45,22 +76,35 @@ class Observer:
     """Looks at one machine whenever its agent asks."""
 
     def __init__(self, ram: GuestRam, form: Format) -> None:
-        self._ram = ram
-        self._form = form
+        self.ram = ram
+        self.form = form
         self.roots = Roots(ram, form)
+        self._walker = Walker(ram, form)
         self.cost = Cost()
         self.looks: list[Look] = []
-        """All since the last `forget`, in order."""
+        """All since the last `begin`, in order."""
         self.zero_frame: Frame | None = None
         """The frame of all pages of zeroes, where the kernel has one and it is known."""
+        self.counts: Counts | None = None
+        """Reads the kernel's own counts, where it is known how."""
+        self.open_counts: Callable[[int], Counts | None] | None = None
+        """Opens `counts` at the first look, given the root table of a process, which leads to the kernel's addresses."""
+        self._vpns: Sequence[int] = ()
+        self._wants_bytes = False
+        self._runs: dict[bytes, Runs] = {}
 
     def move_to(self, ram: GuestRam) -> None:
         """Look at the machine that has taken the place of this one."""
-        self._ram = self.roots.ram = ram
+        self.ram = self._walker.memory = ram
+        self.roots.move_to(ram)
+        if self.counts is not None:
+            self.counts.move_to(ram)
 
-    def forget(self) -> None:
-        """Begin a new program."""
+    def begin(self, vpns: Sequence[int], *, wants_bytes: bool = False) -> None:
+        """Begin a new program, whose pages are `vpns`; `wants_bytes` if what they hold is to be read too."""
         self.looks = []
+        self._vpns = vpns
+        self._wants_bytes = wants_bytes or (self.counts is not None and self.counts.tells_free)
 
     def look(self, notice: Notice) -> None:
         """Read the tables of the processes in `notice`. What makes no sense is left out."""
@@ -69,46 +113,140 @@ class Observer:
         spaces: dict[int, Space] = {}
         for slot, root in roots.items():
             try:
-                spaces[slot] = read_space(self._ram, self._form, root)
+                spaces[slot] = self._walker.space(root)
             except BrokenTables:
                 continue
-        self.looks.append(Look(notice.after, spaces, roots))
+        if self.open_counts is not None and roots:
+            opener, self.open_counts = self.open_counts, None
+            self.counts = opener(next(iter(roots.values())))
+        live = frozenset(slot for _, slot, _ in notice.processes)
+        look = Look(notice.after, spaces, roots, live=live)
+        self._look_at_frames(look)
+        self.looks.append(look)
         if self.roots.searches == searches:
             self.cost.seconds += time.perf_counter() - began
             self.cost.processes += len(spaces)
 
+    def _look_at_frames(self, look: Look) -> None:
+        if self.counts is None and not self._wants_bytes:
+            return
+        for frame in {frame for space in look.spaces.values() for frame, _ in self._program_frames(space)}:
+            if self.counts is not None:
+                look.counts[frame] = self.counts.read(frame)
+            if self._wants_bytes and (content := self._bytes(frame)) is not None:
+                look.bytes[frame] = content
+
+    def _program_frames(self, space: Space) -> Iterator[tuple[Frame, Leaf]]:
+        for vpn in self._vpns:
+            leaf = space.leaf(vpn)
+            if leaf is not None:
+                yield frame_of(leaf, vpn), leaf
+
+    def _bytes(self, frame: Frame) -> bytes | None:
+        place = self.ram.offset(frame * PAGE_SIZE)
+        return None if place is None else self.ram.bytes[place : place + PAGE_SIZE].tobytes()
+
+    # ------------------------------------------------------------------ what was seen, as a trace has it
+
     def enrich(self, program: Program, trace: Trace) -> Trace:
         """Add what was seen from outside to the observations of `trace`, a run of `program`.
 
-        The bits of each page that is present; and presence, frames and mapcounts where the kernel does not show them.
+        The bits of each page that is present; and presence, frames and counts where the kernel does not show them. What was
+        seen where the agent has left an observation to us is added too.
         """
         looks = {look.after: look for look in self.looks}
         hides_holders = any(isinstance(step, Crowd) for step in program.steps)
+        by_agent = {each.after for each in trace.observations}
+        left_to_us = [look for after, look in looks.items() if after not in by_agent and look.is_whole]
+        seen = sorted([*trace.observations, *map(self._bare, left_to_us)], key=lambda each: each.after)
         enriched = (
-            self._enriched(seen, looks[seen.after], hides_holders) if seen.after in looks else seen
-            for seen in trace.observations
-        )  # fmt: skip
+            self._enriched(each, looks[each.after], hides_holders) if each.after in looks else each for each in seen
+        )
         return replace(trace, observations=tuple(enriched))
+
+    def _bare(self, look: Look) -> Observation:
+        """Make an observation of what was seen from outside alone: the bytes of each page, and nothing yet of its entry."""
+        processes = {}
+        for slot, space in look.spaces.items():
+            pages = {}
+            for vpn in self._vpns:
+                leaf = space.leaf(vpn)
+                content = look.bytes.get(frame_of(leaf, vpn)) if leaf and leaf.present and leaf.user else None
+                pages[vpn] = PageSeen(content=None if content is None else self._runs_of(content))
+            processes[slot] = ProcessSeen(pages)
+        return Observation(look.after, processes)
+
+    def _runs_of(self, content: bytes) -> Runs:
+        runs = self._runs.get(content)
+        if runs is None:
+            if len(self._runs) > _MOST_RUNS:
+                self._runs.clear()
+            runs = self._runs[content] = runs_of(content)
+        return runs
 
     def _enriched(self, seen: Observation, look: Look, hides_holders: bool) -> Observation:
         processes = dict(seen.processes)
-        walked: set[Frame | None] = set()
         for slot, space in look.spaces.items():
             if slot in processes:
                 pages = {vpn: _page(page, space, vpn) for vpn, page in processes[slot].pages.items()}
-                walked |= {pages[vpn].frame for vpn, page in processes[slot].pages.items() if page.present is None}
                 processes[slot] = replace(processes[slot], pages=pages)
+        frames = dict(seen.frames)
+        shown = {page.frame for process in processes.values() for page in process.pages.values()} - {None}
         # who maps a frame is known only where everybody's tables were read
         is_whole = not hides_holders and set(look.spaces) == set(seen.processes)
-        counts = look.mapcounts() if walked and is_whole else None
-        frames = dict(seen.frames)
-        for frame in walked:
-            if frame is None:
-                continue
-            is_zero = frame == self.zero_frame
-            flags = FrameFlag.ZERO_PAGE if is_zero else None
-            frames.setdefault(frame, FrameSeen(counts[frame] if counts and not is_zero else None, flags=flags))
+        uncounted = {frame for frame in shown if frame is not None and frames.get(frame, FrameSeen()).mapcount is None}
+        counts = look.mapcounts(uncounted) if uncounted and is_whole else None
+        for frame in shown:
+            if frame is not None:
+                frames[frame] = self._frame(frame, frames.get(frame, FrameSeen()), look, counts)
         return replace(seen, processes=processes, frames=frames)
+
+    def _frame(self, frame: Frame, inside: FrameSeen, look: Look, walked: Counter[Frame] | None) -> FrameSeen:
+        """Put together what is known of one frame: the kernel's files first, then its memory, then the walk."""
+        if frame == self.zero_frame:
+            return replace(inside, flags=(inside.flags or FrameFlag(0)) | FrameFlag.ZERO_PAGE)
+        outside = look.counts.get(frame, FrameSeen())
+        mapcount = inside.mapcount if inside.mapcount is not None else outside.mapcount
+        if mapcount is None and walked is not None:
+            mapcount = walked[frame]
+        return FrameSeen(
+            mapcount,
+            inside.refcount if inside.refcount is not None else outside.refcount,
+            inside.flags if inside.flags is not None else outside.flags,
+        )
+
+    def with_leftover(self, trace: Trace, *, wait: Callable[[], bool]) -> Trace:
+        """Add the frames that are still in use to the trace of a program whose processes are all gone; a kernel may be
+        late, so it is asked again while `wait` says so.
+        """
+        found = self._in_use(self._last_bytes())
+        while found and wait():
+            found = self._in_use(found)
+        lost = {frame: self.counts.read(frame) for frame in found} if self.counts else {}
+        return replace(trace, leftover={**lost, **(trace.leftover or {})})
+
+    def _last_bytes(self) -> dict[Frame, bytes]:
+        last: dict[Frame, bytes] = {}
+        for look in self.looks:
+            last |= look.bytes
+        return last
+
+    def _in_use(self, last: dict[Frame, bytes]) -> dict[Frame, bytes]:
+        """Choose the frames of `last` that are in use: that the kernel counts, and that hold what they held when they were
+        seen last. One that was given back and handed out again holds something else; one of zeroes tells nothing.
+        """
+        if self.counts is None or not self.counts.tells_free:
+            return {}
+        found = {}
+        for frame, content in last.items():
+            seen = self.counts.read(frame)
+            holders = seen.refcount if seen.refcount is not None else seen.mapcount
+            if holders and frame != self.zero_frame and any(content) and self._bytes(frame) == content:
+                found[frame] = content
+        return found
+
+
+_MOST_RUNS = 4096
 
 
 def _page(page: PageSeen, space: Space, vpn: int) -> PageSeen:

@@ -1,0 +1,132 @@
+"""A kernel that publishes nothing, with the counts that it keeps for itself: found by symbol, and held to the model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DefinitionError
+from harness.guest.definition import load_definition
+from harness.guest.definition_values import KernelCounts
+from harness.guest.session import Session
+from harness.guests import MachineSubject, semantics_of
+from harness.program.abilities import within
+from harness.program.levels import Level
+from harness.program.program import Program
+from harness.program.text import parse_program
+from harness.runner import Runner
+from harness.subject import How
+
+PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
+FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+"""mini's array of struct frame, whose first field is the refcount."""
+FAULTS = {
+    "no-vm-drop": ("seed-inflation", "count.equals-references"),
+    "fork-forgets-ref": ("fault-fork-forgets-ref", "count.equals-references"),
+    "cow-keeps-old-ref": ("fault-cow-keeps-old-ref", "cow.old-frame-released"),
+    "cow-shares": ("fault-cow-shares", "cow.no-writable-shared"),
+    "mprotect-grants-shared-write": ("fault-mprotect-grants-shared-write", "mprotect.never-breaks-isolation"),
+}
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+
+
+@contextmanager
+def silent(*faults: str, counts: KernelCounts = FRAMES) -> Iterator[Runner]:
+    """Open mini without /proc and /sys."""
+    definition = replace(load_definition("mini"), counts=counts).with_append("quirk=no-proc").with_faults(faults)
+    subject = MachineSubject(Session(definition))
+    runner = Runner(subject, semantics_of(subject))
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def stored(name: str) -> Program:
+    return parse_program((PROGRAMS / f"{name}.prog").read_text(encoding="utf-8"))
+
+
+def test_every_level_is_named_with_where_it_comes_from() -> None:
+    with silent() as runner:
+        subject = runner.subject
+        assert isinstance(subject, MachineSubject)
+
+        header = subject.header()
+
+        assert subject.sources == {
+            Level.OUTCOMES: "inside",
+            Level.ALIVE: "inside",
+            Level.FRAMES: "outside",
+            Level.MAPCOUNTS: "outside",
+            Level.PTE_BITS: "outside",
+            Level.REFCOUNTS: "symbol frames",
+        }
+        assert {"from outside: frames, mapcounts, pte_bits", "from symbol frames: refcounts"} <= set(header)
+        assert not any(line.startswith("note: the counts") for line in header)
+
+
+def test_a_sound_kernel_is_not_accused() -> None:
+    found = []
+    with silent() as runner:
+        assert isinstance(runner.subject, MachineSubject)
+        for path in sorted(PROGRAMS.glob("*.prog")):
+            verdict = runner.run(within(stored(path.stem), runner.subject.lacking.keys()), pte_bits=True)
+            found += [f"{path.stem}: {each}" for each in verdict.divergences]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_what_only_the_kernels_memory_tells(fault: str) -> None:
+    program, contract = FAULTS[fault]
+    with silent(fault) as runner:
+        verdict = runner.run_sequence([stored(program)], How(dense=True, pte_bits=True))
+
+        assert contract in verdict.contracts
+
+
+def test_a_frame_that_is_never_given_back_is_lost() -> None:
+    with silent("no-vm-drop") as runner:
+        verdict = runner.run(parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11"))
+
+        assert verdict.contracts == {"conserve.frames", "exit.drops-all"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [replace(FRAMES, stride=16), replace(FRAMES, offset=4), replace(FRAMES, bias=5), replace(FRAMES, sole=1)]
+)
+def test_counts_that_do_not_fit_are_noted_unless_they_read_as_they_should(wrong: KernelCounts) -> None:
+    with silent(counts=wrong) as runner:
+        notes = [line for line in runner.subject.header() if line.startswith("note: the counts of symbol frames read ")]
+
+        assert len(notes) == (wrong.sole is None)
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        (replace(FRAMES, symbol="^frames_here$"), "matches no object"),
+        (replace(FRAMES, symbol="frame"), "matches [0-9]+ objects"),
+        (replace(FRAMES, pointer=False), "is it a pointer to one"),
+        (replace(FRAMES, base=1 << 39), "lies in no memory of the guest"),
+        (KernelCounts("vmcoreinfo"), "no VMCOREINFO in the guest's memory"),
+    ],
+)
+def test_counts_that_are_not_there_are_refused_when_the_guest_is_opened(counts: KernelCounts, complaint: str) -> None:
+    with pytest.raises(DefinitionError, match=complaint), silent(counts=counts):
+        pass
+
+
+def test_a_packed_kernel_has_no_symbols() -> None:
+    definition = replace(load_definition("linux"), counts=replace(FRAMES, symbol="^mem_map$"))
+    if definition.kernel.source == "debian" and shutil.which("apt-get") is None:
+        pytest.skip("there is no kernel to fetch")
+
+    with pytest.raises(DefinitionError, match=r"is no ELF file, and so has no symbols .*: name .* with counts\.symbols"):
+        MachineSubject(Session(definition))
