@@ -40,7 +40,7 @@ FAMILY = """
     """
 
 
-@pytest.fixture(scope="module", params=["linux", "mini"])
+@pytest.fixture(scope="module", params=["linux", "mini", "mini-arm64"])
 def subject(request: pytest.FixtureRequest) -> Iterator[MachineSubject]:
     try:
         subject = open_subject(request.param)
