@@ -17,13 +17,15 @@ from harness.introspect.counts import Counts, open_counts
 from harness.introspect.page_walk import page_table_format
 from harness.introspect.view import Observer
 from harness.program.levels import Level
+from harness.program.ops import Load
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending, FrameSeen, Trace
 from harness.subject import How
 
-TWO_ZEROES = parse_program("p0: map a 2 rw private anon\np0: load a[0]\np0: load a[1]")
-"""Two pages of which nothing was stored: they share a frame where the kernel has a page of zeroes for all."""
+TWO_ZEROES = parse_program("p0: map a 16 r private anon\np0: load a[0]\np0: load a[15]")
+"""Two pages of which nothing was stored, in a mapping that is not prefaulted, for it is big and may not be written: they
+share a frame where the kernel has a page of zeroes for all."""
 SHARED = parse_program("p0: map a 2 rw private anon\np0: store a[0] 1\np0: store a[1] 1\np0: fork p1\np1: store a[1] 2")
 """A page that two processes share, and one that each has for itself."""
 _LATE_S = 0.005
@@ -79,10 +81,11 @@ class Outside:
 
     def _zero_frame(self, execute: Execute, restore: Callable[[], None]) -> int | None:
         """Find the page of zeroes, where there is one; see TWO_ZEROES."""
-        pages = execute(TWO_ZEROES, How(pte_bits=True)).observations[-1:]
-        frames = [page.frame for seen in pages for page in seen.processes[0].pages.values() if page.present]
+        seen = execute(TWO_ZEROES, How(pte_bits=True)).observations
+        loaded = [op.at.vpn for op in TWO_ZEROES.steps if isinstance(op, Load)]
+        frames = {seen[-1].processes[0].pages[vpn].frame for vpn in loaded} if seen else set()
         restore()
-        return frames[0] if len(frames) == 2 and frames[0] == frames[1] else None
+        return frames.pop() if len(frames) == 1 else None
 
     def _try_counts(self, counts: Counts, execute: Execute, restore: Callable[[], None]) -> None:
         """Read the counts of frames of which we know who holds them, and note what does not fit; see SHARED."""

@@ -10,7 +10,6 @@ from harness.model.adopt import (
     ExpectedPage,
     Presence,
     adopt_move,
-    adopt_prefault,
     adopt_presence,
     adopt_zero,
     expected_pages,
@@ -20,6 +19,7 @@ from harness.model.counts import references
 from harness.model.frame import FrameKind
 from harness.model.invariants import broken
 from harness.model.machine import Machine
+from harness.model.prefault import Whose, adopt_prefault, settle
 from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics
 from harness.model.step import step
 from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed
@@ -227,11 +227,12 @@ def test_without_a_budget_no_untouched_page_may_be_present() -> None:
         adopt_prefault(machine, 0, BSS)
 
 
-def test_with_a_budget_an_untouched_page_may_be_present() -> None:
-    machine = run("p0: map a 4 r private anon", PREFAULT)
+def test_with_a_budget_an_untouched_page_may_be_present_whatever_its_protection() -> None:
+    machine = run("p0: map a 4 r private anon\np0: protect bss[1] none", PREFAULT)
 
     assert page(machine, 0, BSS) == ExpectedPage(Presence.OPTIONAL, None, True, bytes(4096), may_write=True, prefault=True)
-    assert page(machine, 0, WINDOW_BY_NAME["a"].vpn).presence is Presence.FORBIDDEN
+    assert page(machine, 0, BSS + 1) == ExpectedPage(Presence.OPTIONAL, None, False, None, may_write=False, prefault=True)
+    assert page(machine, 0, WINDOW_BY_NAME["a"].vpn).presence is Presence.OPTIONAL
 
 
 def test_a_prefaulted_page_has_a_frame_of_its_own_and_counts_until_it_is_touched() -> None:
@@ -248,31 +249,116 @@ def test_a_prefaulted_page_has_a_frame_of_its_own_and_counts_until_it_is_touched
     assert broken(machine) == []
 
 
-def test_a_page_prefaulted_before_a_fork_is_shared_by_the_child() -> None:
+def shown(machine: Machine, *pages: tuple[int, int, str]) -> None:
+    """Let (process, page, name of its frame) be there, each with a frame of the process's own; "zero" is the zero page."""
+    for process, vpn, _ in pages:
+        adopt_presence(machine, process, vpn, True)
+    whose = {(process, vpn): (name, Whose.ZERO if name == "zero" else Whose.OWN) for process, vpn, name in pages}
+    settle(machine, whose)
+
+
+def test_a_page_that_was_brought_in_before_a_fork_is_shared_with_the_child() -> None:
     machine = forked("observe", PREFAULT)
 
-    frame = adopt_prefault(machine, 0, BSS)
-    adopt_prefault(machine, 1, BSS, sharing=frame)
+    shown(machine, (0, BSS, "A"), (1, BSS, "A"))
 
-    assert references(machine, frame) == 2
+    frame = page(machine, 0, BSS).frame
+    assert frame is not None
+    assert frame is page(machine, 1, BSS).frame
+    assert (references(machine, frame), page(machine, 0, BSS).may_write) == (2, False)
     assert broken(machine) == []
     more(machine, "p1: store bss[0] 1")
     assert page(machine, 1, BSS).frame is not frame
+    assert machine.last_faults_range == (1, 1)
 
 
-def test_a_prefaulted_page_may_not_share_what_it_has_nothing_to_do_with() -> None:
-    machine = run("p0: store bss[1] 1", PREFAULT)
-    frame = page(machine, 0, BSS + 1).frame
+def test_a_page_that_was_brought_in_after_a_fork_is_not_shared() -> None:
+    machine = forked("observe", PREFAULT)
 
-    with pytest.raises(ValueError, match="may not share"):
-        adopt_prefault(machine, 0, BSS, sharing=frame)
+    shown(machine, (0, BSS, "A"), (1, BSS, "B"))
+
+    assert page(machine, 0, BSS).frame is not page(machine, 1, BSS).frame
+    assert page(machine, 0, BSS).may_write
+    assert broken(machine) == []
+
+
+def test_what_a_fork_may_have_shared_is_shared_also_where_it_was_moved_or_loaded_from() -> None:
+    machine = forked("observe", PREFAULT)
+    more(machine, "p0: remap bss[0..3] a[0..3]\np1: load bss[0]")
+    moved = WINDOW_BY_NAME["a"].vpn
+
+    shown(machine, (0, moved, "A"))
+    settle(machine, {(1, BSS): ("A", Whose.OWN)})
+
+    assert page(machine, 0, moved).frame is page(machine, 1, BSS).frame
+    assert broken(machine) == []
+
+
+def test_a_load_after_a_fork_may_have_found_the_zero_page_in_one_and_a_frame_in_the_other() -> None:
+    machine = forked("observe", PREFAULT)
+    more(machine, "p0: load bss[0]")
+
+    settle(machine, {(0, BSS): ("zero", Whose.ZERO), (1, BSS): ("A", Whose.OWN)})
+
+    assert page(machine, 0, BSS).frame is machine.zero
+    assert page(machine, 1, BSS).frame is not machine.zero
+    assert broken(machine) == []
+
+
+def test_a_page_that_was_not_there_after_a_fork_is_shared_no_more() -> None:
+    machine = forked("observe", PREFAULT)
+
+    adopt_presence(machine, 0, BSS, False)
+    shown(machine, (1, BSS, "A"))
+
+    assert adopt_prefault(machine, 0, BSS) is not page(machine, 1, BSS).frame
+    assert broken(machine) == []
+
+
+def test_the_idle_children_of_a_process_have_what_it_had_before_the_forks() -> None:
+    machine = run("p0: crowd 3", PREFAULT)
+
+    shown(machine, (0, BSS, "A"))
+
+    frame = page(machine, 0, BSS).frame
+    assert frame is not None
+    assert references(machine, frame) == 4
+    assert broken(machine) == []
+
+
+def test_a_store_to_what_a_fork_may_have_shared_takes_a_frame_with_a_fault_or_without() -> None:
+    machine = forked("observe", PREFAULT)
+    more(machine, "p1: store bss[0] 1")
+
+    assert machine.last_faults_range == (0, 1)
+    assert page(machine, 1, BSS).may_write
+    assert broken(machine) == []
+
+
+def test_nothing_is_known_of_a_pin_of_a_page_that_a_fork_may_have_shared_once_it_is_stored_to() -> None:
+    machine = forked("observe", PREFAULT)
+    more(machine, "p0: pin bss[0]")
+
+    assert not machine.unspecified
+    more(machine, "p0: store bss[0] 1")
+    assert machine.unspecified
+
+
+def test_the_image_may_be_copied_by_exec_where_the_kernel_says_so() -> None:
+    maps, copies = (run("p0: load data[0]", replace(PREFAULT, image_may_be_copied=each)) for each in (False, True))
+
+    assert page(maps, 0, DATA).frame is maps.cache.frames["data", 0]
+    settle(copies, {(0, DATA): ("A", Whose.OWN)})
+    assert page(copies, 0, DATA).may_write
+    settle(cached := run("p0: load data[0]", copies.semantics), {(0, DATA): ("A", Whose.CACHE)})
+    assert page(cached, 0, DATA).frame is cached.cache.frames["data", 0]
 
 
 def test_fault_around_maps_the_cached_frame() -> None:
     machine = run("observe", replace(LINUX_6_1, file_pages_may_appear=True))
 
     assert page(machine, 0, DATA).presence is Presence.OPTIONAL
-    adopt_presence(machine, 0, DATA, True)
+    adopt_prefault(machine, 0, DATA, Whose.CACHE)
 
     assert page(machine, 0, DATA).frame is machine.cache.frames["data", 0]
     assert page(machine, 0, BSS).presence is Presence.FORBIDDEN

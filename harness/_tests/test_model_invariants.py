@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from harness.model.adopt import Presence, adopt_prefault, adopt_presence, adopt_zero, expected_pages
+from harness.model.adopt import Presence, adopt_presence, adopt_zero, expected_pages
 from harness.model.frame import JUNK, FrameKind
 from harness.model.invariants import INVARIANTS, broken
 from harness.model.machine import Machine
 from harness.model.page_table import PTE, Directory
+from harness.model.prefault import Whose, adopt_prefault, guessed_places, settle
 from harness.model.process import State
 from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, SoleOwner
 from harness.model.step import step
@@ -69,6 +70,7 @@ EVERYTHING_OPEN = Semantics(
     protect_grants_write=Choice.EITHER,
     prefault_budget=8,
     file_pages_may_appear=True,
+    image_may_be_copied=True,
 )
 KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS)]
 
@@ -155,7 +157,9 @@ def adopt_at_random(machine: Machine, rng: random.Random) -> None:
             if page.frame is not None:
                 adopt_presence(machine, process.number, vpn, rng.random() < 0.5)
             elif rng.random() < 0.1:
-                adopt_prefault(machine, process.number, vpn)
+                adopt_prefault(machine, process.number, vpn, rng.choice([*Whose]))
+    own = [(rng.choice("AB"), Whose.OWN), ("zero", Whose.ZERO), ("cache", Whose.CACHE), ("?", Whose.UNKNOWN)]
+    settle(machine, {(place.process.number, place.vpn): rng.choice(own) for place in guessed_places(machine)})
     for frame in sorted(machine.pool.in_use, key=lambda each: each.serial):
         if frame.kind is FrameKind.UNDETERMINED and frame.content == bytes(4096):
             adopt_zero(frame, rng.random() < 0.5)

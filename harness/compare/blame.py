@@ -435,7 +435,7 @@ def _absent(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
     moved: Ids = ("mremap.preserves",) if change and isinstance(change[1], Remap) else ()
-    return (*moved, *_advised(timeline, it), "page.present")
+    return (*moved, *_advised(timeline, it), "page.present", *after_teardown(timeline))
 
 
 def _shared(timeline: Timeline, it: Difference) -> Ids:
@@ -450,7 +450,9 @@ def _shared(timeline: Timeline, it: Difference) -> Ids:
         victim = (pair - {stored.process} or pair).pop()
         if stored.process in pair and stored not in timeline.inherited(victim, vpns[victim]):
             ids = _unique(ids, isolation(timeline, writer=stored.process, victim=victim))
-    return _unique(ids, wiped, ("alloc.never-twice",))
+    # more pages than entries: they are in one table, which two address spaces have
+    tables = after_teardown(timeline) if it.excess < 0 else ()
+    return _unique(ids, wiped, ("alloc.never-twice",), tables)
 
 
 def _moved(timeline: Timeline, it: Difference) -> Ids:

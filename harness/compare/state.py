@@ -20,18 +20,17 @@ from harness.model.adopt import (
     adopt_crowds,
     adopt_move,
     adopt_pins,
-    adopt_prefault,
     adopt_presence,
     adopt_vanished,
     adopt_zero,
     certain_frames,
     expected_pages,
-    may_share,
 )
 from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
+from harness.model.prefault import Whose, adopt_prefault, guessed_places, settle
 from harness.program.image import IMAGE_PAGES
 from harness.program.trace import (
     ZEROES,
@@ -80,7 +79,8 @@ class Difference:
     partner: tuple[int, int] | None = None
     """The other (process, vpn) of a pair of pages."""
     excess: int = 0
-    """How much higher than expected a count is (negative: lower)."""
+    """How much higher than expected a count is (negative: lower); where pages share a frame, how much higher its mapcount
+    is than the number of pages that show it."""
 
 
 @dataclass(slots=True)
@@ -103,6 +103,7 @@ class StateCheck:
         for number in sorted(live):
             self._adopt_vanished(number)
             self._adopt_presence(number)
+        self._settle_guesses()
         self.binding.keep_only(self.machine.pool.in_use)
         for number in sorted(live):
             self._adopt_zero_pages(number)
@@ -149,17 +150,31 @@ class StateCheck:
             if want.frame is not None:
                 adopt_presence(self.machine, number, vpn, bool(page.present))
             elif page.present:
-                adopt_prefault(self.machine, number, vpn, self._known_frame(number, vpn, page, want))
+                adopt_prefault(self.machine, number, vpn, self._whose(number, vpn, page))
 
-    def _known_frame(self, number: int, vpn: int, page: PageSeen, want: ExpectedPage) -> ModelFrame | None:
-        """Find the model's frame behind a prefaulted page, where the guest's frame is known already and may be there."""
+    def _whose(self, number: int, vpn: int, page: PageSeen) -> Whose:
+        """Tell whose frame is behind a page that was not stored to, as far as the guest shows it."""
         vma = self.machine.process(number).memory.vmas.find(vpn)
         if page.frame is None or vma is None:
-            return None
-        known = self.machine.zero if self._is_zero(page.frame) else self.binding.model_of.get(page.frame)
-        if known is None or (known is not self.machine.zero and known.content != want.content):
-            return None
-        return known if may_share(self.machine, vma, vpn, known) else None
+            return Whose.UNKNOWN
+        if self._is_zero(page.frame):
+            return Whose.ZERO
+        flags = self.seen.frames.get(page.frame, FrameSeen()).flags
+        if vma.file is None or (flags is not None and flags & FrameFlag.ANON):
+            return Whose.OWN
+        cached = self.machine.cache.frames.get((vma.file, vma.file_page(vpn)))
+        is_cached = flags is not None or self.binding.model_of.get(page.frame, cached) is cached
+        return Whose.CACHE if is_cached or not self.machine.semantics.image_may_be_copied else Whose.OWN
+
+    def _settle_guesses(self) -> None:
+        """Take over what frames the pages have that may have been brought in before a fork."""
+        places = [(place.process.number, place.vpn) for place in guessed_places(self.machine)]
+        seen = {}
+        for number, vpn in places:
+            page = self.seen.processes[number].pages.get(vpn)
+            if page is not None and page.present:
+                seen[number, vpn] = (page.frame, self._whose(number, vpn, page))
+        settle(self.machine, seen)
 
     def _adopt_zero_pages(self, number: int) -> None:
         """Take over whether a page of zeroes is the shared one or the process's own."""
@@ -240,7 +255,7 @@ class StateCheck:
             partner = self._holder_of(bound_model, but=(number, vpn))
             self._note(
                 Topic.SHARED, number, vpn, "a frame of its own", f"the frame of {_place(partner)}",
-                frame=want, partner=partner,
+                frame=want, partner=partner, excess=self._uncounted(got),
             )  # fmt: skip
             return
         partner = self._holder_of(want, but=(number, vpn), frame=bound_guest)
@@ -251,6 +266,12 @@ class StateCheck:
             )  # fmt: skip
         else:
             self._note(Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want)
+
+    def _uncounted(self, frame: Frame) -> int:
+        """Tell by how many the mapcount of a frame falls short of the pages that show it, as a negative number; else 0."""
+        counted = self.seen.frames.get(frame, FrameSeen()).mapcount
+        shown = sum(page.frame == frame for seen in self.seen.processes.values() for page in seen.pages.values())
+        return 0 if counted is None else min(counted - shown, 0)
 
     def _is_of_image(self, frame: ModelFrame) -> bool:
         return any(self.machine.cache.frames.get(key) is frame for key in IMAGE_PAGES)

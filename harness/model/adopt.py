@@ -1,7 +1,7 @@
 """What a guest may show of a process's memory, and how the model follows the choices that it made.
 
 The comparison asks for `expected_pages`, holds them against what it saw, and where a page is OPTIONAL,
-its frame UNDETERMINED, or `may_move`, tells the model what the guest did. From then on the model is as
+its frame UNDETERMINED, guessed (`prefault`) or `may_move`, tells the model what the guest did. From then on the model is as
 sure as the guest is. Adopt presence first, for all processes, then zero pages, then moves; then compare
 counts, which are right only when no entry is OPTIONAL any more.
 """
@@ -17,7 +17,6 @@ from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_rea
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
-from harness.model.process import Process
 from harness.model.vma import Vma, normalised
 
 
@@ -86,11 +85,8 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
     content = untouched_content(machine, vma, vpn) if readable else None
     if not may_be_prefaulted(machine.semantics, vma):
         return ExpectedPage(Presence.FORBIDDEN, None, readable, content)
-    frame = None
-    if vma.file is not None and machine.semantics.prefault_budget == 0:
-        frame = machine.cache.frame(vma.file, vma.file_page(vpn))
-    may_write = (frame is None or vma.shared) and bool(vma.prot & WRITE)
-    return ExpectedPage(Presence.OPTIONAL, frame, readable, content, may_write, prefault=True)
+    may_write = (vma.file is None or vma.shared) and bool(vma.prot & WRITE)
+    return ExpectedPage(Presence.OPTIONAL, None, readable, content, may_write, prefault=True)
 
 
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool, may_go: bool) -> ExpectedPage:
@@ -115,88 +111,19 @@ def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool, may_go: bo
 
 
 def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> None:
-    """Follow the guest at an OPTIONAL page whose frame is known: it is there, or it is not.
+    """Follow the guest at an OPTIONAL page that has an entry: it is there, or it is not.
 
     Raises ValueError where the page is not OPTIONAL in this way.
     """
     process = machine.process(number)
     pte = process.memory.page_table.lookup(vpn)
-    if pte is None:
-        _adopt_file_page(machine, process, vpn, present=present)
-    elif not (pte.optional or may_vanish(machine, pte)):
+    if pte is None or not (pte.optional or may_vanish(machine, pte)):
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
-    elif present:
+    if present:
         pte.optional = False
     else:
         process.memory.page_table.unmap(vpn)
         free_unheld(machine, [pte.frame])
-
-
-def _adopt_file_page(machine: Machine, process: Process, vpn: int, *, present: bool) -> None:
-    if not present:
-        return
-    vma = _prefaultable(machine, process, vpn)
-    if vma.file is None:
-        raise ValueError(f"page {vpn:#x} is anonymous: use adopt_prefault")
-    _map_prefaulted(machine, process, vma, vpn, machine.cache.frame(vma.file, vma.file_page(vpn)))
-
-
-def adopt_prefault(machine: Machine, number: int, vpn: int, sharing: Frame | None = None) -> Frame:
-    """Follow the guest where it mapped a page that the process never touched, to a frame that the model
-    cannot know.
-
-    `sharing` is the model's frame if the guest's frame is known already from elsewhere: the page cache's
-    frame of that file page, or one that a relative has at the same page since before a fork.
-    Gives the frame that the page has now. Raises ValueError where the kernel may not do this.
-    """
-    process = machine.process(number)
-    vma = _prefaultable(machine, process, vpn)
-    if sharing is not None and not may_share(machine, vma, vpn, sharing):
-        raise ValueError(f"page {vpn:#x} of p{number} may not share {sharing!r}")
-    if sharing is None:
-        if vma.file is not None and vma.shared:
-            return _map_prefaulted(machine, process, vma, vpn, machine.cache.frame(vma.file, vma.file_page(vpn)))
-        kind = FrameKind.ANON if vma.file is None else FrameKind.UNDETERMINED
-        sharing = machine.pool.fresh(kind, untouched_content(machine, vma, vpn))
-    return _map_prefaulted(machine, process, vma, vpn, sharing)
-
-
-def _prefaultable(machine: Machine, process: Process, vpn: int) -> Vma:
-    vma = process.memory.vmas.find(vpn)
-    untouched = process.memory.page_table.lookup(vpn) is None
-    if vma is None or not untouched or not may_be_prefaulted(machine.semantics, vma):
-        raise ValueError(f"page {vpn:#x} of p{process.number} may not be prefaulted")
-    return vma
-
-
-def may_share(machine: Machine, vma: Vma, vpn: int, frame: Frame) -> bool:
-    """Tell whether an untouched page `vpn` of `vma` may lead to `frame`, which plays a part already."""
-    if vma.file is not None and frame is machine.cache.frame(vma.file, vma.file_page(vpn)):
-        return True
-    if vma.file is None and frame is machine.zero:
-        return True
-    return frame.kind in OWN and any(pte.prefaulted for pte in _entries_of(machine, vpn, frame))
-
-
-def _entries_of(machine: Machine, vpn: int, frame: Frame) -> list[PTE]:
-    """List the entries of all processes that map `frame` at page `vpn`."""
-    found = [space.page_table.lookup(vpn) for _, space in machine.spaces()]
-    return [pte for pte in found if pte is not None and pte.frame is frame]
-
-
-def _map_prefaulted(machine: Machine, process: Process, vma: Vma, vpn: int, frame: Frame) -> Frame:
-    if vma.shared:
-        pending = bool(vma.prot & WRITE)
-        pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, write_pending=pending, prefaulted=True)
-        process.memory.page_table.map(vpn, pte)
-        return frame
-    sharers = _entries_of(machine, vpn, frame)
-    for pte in sharers:
-        pte.write_pending = pte.writable = False
-    pte = PTE(frame, may_read(machine.semantics, vma.prot), writable=False, prefaulted=True)
-    pte.write_pending = not sharers and frame.kind in OWN and bool(vma.prot & WRITE)
-    process.memory.page_table.map(vpn, pte)
-    return frame
 
 
 def adopt_vanished(machine: Machine, number: int, vpn: int) -> bool:

@@ -26,6 +26,7 @@ from harness.model.process import Process
 from harness.model.semantics import Choice, Semantics, SoleOwner
 from harness.model.stack import vma_for
 from harness.model.vma import Vma
+from harness.program.image import FILE_BACKED
 from harness.program.ops import Access
 from harness.program.outcome import Code, Faulted, Signal
 from harness.program.units import Address, Prot
@@ -111,6 +112,8 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
         return demand_fault(machine, process, vpn, Access.STORE).frame
     pte.prefaulted = False
     may_be_gone, pte.lazy = may_vanish(machine, pte), False
+    if pte.guessed and pins(machine, pte.frame):
+        machine.end_of_knowledge("a page is pinned that the kernel may have brought in before a fork, or not")
     if not pte.writable:
         break_ = _grant_shared_write if _vma(process, vpn).shared else break_cow
         pte = break_(machine, process, vpn, pte)
@@ -183,6 +186,8 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
         pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, old.content))
         if vma.file is not None:
             machine.reach["cow.copy"] += 1
+    elif may_have_own_frame(machine.semantics, vma) and vma.file is not None:
+        pte = guessed_entry(machine, vma, vpn)
     elif vma.file is not None:
         pte = PTE(machine.cache.frame(vma.file, vma.file_page(vpn)), readable=True, writable=False)
     else:
@@ -238,10 +243,24 @@ def untouched_content(machine: Machine, vma: Vma, vpn: int) -> bytes:
 
 
 def may_be_prefaulted(semantics: Semantics, vma: Vma) -> bool:
-    """Tell whether the kernel may map an untouched page of `vma` of its own accord."""
-    if vma.file is not None and semantics.file_pages_may_appear:
-        return True
-    return semantics.prefault_budget > 0 and (vma.file is not None or bool(vma.prot & WRITE))
+    """Tell whether the kernel may map an untouched page of `vma` of its own accord: it has a budget for any.
+
+    The protection does not matter: it may have been another one when the page was brought in.
+    """
+    return semantics.prefault_budget > 0 or (vma.file is not None and semantics.file_pages_may_appear)
+
+
+def may_have_own_frame(semantics: Semantics, vma: Vma) -> bool:
+    """Tell whether a page of `vma` that was not stored to may lead to a frame of the process's own (see `prefault`)."""
+    if vma.file is None:
+        return semantics.prefault_budget > 0
+    return vma.file in FILE_BACKED and not vma.shared and semantics.image_may_be_copied
+
+
+def guessed_entry(machine: Machine, vma: Vma, vpn: int) -> PTE:
+    """Make an entry for an untouched page, to a frame that stands for whatever is behind it, or will be."""
+    frame = machine.pool.fresh(FrameKind.UNDETERMINED, untouched_content(machine, vma, vpn))
+    return PTE(frame, may_read(machine.semantics, vma.prot), writable=False, guessed=True)
 
 
 # ------------------------------------------------------------------------------ copy-on-write
@@ -257,7 +276,7 @@ def break_cow(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
 
     Source: do_wp_page; wp_page_reuse, wp_page_copy.
     """
-    machine.count_faults(least=0 if pte.write_pending else 1)
+    machine.count_faults(least=0 if pte.write_pending or pte.guessed else 1)
     by_count = machine.semantics.pinned_owner_write is SoleOwner.COPY and not fixed(machine, pte.frame)
     copies_pinned = by_count and pins(machine, pte.frame)
     if is_owned(machine, pte.frame) and not copies_pinned:
@@ -299,7 +318,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     frame.kind = FrameKind.ANON
     frame.exclusive = True
     pte.writable = bool(_vma(process, vpn).prot & WRITE)
-    pte.optional = pte.write_pending = False
+    pte.optional = pte.write_pending = pte.guessed = False
     machine.reach["cow.reuse"] += 1
     return pte
 

@@ -45,6 +45,7 @@ class PTE:
                       page then reads zero.
     `old`             fork made it without the access flag: where software sets that, the next touch takes a fault.
     `prefaulted`      the kernel mapped the page of its own accord, and the process did not touch it yet.
+    `guessed`         the entry may lead to another frame of the same bytes than `frame`, which relatives may have too.
     """
 
     frame: Frame
@@ -55,6 +56,7 @@ class PTE:
     prefaulted: bool = False
     lazy: bool = False
     old: bool = False
+    guessed: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -184,13 +184,19 @@ class Semantics:
     """
 
     prefault_budget: int = 0
-    """How many pages that a process never touched the kernel may map for it, in pages."""
+    """How many pages that a process never touched the kernel may map for it, in pages (see `prefault`).
+
+    0: none, and a page that is there all the same is a page that somebody touched.
+    """
 
     file_pages_may_appear: bool = False
     """Untouched file pages may be mapped, read-only, by the fault of a neighbour.
 
     Source: do_fault_around. The Linux guests run with fault_around_bytes = 4096, which turns it off.
     """
+
+    image_may_be_copied: bool = False
+    """Exec may read the image into frames of the process's own, instead of mapping the page cache's. Source: xv6's exec."""
 
 
 def changed(semantics: Semantics, fields_: Mapping[str, object]) -> Semantics:
@@ -284,6 +290,7 @@ PRESETS = {
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,
             file_pages_may_appear=True,
+            image_may_be_copied=True,
             unknown=(
                 *_DIFFERS_IN_LINUX,
                 ("copy_stops_at_refused_page", (False,)),
@@ -291,13 +298,15 @@ PRESETS = {
                 ("write_implies_read", (False,)),
             ),
         ),
-        # fixtures/kernels/mini: as the in-process guest; exec maps what the page cache has of the image.
+        # fixtures/kernels/mini: as the in-process guest; exec maps what the page cache has of the image, and small
+        # anonymous mappings come with their pages (prefault_small_anonymous).
         replace(
             LINUX_6_1,
             name="mini",
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,
+            prefault_budget=8,
             file_pages_may_appear=True,
             fixed_buffer_references=1,
         ),

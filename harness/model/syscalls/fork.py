@@ -9,6 +9,7 @@ from harness.model.allowed import Allowed
 from harness.model.frame import RECREATABLE, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
+from harness.model.prefault import guess
 from harness.model.process import Process
 from harness.model.semantics import Choice
 from harness.model.vma import VmaFlag, VmaList
@@ -42,6 +43,7 @@ def fork(machine: Machine, op: Fork) -> Allowed:
 
 def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     """Make a child's address space; the parent's entries lose the right to write. Source: dup_mmap."""
+    guess(machine, parent)
     space = AddressSpace.empty(machine.pool)
     space.vmas = _inherited(parent.vmas)
     space.brk = parent.brk
