@@ -7,7 +7,7 @@ from hypothesis import given
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
 from contracts.stories import CHILD_STORES_AFTER_FORK, PARENT_STORES_AFTER_FORK
-from harness.program.ops import Fork, Load, Observe, Protect, Starve, Store
+from harness.program.ops import Fork, Load, Observe, Protect, Refuse, Starve, Store
 from harness.program.program import Program
 
 
@@ -117,7 +117,7 @@ def test_a_child_has_the_vmas_of_its_parent(guest: Guest, program: Program) -> N
     assert_conforms(verdict, to="fork.inherits-vmas")
 
 
-@contract("fork.failed-is-no-op", catches=("failed-fork-leaks",))
+@contract("fork.failed-is-no-op", catches=("failed-fork-leaks", "refused-fork-leaks"))
 @given(
     program=drawn(
         """
@@ -154,7 +154,19 @@ def test_a_child_has_the_vmas_of_its_parent(guest: Guest, program: Program) -> N
         p1: store bss[0] 0x33
         p0: load bss[0]
         """,
-        containing=(Starve, Store),
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: refuse
+        observe
+        p0: store a[0] 0x22
+        p0: fork p1
+        p1: store a[0] 0x33
+        p1: refuse
+        p1: store a[0] 0x44
+        p0: load a[0]
+        """,
+        containing=(Starve, Refuse, Store),
     )
 )
 def test_a_fork_that_fails_leaves_nothing(guest: Guest, program: Program) -> None:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from harness.program.ops import MAX_CROWD, Clone, Crowd, Disperse, Exit, Fork, Op, Repeat, Starve, Vfork, Wait
+from harness.program.ops import (
+    MAX_CROWD,
+    Clone,
+    Crowd,
+    Disperse,
+    Exit,
+    Fork,
+    Limit,
+    Op,
+    Refuse,
+    Repeat,
+    Starve,
+    Vfork,
+    Wait,
+)
 from strategies.fields import ACTOR, CHILD, Field, Row, pick
 from strategies.scene import Scene
 
@@ -63,12 +77,28 @@ def _starve(_scene: Scene, process: int, frames: int) -> Op:
     return Starve(process, pick(FRAMES_LEFT, frames))
 
 
+def _refuse(_scene: Scene, process: int) -> Op:
+    return Refuse(process)
+
+
+PAGES_LEFT = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32)
+"""How many pages more may be mapped: just enough for what follows, or not quite."""
+
+ROOM = Field(0, len(PAGES_LEFT) - 1)
+
+
+def _limit(_scene: Scene, process: int, left: int) -> Op:
+    return Limit(process, pick(PAGES_LEFT, left))
+
+
 ROWS: tuple[Row, ...] = (
     Row(Vfork, 1, (ACTOR, CHILD), _vfork),
     Row(Clone, 1, (ACTOR, CHILD), _clone),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),
-    Row(Starve, 0, (ACTOR, FRAMES), _starve),  # few kernels can: only where asked for
+    Row(Starve, 0, (ACTOR, FRAMES), _starve),  # it costs as much as a program: only where asked for
+    Row(Refuse, 0, (ACTOR,), _refuse),
+    Row(Limit, 1, (ACTOR, ROOM), _limit),
 )
 """How they are drawn; `strategies.ops` joins them to the others."""

@@ -29,6 +29,7 @@ from harness.program.ops import (
     Fill,
     Fix,
     Force,
+    Limit,
     Load,
     Map,
     Misuse,
@@ -170,7 +171,7 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, place())
     elif kind is Repeat:
         op = Repeat(process, part.number(), part.number())
-    elif kind in (Crowd, Starve):
+    elif kind in (Crowd, Starve, Limit):
         op = kind(process, part.number())
     elif kind in (*FORKS, Wait, Exit):
         op = kind(process, part.byte())

@@ -94,6 +94,8 @@ EVERY_OPERATION = parse_program(
     p0: crowd 300
     p0: disperse
     p0: starve 12
+    p0: refuse
+    p0: limit 3
     p0: vfork p4
     p4: exit 1
     p0: exit 255

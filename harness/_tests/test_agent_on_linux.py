@@ -15,7 +15,7 @@ from harness.guest.image import obtain_kernel
 from harness.guest.machine import find_emulator
 from harness.guests import MachineSubject, open_subject, semantics_of
 from harness.program.levels import Level
-from harness.program.ops import OPS, Starve
+from harness.program.ops import OPS
 from harness.program.outcome import Code, Exited, Faulted, Killed, Loaded, Signal
 from harness.program.program import Program
 from harness.program.text import parse_program
@@ -217,6 +217,16 @@ PROGRAMS = {
         p0: sync a[0..3]
         """,
     "an empty program": "",
+    "limits": """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: starve 3
+        p0: refuse
+        p0: limit 1
+        p0: map b 2 rw private anon
+        p0: map b 1 rw private anon
+        p0: store a[0] 0x22
+        """,
     "orphans": """
         p0: fork p1
         p1: fork p2
@@ -260,7 +270,7 @@ def program(text: str) -> Program:
 def test_the_programs_below_do_every_operation() -> None:
     done = {type(op) for text in PROGRAMS.values() for op in program(text).steps}
 
-    assert done == set(OPS) - {Starve}  # Linux has no knob for it
+    assert done == set(OPS)
 
 
 def test_an_ordinary_kernel_shows_every_level(subject: MachineSubject) -> None:

@@ -39,6 +39,45 @@ CASES = {
         observe
         """,
     ),
+    "refused-fork-leaks": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: refuse
+        observe
+        """,
+    ),
+    "limited-map-unmaps-first": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: limit 1
+        p0: map a[0..2] rw private anon
+        p0: load a[0]
+        """,
+    ),
+    "limit-counts-replaced": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: limit 1
+        p0: map a[0..1] rw private anon
+        p0: load a[0]
+        """,
+    ),
+    "remap-ignores-limit": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: limit 1
+        p0: remap a[0] a[0..2]
+        p0: load a[0]
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

@@ -28,6 +28,7 @@ from harness.program.ops import (
     Fill,
     Fix,
     Force,
+    Limit,
     Load,
     Map,
     Op,
@@ -37,6 +38,7 @@ from harness.program.ops import (
     Read,
     Reap,
     Receive,
+    Refuse,
     Remap,
     Scratch,
     Starve,
@@ -290,7 +292,25 @@ def shared_space(timeline: Timeline, process: int) -> Ids:
 
 def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
     """Blame what the caller of `op`, the last step done, saw."""
-    return _unique(_wrong_outcome(timeline, op, expected, observed), shared_space(timeline, op.process))
+    limited = _by_limit(timeline, op) if Failed("ENOMEM") in (expected, observed) else ()
+    return _unique(
+        limited,
+        _wrong_outcome(timeline, op, expected, observed),
+        _lost_to_limit(timeline),
+        shared_space(timeline, op.process),
+    )
+
+
+def _by_limit(timeline: Timeline, op: Op) -> Ids:
+    """Where a limit bounds what is mapped, and `op` maps something, the limit may be what decided."""
+    is_limited = any(isinstance(done, Limit) for _, done in timeline.steps())
+    return ("limit.exact",) if is_limited and isinstance(op, Map | Remap | Brk | Scratch | Limit) else ()
+
+
+def _lost_to_limit(timeline: Timeline) -> Ids:
+    """Where a call failed for want of room before, it may have done half of its work."""
+    failed = any(timeline.outcomes[step] == Failed("ENOMEM") and _by_limit(timeline, op) for step, op in timeline.steps())
+    return ("limit.exact",) if failed else ()
 
 
 def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outcome) -> Ids:
@@ -317,6 +337,7 @@ _ANSWERS: dict[type[Op], Ids] = {
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
     Pin: ("kernel-read.sees-memory", "errno.table"),
+    **dict.fromkeys((Starve, Refuse), ("fork.failed-is-no-op", "errno.table")),
     Brk: ("brk.exact", "errno.table"),
     Scratch: ("mmap.geometry", "zero.fresh-memory", "alloc.never-twice"),
 }
@@ -374,14 +395,23 @@ def _wrong_access(
 def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
     """Blame a difference between an observation and the model's state."""
     ids = _BY_TOPIC[difference.topic](timeline, difference)
-    return _unique(ids, _kept_by_failed_fork(timeline, difference), shared_space(timeline, difference.process))
+    return _unique(
+        ids,
+        _kept_by_failed_fork(timeline, difference),
+        _lost_to_limit(timeline) if difference.topic in _MAPPED else (),
+        shared_space(timeline, difference.process),
+    )
+
+
+_MAPPED = (Topic.VMAS, Topic.ABSENT, Topic.PRESENT, Topic.BYTES)
+"""What is different where a mapping went, or came, that should not."""
 
 
 def _kept_by_failed_fork(timeline: Timeline, it: Difference) -> Ids:
     """Where a fork ran out of memory before, counts that are too high may be what it had taken."""
     if it.topic not in (Topic.MAPCOUNT, Topic.REFCOUNT, Topic.MOVED):
         return ()
-    return ("fork.failed-is-no-op",) if any(isinstance(op, Starve) for _, op in timeline.steps()) else ()
+    return ("fork.failed-is-no-op",) if any(isinstance(op, Starve | Refuse) for _, op in timeline.steps()) else ()
 
 
 def _bytes(timeline: Timeline, it: Difference) -> Ids:
@@ -509,4 +539,4 @@ def leftover(step_kinds: set[type[Op]]) -> Ids:
     """Blame frames that were not given back when everybody was gone."""
     ids: Ids = ("conserve.frames", "exit.drops-all")
     ids = (*ids, "exec.drops-all") if Exec in step_kinds else ids
-    return (*ids, "fork.failed-is-no-op") if Starve in step_kinds else ids
+    return (*ids, "fork.failed-is-no-op") if step_kinds & {Starve, Refuse} else ids

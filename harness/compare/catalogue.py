@@ -137,6 +137,8 @@ CONTRACTS = _table(
      "A page is present once it was touched, and until it is unmapped."),
     ("errno.table", Level.OUTCOMES,
      "A system call fails with the documented errno, or does what it is documented to do."),
+    ("limit.exact", Level.OUTCOMES,
+     "What would map more than RLIMIT_AS allows fails and changes nothing; what just reaches the limit succeeds."),
     ("tlb.no-stale", Level.OUTCOMES,
      "After munmap, mprotect, mremap, fork or a copy returns, no CPU uses the old translation."),
     ("kernel-write.breaks-cow", Level.OUTCOMES,

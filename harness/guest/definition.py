@@ -42,7 +42,7 @@ DEFINITIONS = Path(__file__).resolve().parents[2] / "fixtures" / "guests"
 _LINUX_APPEND = (
     "console={console},115200 loglevel=5 panic=-1 reboot=t nokaslr {arch}transparent_hugepage=never norandmaps "
     "random.trust_cpu=on vdso=0 init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off psi=0 "
-    "cgroup_disable=memory lsm= proc_mem.force_override=always"
+    "lsm= proc_mem.force_override=always"
 )
 _X86_APPEND = "tsc=reliable no_timer_check mitigations=off "
 

@@ -29,6 +29,8 @@ class Process:
     space: AddressSpace | None
     state: State = State.LIVE
     status: Exited | Killed | None = None
+    limit: int | None = None
+    """How many pages its mappings may have in all (RLIMIT_AS); None: as many as it likes. Its children inherit it."""
     crowd: AddressSpace | None = None
     """The address space that each of its idle children has: what its own was like when it forked them."""
     output: bytes = b""
@@ -49,6 +51,10 @@ class Process:
             if seen[at:end] in readings:
                 output = output[:at] + seen[at:end] + output[end:]
         return output
+
+    def has_room(self, more: int) -> bool:
+        """Tell whether the process may map so many pages more than it has mapped. Source: may_expand_vm."""
+        return self.limit is None or self.memory.vmas.npages + more <= self.limit
 
     @property
     def memory(self) -> AddressSpace:

@@ -10,17 +10,20 @@
 A stack that is below, or memory that cannot be touched at all, may be as near as it likes. mmap(2) speaks of one guard
 page, and of growth page by page; Linux takes any page up to the limit of the stack's size, and keeps a wider gap.
 
-Source: mmap(2), MAP_GROWSDOWN; expand_downwards (stack_guard_gap, vma_is_accessible), acct_stack_growth (RLIMIT_STACK).
+Source: mmap(2), MAP_GROWSDOWN; expand_downwards (stack_guard_gap, vma_is_accessible), acct_stack_growth (RLIMIT_STACK,
+RLIMIT_AS).
 """
 
 from __future__ import annotations
 
+from harness.model.process import Process
 from harness.model.semantics import STACK_GUARD_GAP, STACK_LIMIT, Semantics
-from harness.model.vma import Vma, VmaFlag, VmaList
+from harness.model.vma import Vma, VmaFlag
 
 
-def vma_for(vmas: VmaList, vpn: int) -> Vma | None:
-    """Give the VMA in which page `vpn` lies now that it is touched: a stack above may have grown to it."""
+def vma_for(process: Process, vpn: int) -> Vma | None:
+    """Give the VMA in which page `vpn` lies now that `process` touches it: a stack above may have grown to it."""
+    vmas = process.memory.vmas
     found = vmas.find(vpn)
     if found is not None:
         return found
@@ -30,12 +33,14 @@ def vma_for(vmas: VmaList, vpn: int) -> Vma | None:
     below = [vma for vma in vmas if vma.end <= vpn]
     if below and _keeps_off(below[-1]) and vpn - below[-1].end < STACK_GUARD_GAP:
         return None
+    if not process.has_room(above.start - vpn):
+        return None
     return vmas.extend(above, start=vpn)
 
 
-def vma_to_take(semantics: Semantics, vmas: VmaList, vpn: int) -> Vma | None:
+def vma_to_take(semantics: Semantics, process: Process, vpn: int) -> Vma | None:
     """Give the VMA of page `vpn` for a kernel that takes the page (vmsplice, a fixed buffer) and touches nothing."""
-    return vma_for(vmas, vpn) if semantics.taking_grows_stack else vmas.find(vpn)
+    return vma_for(process, vpn) if semantics.taking_grows_stack else process.memory.vmas.find(vpn)
 
 
 def _keeps_off(below: Vma) -> bool:

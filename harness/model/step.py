@@ -19,6 +19,7 @@ from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
+from harness.model.syscalls.limit import limit
 from harness.model.syscalls.load import load
 from harness.model.syscalls.map_ import map_
 from harness.model.syscalls.observe import observe
@@ -31,7 +32,7 @@ from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
 from harness.model.syscalls.repeat import repeat
 from harness.model.syscalls.scratch import scratch
-from harness.model.syscalls.starve import starve
+from harness.model.syscalls.starve import refuse, starve
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
 from harness.model.syscalls.truncate import truncate
@@ -58,6 +59,7 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Limit,
     Load,
     Map,
     Observe,
@@ -68,6 +70,7 @@ from harness.program.ops import (
     Read,
     Reap,
     Receive,
+    Refuse,
     Remap,
     Repeat,
     Scratch,
@@ -99,6 +102,8 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Crowd: crowd,
     Disperse: disperse,
     Starve: starve,
+    Refuse: refuse,
+    Limit: limit,
     Repeat: repeat,
     Exec: exec_,
     Exit: exit_,

@@ -91,6 +91,11 @@ class VmaList:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def npages(self) -> int:
+        """The number of pages in all of them."""
+        return sum(vma.npages for vma in self.items)
+
     def find(self, vpn: int) -> Vma | None:
         """Give the VMA in which page `vpn` lies."""
         for vma in self.items:

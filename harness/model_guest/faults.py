@@ -67,6 +67,26 @@ _ALL = (
         ("fork.failed-is-no-op", "count.equals-references", "conserve.frames", "cow.sole-owner-reuses"),
     ),
     Fault(
+        "refused-fork-leaks",
+        "a fork that is refused as one too many keeps what it took",
+        ("fork.failed-is-no-op", "count.equals-references", "conserve.frames"),
+    ),
+    Fault(
+        "limited-map-unmaps-first",
+        "mmap beyond the limit of the address space fails when what it was to replace is gone already",
+        ("limit.exact", "mmap.geometry"),
+    ),
+    Fault(
+        "limit-counts-replaced",
+        "mmap counts what it replaces against the limit of the address space",
+        ("limit.exact",),
+    ),
+    Fault(
+        "remap-ignores-limit",
+        "mremap grows a mapping beyond the limit of the address space",
+        ("limit.exact",),
+    ),
+    Fault(
         "vfork-does-not-suspend",
         "the parent of a vfork runs on beside its child",
         ("vfork.shares-and-suspends",),

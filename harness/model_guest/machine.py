@@ -57,12 +57,23 @@ class Machine:
     """The shared zero page. It is never counted, never written and never freed."""
     fixed: Fixed | None = None
     """The page that is registered as a buffer."""
+    limit: int | None = None
+    """How many pages the process that runs may map in all; None: as many as it likes."""
     minor_faults: int = field(default=0)
     """Count of faults that ended with the access allowed."""
 
     def is_fixed(self, pfn: int) -> bool:
         """Tell whether a frame is the registered buffer, and a process's own."""
         return self.fixed is not None and self.fixed.pfn == pfn and not self.frames[pfn].cached
+
+    def may_expand(self, space: AddressSpace, more: int) -> bool:
+        """Tell whether the process that runs may map so many pages more."""
+        room = self.room(space)
+        return room is None or more <= room
+
+    def room(self, space: AddressSpace) -> int | None:
+        """Give how many pages more the process that runs may map; None: as many as it likes."""
+        return None if self.limit is None else self.limit - space.vmas.npages
 
     def has(self, fault: str) -> bool:
         """Tell whether a fault is planted."""

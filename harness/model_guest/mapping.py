@@ -43,6 +43,17 @@ def prefault(machine: Machine, space: AddressSpace, vma: Vma) -> None:
             map_zeroed(machine, space, vpn)
 
 
+def may_replace(machine: Machine, space: AddressSpace, vpns: range) -> bool:
+    """Tell whether the limit lets the process map a range, what is there now not counted twice."""
+    replaced = space.vmas.npages_in(vpns.start, vpns.stop)
+    if machine.has("limit-counts-replaced"):  # planted: what is replaced is counted as if it stayed
+        replaced = 0
+    allowed = machine.may_expand(space, len(vpns) - replaced)
+    if not allowed and machine.has("limited-map-unmaps-first"):  # planted: the old mapping goes before anybody asks
+        unmap(machine, space, vpns)
+    return allowed
+
+
 def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     """Unmap a range: its VMAs go, its entries go, and each entry lets go of its frame."""
     _unmap(machine, space, vpns)
@@ -116,6 +127,10 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
     must_be_one = not in_place or len(new) > len(old)
     if must_be_one and (vma is None or vma.end < old.start + kept):
         return "EFAULT"
+    more = len(new) - kept
+    is_limited = more > 0 and not machine.has("remap-ignores-limit")  # planted: only mmap and brk ask
+    if is_limited and not machine.may_expand(space, more):
+        return "ENOMEM"
     if not in_place:
         _move(machine, space, range(old.start, old.start + kept), new.start)
     if len(new) > len(old):
@@ -178,6 +193,8 @@ def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
     old, new = -(-space.brk // PAGE_SIZE), -(-to // PAGE_SIZE)
     if new > old:
         if space.vmas.any_in(old, new) and not machine.has("brk-runs-over"):  # planted: what is in the way is replaced
+            return False
+        if not machine.may_expand(space, new - old):
             return False
         map_anonymous(machine, space, range(old, new), Prot.R | Prot.W)
     elif new < old and not machine.has("brk-shrink-keeps"):  # planted: only the number changes

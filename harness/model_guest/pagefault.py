@@ -69,7 +69,7 @@ def translate(machine: Machine, space: AddressSpace, vpn: int, *, write: bool = 
 
 def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool) -> None:
     """Make a faulting access possible. Raises Segfault where it is forbidden, OutOfMemory, Panic."""
-    vma = space.vmas.touched(vpn)
+    vma = space.vmas.touched(vpn, machine.room(space))
     if vma is None:
         # planted: every SIGSEGV has the same code
         raise Segfault(Code.ACCERR if machine.has("segv-says-accerr") else Code.MAPERR)

@@ -59,7 +59,7 @@ def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) ->
 
 def access_remote(machine: Machine, space: AddressSpace, at: Address, value: int) -> bool:
     """Store one byte, whatever the protection. Returns False where nothing is mapped. Raises OutOfMemory."""
-    vma = space.vmas.touched(at.vpn)
+    vma = space.vmas.touched(at.vpn, machine.room(space))
     if vma is None or (vma.shared and not vma.prot & Prot.W):
         return False
     pfn = _resident(machine, space, at.vpn) if machine.has("force-writes-shared-frame") else None

@@ -96,8 +96,17 @@ class VmaList:
         """List the pages whose frames the child does not get at fork."""
         return {vpn for vma in self._vmas if vma.flags & self._heeded for vpn in vma.vpns}
 
-    def touched(self, vpn: int) -> Vma | None:
-        """Give the VMA of a page that is touched, for which a stack above may grow."""
+    @property
+    def npages(self) -> int:
+        """The number of pages in all of them."""
+        return sum(len(vma.vpns) for vma in self._vmas)
+
+    def npages_in(self, start: int, end: int) -> int:
+        """Count the mapped pages of a range."""
+        return sum(max(0, min(vma.end, end) - max(vma.start, start)) for vma in self._vmas)
+
+    def touched(self, vpn: int, room: int | None) -> Vma | None:
+        """Give the VMA of a page that is touched, for which a stack above may grow, by `room` pages at most."""
         vma = self.find(vpn)
         if vma is not None:
             return vma
@@ -106,6 +115,8 @@ class VmaList:
         if above is None or not above.flags & GROWS_DOWN or above.end - vpn > STACK_LIMIT:
             return None
         if below is not None and below.prot and not below.flags & GROWS_DOWN and vpn - below.end < self._gap:
+            return None
+        if room is not None and above.start - vpn > room:
             return None
         self._vmas[self._vmas.index(above)] = replace(above, start=vpn)
         self._tidy()
@@ -119,6 +130,7 @@ class VmaList:
     def advise(self, start: int, end: int, add: int, remove: int) -> None:
         """Set and clear flags of the mapped pages of a range."""
         for vma in self.carve(start, end):
+            vma.count(1)
             self._vmas.append(replace(vma, flags=vma.flags & ~remove | add))
         self._tidy()
 
@@ -163,6 +175,7 @@ class VmaList:
     def move(self, start: int, end: int, to: int) -> None:
         """Move the mapped pages of a range, which nothing is in the way of."""
         for vma in self.carve(start, end):
+            vma.count(1)
             prot = vma.prot
             if "remap-loses-protection" in self.planted:  # planted: the new VMA is made like a fresh one
                 prot = Prot.R | Prot.W
@@ -173,7 +186,10 @@ class VmaList:
         """Let the VMA that ends at `end` end at `new_end`, where nothing is in the way."""
         vma = self.find(end - 1)
         assert vma is not None
-        self._vmas[self._vmas.index(vma)] = replace(vma, end=new_end)
+        longer = replace(vma, end=new_end)
+        vma.count(-1)
+        longer.count(1)
+        self._vmas[self._vmas.index(vma)] = longer
         self._tidy()
 
     def any_in(self, start: int, end: int) -> bool:

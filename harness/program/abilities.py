@@ -79,6 +79,8 @@ PROBES = {
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
     "starve": "p0: starve 64",
+    "refuse": "p0: refuse",
+    "limit": "p0: limit 1",
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 

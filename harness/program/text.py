@@ -24,6 +24,8 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
     p1: starve 12                      (a fork that finds 12 more frames)
+    p1: refuse                         (a fork where no process more is allowed)
+    p1: limit 3                        (3 pages more may be mapped, and no more)
     p0: repeat 100 3                   (the next three steps, 100 times)
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.

@@ -13,7 +13,7 @@ from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
 
 EVENTS = (
-    "map", "map.over", "unmap", "protect", "protect.enomem",
+    "map", "map.over", "map.enomem", "limit", "unmap", "protect", "protect.enomem",
     "fault.zero", "fault.anon", "fault.file", "fault.shared", "fault.segv.maperr", "fault.segv.accerr", "fault.sigbus",
     "cow.copy", "cow.reuse", "print", "print.efault",
     "remap.move", "remap.grow", "remap.shrink", "remap.efault", "remap.einval", "remap.enomem",
@@ -23,7 +23,7 @@ EVENTS = (
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
-    "starve", "starve.enomem", "repeat",
+    "starve", "starve.enomem", "refuse", "repeat",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -13,7 +13,7 @@ from harness.program.outcome import Done, Failed, Outcome
 from harness.program.units import PAGE_SIZE, Prot
 
 _DONE = Allowed((Done(),), "brk(2): on success the program break is where it was asked for")
-_ENOMEM = Allowed((Failed("ENOMEM"),), "brk(2), ENOMEM; sbrk's notes: the break may not run into another mapping")
+_ENOMEM = Allowed((Failed("ENOMEM"),), "brk(2), ENOMEM; sbrk's notes: into another mapping, or beyond a limit")
 _CLOSE = "brk(2): how near to another mapping the break may come is not said"
 _EMPTY = "brk(2): whether a break may be taken back over pages that were unmapped is not said"
 
@@ -23,7 +23,8 @@ def brk(machine: Machine, op: Brk) -> Allowed:
 
     Source: brk(2); do_brk_flags; and that the raw system call answers a refusal with the old break.
     """
-    space = machine.process(op.process).memory
+    process = machine.process(op.process)
+    space = process.memory
     old, new = _pages(space.brk), _pages(op.at.vpn * PAGE_SIZE + op.at.offset)
 
     def move(outcome: Outcome = _DONE.outcomes[0]) -> None:
@@ -38,7 +39,7 @@ def brk(machine: Machine, op: Brk) -> Allowed:
             space.add(Vma(old, new, Prot.R | Prot.W))
 
     # CHECKS
-    if new > old and space.vmas.any_in(old, new):
+    if new > old and (space.vmas.any_in(old, new) or not process.has_room(new - old)):
         machine.reach["brk.enomem"] += 1
         return _ENOMEM
 

@@ -15,7 +15,8 @@ _DONE = Allowed((Done(),), "execve(2): on success it does not return; the new im
 def exec_(machine: Machine, op: Exec) -> Allowed:
     """Drop the old address space, as exit does, and map the image as in the file.
 
-    Name, parent, children and output stay.
+    Name, parent, children and output stay. A limit is lifted before, for what an image takes beside its windows is the
+    kernel's business.
 
     Source: execve(2); begin_new_exec, exec_mmap, load_elf_binary.
     """
@@ -27,6 +28,7 @@ def exec_(machine: Machine, op: Exec) -> Allowed:
     # EFFECT
     drop_space(machine, process)
     process.space = image_space(machine.pool)
+    process.limit = None
     machine.reach["exec"] += 1
 
     # OUTCOME

@@ -26,7 +26,7 @@ def force(machine: Machine, op: Force) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    vma = vma_for(process.memory.vmas, op.at.vpn)
+    vma = vma_for(process, op.at.vpn)
     is_others_too = vma is not None and vma.shared and not vma.prot & WRITE  # not a copy that could be written instead
     if vma is None or is_others_too or is_behind_end(machine, vma, op.at.vpn):
         machine.reach["force.eio"] += 1

@@ -34,7 +34,8 @@ def fork(machine: Machine, op: Fork) -> Allowed:
     machine.check_free(op.child)
 
     # EFFECT
-    machine.processes[op.child] = Process(op.child, op.process, forked_space(machine, parent.memory))
+    child = Process(op.child, op.process, forked_space(machine, parent.memory), limit=parent.limit)
+    machine.processes[op.child] = child
     machine.reach["fork"] += 1
 
     # OUTCOME

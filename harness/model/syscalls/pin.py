@@ -27,7 +27,7 @@ def pin(machine: Machine, op: ops.Pin) -> Allowed:
     Source: vmsplice(2); vmsplice_to_pipe, iter_to_pipe, get_user_pages_fast without FOLL_WRITE.
     """
     process = machine.process(op.process)
-    vma = vma_to_take(machine.semantics, process.memory.vmas, op.at.vpn)
+    vma = vma_to_take(machine.semantics, process, op.at.vpn)
 
     # CHECKS
     if len(machine.pins) >= PIPE_SLOTS:

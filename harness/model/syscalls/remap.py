@@ -8,6 +8,7 @@ from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.machine import Machine
+from harness.model.process import Process
 from harness.model.vma import normalised
 from harness.program.ops import Remap
 from harness.program.outcome import Done, Failed, Outcome
@@ -16,6 +17,7 @@ _DONE = Allowed((Done(),), "mremap(2): on success it returns the new address")
 _HOLE = Allowed((Failed("EFAULT"),), "mremap(2), EFAULT: the old range is not mapped, or by mappings of different types")
 _OVERLAP = Allowed((Failed("EINVAL"),), "mremap(2), EINVAL: with MREMAP_FIXED the new range overlaps the old one")
 _BLOCKED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM: the range cannot be expanded, and may not be moved")
+_LIMITED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM; getrlimit(2), RLIMIT_AS: it affects mremap too")
 
 _ALIKE = "mremap(2), EFAULT, or not: whether neighbours that are alike are one mapping is the kernel's choice"
 
@@ -27,7 +29,8 @@ def remap(machine: Machine, op: Remap) -> Allowed:
 
     Source: mremap(2); vma_to_resize, mremap_to, move_vma.
     """
-    space = machine.process(op.process).memory
+    process = machine.process(op.process)
+    space = process.memory
 
     # CHECKS
     refused = _refused(machine, space, op)
@@ -38,11 +41,11 @@ def remap(machine: Machine, op: Remap) -> Allowed:
     if _takes_many(machine, op):
         allowed = _move_many(machine, space, op)
     elif not op.in_place:
-        allowed = _move(machine, space, op)
+        allowed = _move(machine, process, op)
     elif op.to.npages <= op.pages.npages:
         allowed = _shrink(machine, space, op)
     else:
-        allowed = _grow(machine, space, op)
+        allowed = _grow(machine, process, op)
 
     # OUTCOME
     return allowed
@@ -76,25 +79,35 @@ def _shrink(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
     return _DONE
 
 
-def _grow(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
-    """Let the mapping reach further, where it ends with the old range and nothing is behind it."""
+def _grow(machine: Machine, process: Process, op: Remap) -> Allowed:
+    """Let the mapping reach further, where it ends with the old range, and neither a mapping nor a limit is in the way."""
+    space = process.memory
     first, last = op.pages.vpn, op.pages.vpns.stop
     certain = _is_one(space, first, last)
     if certain is False:
         machine.reach["remap.efault"] += 1
         return _HOLE
     if space.vmas.any_in(last, op.to.vpns.stop):
-        machine.reach["remap.enomem"] += 1
-        return _BLOCKED if certain else Allowed((*_BLOCKED.outcomes, *_HOLE.outcomes), _ALIKE)
+        return _no_room(machine, _BLOCKED, certain)
+    if not process.has_room(op.to.npages - op.pages.npages):
+        return _no_room(machine, _LIMITED, certain)
     return _if_one(machine, certain, lambda: _extend(machine, space, last, op.to.vpns.stop))
 
 
-def _move(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
+def _no_room(machine: Machine, refused: Allowed, certain: bool | None) -> Allowed:
+    """Say that the range cannot grow, or, where it is not certain that it is one VMA, that it is not."""
+    machine.reach["remap.enomem"] += 1
+    return refused if certain else Allowed((*refused.outcomes, *_HOLE.outcomes), _ALIKE)
+
+
+def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     """Move what fits, and let it grow at the new place.
 
-    What the new range held and the tail that is cut off go first, in some kernels also where the move then fails.
+    What the new range held and the tail that is cut off go first, in some kernels also where the move then fails; only
+    there do they make room under a limit.
     Source: mremap_to, which calls do_munmap twice before vma_to_resize looks at the old range; check_prep_vma.
     """
+    space = process.memory
     first, last = op.pages.vpn, op.pages.vpn + op.kept
     certain = _is_one(space, first, last)
 
@@ -115,6 +128,8 @@ def _move(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
     if certain is False:
         machine.reach["remap.efault"] += 1
         return _HOLE
+    if not process.has_room(op.to.npages - op.kept):
+        return _no_room(machine, _LIMITED, certain)
     return _if_one(machine, certain, move)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
 from harness.program.ops import Scratch
-from harness.program.outcome import Done
+from harness.program.outcome import Done, Failed
 
 _DONE = Allowed((Done(),), "mmap(2): if addr is NULL, the kernel chooses the address; the contents are zero")
+
+_ENOMEM = Allowed((Failed("ENOMEM"),), "mmap(2), ENOMEM: the process's RLIMIT_AS limit would have been exceeded")
 
 
 def scratch(machine: Machine, op: Scratch) -> Allowed:
@@ -16,8 +18,9 @@ def scratch(machine: Machine, op: Scratch) -> Allowed:
     Source: mmap(2); get_unmapped_area, vm_unmapped_area.
     """
     # CHECKS
-    # none: there is room.
-    machine.process(op.process)
+    if not machine.process(op.process).has_room(op.npages):
+        machine.reach["map.enomem"] += 1
+        return _ENOMEM
 
     # EFFECT
     # none that lasts: what was mapped is unmapped, and its frames are free.

@@ -37,7 +37,7 @@ def _share(machine: Machine, op: Vfork | Clone) -> None:
     machine.check_free(op.child)
 
     # EFFECT
-    machine.processes[op.child] = Process(op.child, op.process, parent.memory)
+    machine.processes[op.child] = Process(op.child, op.process, parent.memory, limit=parent.limit)
     machine.reach[op.verb] += 1
 
     # OUTCOME

@@ -45,15 +45,28 @@ from harness.program.ops.kernel import (
 )
 from harness.program.ops.mapping import Advise, Brk, Map, Protect, Remap, Scratch, Try, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
-from harness.program.ops.process import Clone, Crash, Crowd, Disperse, Exec, Exit, Fork, Starve, Vfork, Wait
+from harness.program.ops.process import (
+    Clone,
+    Crash,
+    Crowd,
+    Disperse,
+    Exec,
+    Exit,
+    Fork,
+    Limit,
+    Refuse,
+    Starve,
+    Vfork,
+    Wait,
+)
 
 __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "OPS", "OP_BY_VERB",
-    "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone", "Crash",
-    "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Load", "Map", "Misuse",
-    "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Remap", "Repeat", "Scratch",
-    "Sharing", "Starve", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait",
-    "Write",
+    "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone",
+    "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Limit", "Load",
+    "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Refuse",
+    "Remap", "Repeat", "Scratch", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap",
+    "Unpin", "Vfork", "Via", "Wait", "Write",
 ]  # fmt: skip
 
 
@@ -80,7 +93,7 @@ OPS: tuple[type[Op], ...] = (
     Remap, Advise, Brk, Scratch, Try,
     Read, Write, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone, Crowd, Disperse, Repeat, Starve,
+    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

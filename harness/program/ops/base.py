@@ -18,7 +18,7 @@ class Kind(enum.Enum):
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
     CROWD = "a count of idle children, 1 to 400"
-    FRAMES = "a count of frames, 0 to 64"
+    FRAMES = "a count of frames or pages that are left, 0 to 64"
     FILE = "a file of the program, by its name"
     FILE_OFFSET = "a byte of a file, counted from 0"
     ROUNDS = "how often, 1 to 100,000"
@@ -26,7 +26,7 @@ class Kind(enum.Enum):
 
 
 MAX_FRAMES_LEFT = 64
-"""The most frames that a fork which is to run out of memory may find: no fork of a program needs as many."""
+"""The most that a limit may leave: no fork of a program needs as many frames."""
 
 MAX_CROWD = 400
 """The most idle children that a program may have at a time."""

@@ -63,8 +63,25 @@ class Starve(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Refuse(Op):
+    """fork(2) where no process more is allowed (pids.max of a control group: RLIMIT_NPROC does not bind root)."""
+
+    verb: ClassVar[str] = "refuse"
+    code: ClassVar[int] = 41
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Op):
+    """setrlimit(2), RLIMIT_AS: from now on its mappings may have `left` pages more than now, until it execs."""
+
+    verb: ClassVar[str] = "limit"
+    code: ClassVar[int] = 42
+    left: FrameCount
+
+
+@dataclass(frozen=True, slots=True)
 class Exec(Op):
-    """execve(2) of the agent's own image: the arena goes, the image windows are as in the file."""
+    """execve(2) of the agent's own image: the arena goes, the image windows are as in the file. It lifts a limit."""
 
     verb: ClassVar[str] = "exec"
     code: ClassVar[int] = 9
