@@ -10,9 +10,23 @@ from harness.program.ops import Exec, Exit, Fork, Load, Store
 from harness.program.program import Program
 
 
-@contract("exec.drops-all", catches=("no-vm-drop",))
+@contract("exec.drops-all", catches=("no-vm-drop", "exec-keeps-old-mappings"))
 @given(
     program=drawn(
+        """
+        p0: store bss[0] 0x11
+        p0: exec small
+        p0: load bss[0]
+        """,
+        """
+        p0: exec large-bss
+        p0: store bssend[2] 0x11
+        p0: exec written-data
+        p0: load bssend[2]
+        p0: load bss[3]
+        p0: exec large-text
+        p0: load bss[3]
+        """,
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
@@ -31,9 +45,35 @@ def test_exec_drops_the_old_address_space(guest: Guest, program: Program) -> Non
     assert_conforms(verdict, to="exec.drops-all")
 
 
-@contract("exec.image-intact", catches=("free-cached-pages",))
+@contract(
+    "exec.image-intact",
+    catches=("free-cached-pages", "exec-template-of-wrong-image", "large-bss-cut", "file-offset-wraps"),
+)
 @given(
     program=drawn(
+        """
+        p0: exec small
+        p0: load data[0]
+        p0: store data[0] 0x11
+        p0: fork p1
+        p1: exec written-data
+        p1: load data[0]
+        p1: load bss[1]
+        p1: exec small
+        p1: load data[0]
+        """,
+        """
+        p0: exec large-text
+        p0: load textend[1]
+        p0: load textend[2]
+        p0: load text[0]
+        """,
+        """
+        p0: exec large-bss
+        p0: store bssend[1] 0x11
+        p0: store bssend[2] 0x22
+        p0: load bssend[1]
+        """,
         """
         p0: fork p1
         p1: load data[0]
@@ -56,9 +96,22 @@ def test_the_image_has_the_bytes_of_the_file(guest: Guest, program: Program) -> 
     assert_conforms(verdict, to="exec.image-intact")
 
 
-@contract("cache.private-write-stays-out", catches=("file-private-not-cow", "cache-poisoned"))
+@contract("cache.private-write-stays-out", catches=("file-private-not-cow", "cache-poisoned", "exec-zeroes-tail-in-cache"))
 @given(
     program=drawn(
+        """
+        p0: exec small
+        p0: store data[1] 0x11
+        p0: advise data[1] dontneed
+        p0: load data[1]+2048
+        """,
+        """
+        p0: exec written-data
+        p0: store bss[1] 0x11
+        p0: fork p1
+        p1: exec written-data
+        p1: load bss[1]
+        """,
         """
         p0: fork p1
         p1: store data[0] 0x11
@@ -98,3 +151,32 @@ def test_a_cached_page_outlives_its_mappers(guest: Guest, program: Program) -> N
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="cache.outlives-mappers")
+
+
+@contract("zero.fresh-memory", catches=("exec-tail-not-zeroed",))
+@given(
+    program=drawn(
+        """
+        p0: exec small
+        p0: load data[1]+999
+        p0: load data[1]+1000
+        p0: load data[1]+4095
+        """,
+        """
+        p0: fill bss[0] 0x11
+        p0: exec large-bss
+        p0: load data[1]+2048
+        p0: load bss[0]
+        p0: load bssend[2]
+        p0: store heap[5] 0x22
+        p0: exec large-bss
+        p0: load heap[5]
+        """,
+        containing=(Exec, Load),
+    )
+)
+def test_bss_reads_zero_from_the_first_byte_behind_the_file(guest: Guest, program: Program) -> None:
+    """Every byte of newly mapped or bss memory reads zero."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="zero.fresh-memory")

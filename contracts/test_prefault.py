@@ -11,7 +11,22 @@ from harness.program.program import Program
 
 
 @contract("prefault.budget", catches=("eager-prefault",))
-@given(program=drawn(containing=(Map, Store)))
+@given(
+    program=drawn(
+        """
+        p0: exec large-bss
+        p0: load bssend[3]
+        p0: store heap[1] 0x11
+        observe
+        """,
+        """
+        p0: map a 4 rw private anon
+        p0: store a[0] 0x11
+        observe
+        """,
+        containing=(Map, Store),
+    )
+)
 def test_no_more_is_prefaulted_than_declared(guest: Guest, program: Program) -> None:
     """No more untouched pages are present than the kernel's declared prefault budget."""
     verdict = guest.run(program)

@@ -86,7 +86,7 @@ class Telling:
             self.scene.layouts[moved.process].update(dict.fromkeys(ranks, moved.prot))
             self.scene.used.update(ranks)
         elif isinstance(moved, Exec):
-            self.scene.layouts[moved.process] = self.scene.space.image()
+            self.scene.layouts[moved.process] = self.scene.space.image(moved.image)
         self.scene.emit(moved)
 
     def _is_possible(self, op: Op) -> bool:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import MAX_LENGTH, Advice, Misuse, Op
 from harness.program.program import MAX_PROCESSES
 from harness.program.units import PAGE_SIZE, Address, Prot
@@ -49,6 +50,7 @@ WISHES: tuple[Wish, ...] = (
     *(Wish(page, image="bss", steered=False) for page in (0, 1, 2, 3)),
     *(Wish(page, image="text", steered=False) for page in (0, 1)),
     *(Wish(page, image="heap", steered=False) for page in (0, 1)),
+    *(Wish(2, image=window, steered=False) for window in ("bssend", "textend")),
     *(Wish(page, steered=False) for page in _WILD),
 )
 """What the field `WHERE` means. A few hot pages, so that processes meet; an eighth goes wild, and half
@@ -71,6 +73,9 @@ ADVICE = spread(
     (4, Advice.DONTNEED), (2, Advice.FREE), (2, Advice.DONTFORK), (1, Advice.DOFORK), (2, Advice.WIPEONFORK),
     (1, Advice.KEEPONFORK), (2, Advice.POPULATE_READ), (2, Advice.POPULATE_WRITE),
 )  # fmt: skip
+EXECED = spread((4, OWN), *((1, name) for name in IMAGES if name != OWN))
+"""What exec runs; the first image as often as all others."""
+
 STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
 LONE = 7 * len(STATUSES)
 """A fate from here on up (one in eight) ends even the last live process, and with it the program; and
@@ -111,6 +116,7 @@ ADVISE_SHAPE = Field(0, len(SPANS) * len(ADVICE) - 1)
 BREAK = Field(0, 16 * len(OFFSETS) - 1)  # a page of the heap in the low bits, an offset above
 NPAGES = Field(1, 16)
 MISUSE = Field(0, len(Misuse) - 1)
+EXEC_IMAGE = Field(0, len(EXECED) - 1)
 FATE = Field(0, LONE + len(STATUSES) - 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import (
     Access,
     Crash,
@@ -31,6 +32,8 @@ from strategies import family, kernel_ops, vma_ops
 from strategies.fields import (
     ACTOR,
     CHILD,
+    EXEC_IMAGE,
+    EXECED,
     FATE,
     LENGTH,
     LONE,
@@ -116,11 +119,14 @@ def _fork(scene: Scene, process: int, child: int) -> Op | None:
     return Fork(process, scene.add_child(process, child))
 
 
-def _exec(scene: Scene, process: int, fate: int) -> Op | None:
+def _exec(scene: Scene, process: int, fate: int, image: int) -> Op | None:
     if process in scene.family.crowds or (fate < LONE and scene.alone_has_arena(process)):
         return None
-    scene.layouts[process] = scene.space.image()
-    return Exec(process)
+    name = pick(EXECED, image)
+    if not {pages.window for pages in IMAGES[name].windows} <= set(scene.limits.windows):
+        name = OWN
+    scene.layouts[process] = scene.space.image(name)
+    return Exec(process, name)
 
 
 def _exit(scene: Scene, process: int, fate: int) -> Op | None:
@@ -159,7 +165,7 @@ ROWS: tuple[Row, ...] = (
     Row(Wait, 7, (CHILD,), _wait),
     Row(Observe, 3, (), _observe),
     Row(Print, 2, (ACTOR, SPOT, LENGTH), _print),
-    Row(Exec, 2, (ACTOR, FATE), _exec),
+    Row(Exec, 2, (ACTOR, FATE, EXEC_IMAGE), _exec),
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
     *vma_ops.ROWS,
     *kernel_ops.ROWS,

@@ -22,15 +22,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import Observe, Op
 from harness.program.program import MAX_PROCESSES, Family
-from harness.program.units import ARENA, HEAP, IMAGE, WINDOW_BY_NAME, Address, PageRange, Prot
+from harness.program.units import ARENA, FAR, HEAP, IMAGE, WINDOW_BY_NAME, Address, PageRange, Prot, address_of, in_windows
 
-IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
-IMAGE_ORDER = ("data", "bss", "text", "heap")
+IMAGE_ORDER = ("data", "bss", "text", "heap", "bssend", "textend")
 """The order in which image pages are taken where a process has no arena page that would do."""
 
-ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE, HEAP))
+ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE, HEAP, *FAR))
 
 Layout = dict[int, Prot]
 """The pages that a process has, by rank, and what it may do with them."""
@@ -76,9 +76,14 @@ class Space:
         """Give the ranks of the pages of `pages`, in address order."""
         return [self.rank_of[pages.window, pages.first + i] for i in range(pages.npages)]
 
-    def image(self) -> Layout:
-        """Give the layout of a process right after exec."""
-        return {rank: IMAGE_PROT[window] for rank, (window, _) in enumerate(self.pages) if window in IMAGE_PROT}
+    def image(self, name: str = OWN) -> Layout:
+        """Give the layout of a process right after the exec of an image."""
+        return {
+            self.rank_of[place.window, place.index]: segment.prot
+            for segment in IMAGES[name].segments
+            for vpn in in_windows(segment.vpn, segment.vpn + segment.npages)
+            if (place := address_of(vpn)) and (place.window, place.index) in self.rank_of
+        }
 
 
 @dataclass(slots=True)

@@ -154,7 +154,7 @@ def test_an_initramfs_inside_a_kernel_is_replaced(tmp_path: Path) -> None:
     ours = archive([Entry("init", REGULAR, b"the new agent")])
     image = kernel(tmp_path, elf(note=PVH) + b"070701 is cpio's magic" + inside + b"what follows")
 
-    patched = bootable(image, load="auto", initramfs=ours).path.read_bytes()
+    patched = bootable(image, load="auto", initramfs=[ours]).path.read_bytes()
 
     assert len(patched) == image.path.stat().st_size
     assert patched.endswith(b"what follows")
@@ -174,7 +174,7 @@ def test_an_initramfs_that_cannot_be_replaced_is_said_so(tmp_path: Path, inside:
     ours = archive([Entry("init", REGULAR, b"x" * 1000)])
 
     with pytest.raises(ImageError, match=complaint):
-        bootable(kernel(tmp_path, elf(note=PVH) + inside), load="auto", initramfs=ours)
+        bootable(kernel(tmp_path, elf(note=PVH) + inside), load="auto", initramfs=[ours])
 
 
 def test_a_pad_that_is_too_small_is_said_so(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def check_all_counts(kernel: Kernel) -> None:
 
 
 def file_frames(machine: Machine) -> list[int]:
-    return [pfn for page in range(1, 7) if (pfn := machine.image.lookup(page)) is not None]
+    return [pfn for page in range(1, 7) if (pfn := machine.images["own"].lookup(page)) is not None]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -29,6 +29,49 @@ class Case:
 
 
 CASES = {
+    "exec-template-of-wrong-image": Case(
+        "outcomes",
+        """
+        p0: exec small
+        p0: load data[0]
+        """,
+    ),
+    "exec-tail-not-zeroed": Case(
+        "outcomes",
+        """
+        p0: exec small
+        p0: load data[1]+1000
+        """,
+    ),
+    "exec-zeroes-tail-in-cache": Case(
+        "outcomes",
+        """
+        p0: exec small
+        p0: advise data[1] dontneed
+        p0: load data[1]+1000
+        """,
+    ),
+    "exec-keeps-old-mappings": Case(
+        "outcomes",
+        """
+        p0: exec small
+        p0: load bss[0]
+        """,
+    ),
+    "large-bss-cut": Case(
+        "outcomes",
+        """
+        p0: exec large-bss
+        p0: load bssend[2]
+        """,
+    ),
+    "file-offset-wraps": Case(
+        "outcomes",
+        """
+        p0: exec large-text
+        p0: load textend[2]
+        """,
+    ),
     "failed-fork-leaks": Case(
         "observations",
         """

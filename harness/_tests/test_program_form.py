@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ProgramError
-from harness.program.image import IMAGE_PAGES
+from harness.program.image import IMAGES, OWN, image_page
 from harness.program.ops import (
     OP_BY_VERB,
     OPS,
@@ -137,12 +137,25 @@ def test_what_is_no_protection_is_refused(text: str) -> None:
         Prot.parse(text)
 
 
-def test_every_block_of_the_image_has_a_byte_of_its_own() -> None:
-    blocks = [page[at] for page in IMAGE_PAGES.values() for at in range(0, PAGE_SIZE, 512)]
+def test_every_block_of_the_first_image_has_a_byte_of_its_own() -> None:
+    pages = [image_page(segment.file, i) for segment in IMAGES[OWN].segments for i in range(segment.file_pages)]
+    blocks = [page[at] for page in pages for at in range(0, PAGE_SIZE, 512)]
 
     assert len(set(blocks)) == len(blocks)
-    assert {len(page) for page in IMAGE_PAGES.values()} == {PAGE_SIZE}
+    assert {len(page) for page in pages} == {PAGE_SIZE}
     assert 0 not in blocks
+
+
+def test_no_page_of_an_image_is_like_one_at_the_same_place_of_another() -> None:
+    data = [image_page(image.data.file, 0) for image in IMAGES.values()]
+
+    assert all(len({page[at] for page in data}) == len(data) for at in range(0, PAGE_SIZE, 512))
+
+
+def test_no_page_of_a_large_segment_is_like_one_a_power_of_two_away() -> None:
+    text = IMAGES["large-text"].text
+
+    assert all(image_page(text.file, 512 + i) != image_page(text.file, i) for i in range(2))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

@@ -12,8 +12,9 @@ from typing import Any
 
 from harness.errors import ProtocolError
 from harness.program.files import BACKINGS, FILES
+from harness.program.image import IMAGES
 from harness.program.ops import Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
-from harness.program.program import Program, places
+from harness.program.program import Program, brought, places
 from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
 
@@ -121,6 +122,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.BODY: lambda value, _: number(value),
     Kind.COUNT: lambda value, _: number(value),
     Kind.FILE: lambda value, _: bytes([BACKINGS.index(value)]),
+    Kind.IMAGE: lambda value, _: bytes([IMAGES[value].number]),
     Kind.FILE_OFFSET: lambda value, _: number(value),
     Address: _address,
     PageRange: _range,
@@ -143,12 +145,12 @@ def _encode_op(op: Op, slices: Slices) -> bytes:
 
 def observed_pages(program: Program) -> tuple[PageRange, ...]:
     """List what is observed, in the order in which the agent numbers it: of each window that the program uses, the pages
-    from the first to the last that it names, and of the heap all up to the break. (All of each window would double the
-    answer with pages nobody touches.)
+    from the first to the last that it names, of the heap all up to the break, and where the program runs another image all
+    that is of one. (All of each window would double the answer with pages nobody touches.)
     """
     named: dict[str, list[int]] = {name: [] for name in program.windows}
     for op in program.steps:
-        for place in places(op):
+        for place in (*places(op), *brought(op)):
             first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
             named[place.window] += [first, first + npages - 1]
         if isinstance(op, Brk):

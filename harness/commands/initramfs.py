@@ -9,12 +9,12 @@ import click
 
 from harness.guest.agent_build import build_agent
 from harness.guest.definition_values import ARCHITECTURES
-from harness.guest.initramfs import INIT, build_initramfs
+from harness.guest.initramfs import INIT, build_initramfs, fitting_archive
 
 EXAMPLES = """\b
 Examples:
     python -m harness initramfs -o agent.cpio
-    python -m harness initramfs -o agent.cpio --pad 512K --init /sbin/init --init /bin/sh
+    python -m harness initramfs -o agent.cpio --pad 4M --init /sbin/init --init /bin/sh
 """
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
@@ -51,4 +51,6 @@ def initramfs(*, output: Path, pad: int | None, arch: str, init: tuple[str, ...]
     """
     agent = build_agent(arch)
     build_initramfs(agent, output, paths=init, length=pad)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes, the agent for {arch} at {', '.join(init)}")
+    missing = fitting_archive(agent, init, pad).left_out
+    room = f"; no room for the images {', '.join(missing)}" if missing else ""
+    click.echo(f"{output}: {output.stat().st_size:,} bytes, the agent for {arch} at {', '.join(init)}{room}")

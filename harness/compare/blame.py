@@ -13,7 +13,7 @@ from harness.compare.state import Difference, Topic
 from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
 from harness.program.files import FILES, STACK
-from harness.program.image import FILE_BACKED
+from harness.program.image import SEGMENT_OF
 from harness.program.ops import (
     KERNEL_STORES,
     Advice,
@@ -52,7 +52,7 @@ from harness.program.ops import (
 )
 from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed, RanOn, Received, Signal
 from harness.program.program import places
-from harness.program.units import Address, PageRange, address_of
+from harness.program.units import PAGE_SIZE, Address, PageRange, address_of
 
 Ids = tuple[str, ...]
 
@@ -97,6 +97,7 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     explained = _unique(
         delivered,
         _kernel_byte(timeline, process, vpn, offset),
+        _tail_byte(timeline, process, vpn, offset),
         _file_byte(timeline, process, vpn),
         _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
@@ -159,8 +160,8 @@ def isolation(timeline: Timeline, *, writer: int, victim: int) -> Ids:
 
 
 def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
-    place = address_of(vpn)
-    if place is None or place.window not in FILE_BACKED:
+    vma = timeline.vma(process, vpn)
+    if vma is None or vma.file not in SEGMENT_OF:
         return ()
     since = timeline.last_exec(process)
     if any(stored.step > since for stored in timeline.inherited(process, vpn)):
@@ -172,9 +173,25 @@ def _file_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     return ids if change is None or isinstance(change[1], Exec) else _unique(("file.private-offset",), ids)
 
 
+def _tail_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) -> Ids:
+    """A byte that exec has to zero, in a page of which the file has the rest, is zero in memory and not in the file."""
+    if offset is None or offset < _tail(timeline, process, vpn):
+        return ()
+    change = timeline.last_change(process, vpn)
+    return ("cache.private-write-stays-out",) if change and not isinstance(change[1], Exec) else ("exec.image-intact",)
+
+
+def _tail(timeline: Timeline, process: int, vpn: int) -> int:
+    """Give how many bytes of page `vpn` are of the file, where exec has to zero the rest; else the whole page."""
+    image = timeline.image(process)
+    tails = {segment.vpn + segment.file_pages - 1: segment.tail for segment in image.segments if segment.tail}
+    return tails.get(vpn, PAGE_SIZE)
+
+
 def _fresh_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) -> Ids:
-    place = address_of(vpn)
-    if place is None or place.window in FILE_BACKED:
+    vma = timeline.vma(process, vpn)
+    of_file = vma is not None and vma.file in SEGMENT_OF and (offset or 0) < _tail(timeline, process, vpn)
+    if address_of(vpn) is None or of_file:
         return ()
     change = timeline.last_change(process, vpn)
     since = change[0] if change and _is_fresh(vpn, change[1]) else -1
@@ -442,7 +459,12 @@ def _inherited_vmas(timeline: Timeline, it: Difference) -> Ids:
     return _unique(advised, ("fork.inherits-vmas",) if it.process in timeline.parent else (), ("mmap.geometry",))
 
 
-_ENDED: dict[type[Op], Ids] = {Unmap: ("munmap.exact",), Remap: ("mremap.preserves",), Brk: ("brk.exact",)}
+_ENDED: dict[type[Op], Ids] = {
+    Unmap: ("munmap.exact",),
+    Remap: ("mremap.preserves",),
+    Brk: ("brk.exact",),
+    Exec: ("exec.drops-all",),
+}
 """The contracts of the operations after which a page may be mapped no more."""
 
 
@@ -470,8 +492,9 @@ def _absent(timeline: Timeline, it: Difference) -> Ids:
 
 def _shared(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
+    tail: Ids = ("cache.private-write-stays-out",) if _tail(timeline, it.process, it.vpn) < PAGE_SIZE else ()
     if it.partner is None or not timeline.akin((it.process, it.vpn), it.partner):
-        return ("alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
+        return (*tail, "alloc.never-twice", "batch.distinct-zeroed", *after_teardown(timeline))
     wiped = _advised(timeline, it)
     pair = {it.process, it.partner[0]}
     ids: Ids = ()
@@ -482,7 +505,7 @@ def _shared(timeline: Timeline, it: Difference) -> Ids:
             ids = _unique(ids, isolation(timeline, writer=stored.process, victim=victim))
     # more pages than entries: they are in one table, which two address spaces have
     tables = after_teardown(timeline) if it.excess < 0 else ()
-    return _unique(ids, wiped, ("alloc.never-twice",), tables)
+    return _unique(ids, tail, wiped, ("alloc.never-twice",), tables)
 
 
 def _moved(timeline: Timeline, it: Difference) -> Ids:

@@ -31,7 +31,7 @@ from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
 from harness.model.prefault import Whose, adopt_prefault, guessed_places, settle
-from harness.program.image import IMAGE_PAGES
+from harness.program.image import SEGMENT_OF
 from harness.program.trace import (
     ZEROES,
     Frame,
@@ -41,7 +41,7 @@ from harness.program.trace import (
     PageSeen,
     Runs,
 )
-from harness.program.units import PAGE_SIZE, Prot, address_of
+from harness.program.units import PAGE_SIZE, Prot, address_of, in_windows
 
 
 class Topic(enum.Enum):
@@ -211,10 +211,10 @@ class StateCheck:
     def _compare_prefaulted(self, number: int) -> None:
         """Count what the kernel mapped of its own accord; file pages only where they are not free to appear."""
         semantics, memory = self.machine.semantics, self.machine.process(number).memory
-        free = {vpn for vma in memory.vmas if vma.file and semantics.file_pages_may_appear for vpn in vma.vpns}
+        of_file = {vpn for vma in memory.vmas if vma.file for vpn in in_windows(vma.start, vma.end)}
         wants = self.expected[number]
         vpns = sorted(vpn for vpn, page in self._pages(number) if page.present and vpn in wants and wants[vpn].prefault)
-        counted = [vpn for vpn in vpns if vpn not in free]
+        counted = [vpn for vpn in vpns if not (semantics.file_pages_may_appear and vpn in of_file)]
         budget = semantics.prefault_budget
         if len(counted) > budget > 0:  # without a budget each page is a difference of its own
             most = f"at most {budget} untouched pages present, as declared"
@@ -274,7 +274,7 @@ class StateCheck:
         return 0 if counted is None else min(counted - shown, 0)
 
     def _is_of_image(self, frame: ModelFrame) -> bool:
-        return any(self.machine.cache.frames.get(key) is frame for key in IMAGE_PAGES)
+        return any(each is frame for (name, _), each in self.machine.cache.frames.items() if name in SEGMENT_OF)
 
     def _holder_of(self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None) -> tuple[int, int] | None:
         """Find another page that the model maps to `model` (and the guest, where given, to `frame`)."""

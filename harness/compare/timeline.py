@@ -13,7 +13,7 @@ from harness.model.counts import reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.model.vma import Vma
-from harness.program.image import FILE_BACKED
+from harness.program.image import IMAGES, OWN, SEGMENT_OF, Image
 from harness.program.ops import (
     FORKS,
     KERNEL_STORES,
@@ -35,7 +35,7 @@ from harness.program.ops import (
 )
 from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
-from harness.program.units import HEAP, PAGE_SIZE, PageRange, address_of
+from harness.program.units import PAGE_SIZE, PageRange
 
 Page = tuple[int, int]
 """A page of a process: (process number, virtual page number)."""
@@ -289,6 +289,12 @@ class Timeline:
             if vpn in _pages(op)
         )
 
+    def image(self, process: int) -> Image:
+        """Give the image that `process` runs."""
+        step = self.last_exec(process)
+        op = self.program.steps[step] if step >= 0 else None
+        return IMAGES[op.image if isinstance(op, Exec) else OWN]
+
     def last_change(self, process: int, vpn: int) -> tuple[int, Op] | None:
         """Give the last operation that shaped page `vpn` of `process` by more than stores, with its step."""
         for step, (actor, page) in reversed(list(enumerate(self.trail(process, vpn)))):
@@ -313,10 +319,10 @@ class Timeline:
             if isinstance(op, FORKS) and op.child == process:
                 process = op.process
             elif op.process == process and isinstance(op, Exec):
-                break
+                return IMAGES[op.image].brk
             elif isinstance(op, Brk) and self.outcomes[number] == Done() and self._is_ours(number, op, process):
                 return heap_end(op)
-        return HEAP.vpn
+        return IMAGES[OWN].brk
 
     # ------------------------------------------------------------------ frames
 
@@ -372,6 +378,6 @@ class Timeline:
         changed = self.changed(page)
         if changed is None or not isinstance(changed[1], (*STORES, Force)) or changed[1].process != page[0]:
             return False
-        place = address_of(page[1])
-        is_file = place is not None and place.window in FILE_BACKED
+        vma = self.vma(*page)
+        is_file = vma is not None and vma.file in SEGMENT_OF
         return is_file or (changed[0] > 0 and self._before(changed[0], page) in self.frames[changed[0] - 1])

@@ -9,7 +9,7 @@ from harness.model.machine import Machine
 from harness.model.vma import Vma
 from harness.program.files import FILES
 from harness.program.trace import ProcessSeen
-from harness.program.units import Prot
+from harness.program.units import Prot, in_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def compare_vmas(machine: Machine, number: int, seen: ProcessSeen, bases: dict[s
 def _expected(machine: Machine, number: int, observed: dict[int, PageKind], bases: dict[str, int]) -> dict[int, PageKind]:
     found: dict[int, PageKind] = {}
     for vma in expected_vmas(machine, number):
-        for vpn in range(vma.start, vma.end):
+        for vpn in in_windows(vma.start, vma.end):
             found[vpn] = _page_kind(machine, vma, vpn, observed.get(vpn), bases)
     return found
 

@@ -12,9 +12,10 @@ from harness.model.page_table import PTE
 from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
 from harness.program.files import FILES
+from harness.program.image import SEGMENT_OF
 from harness.program.ops import FORKS, Op
 from harness.program.program import places
-from harness.program.units import Address, PageRange, Prot, address_of
+from harness.program.units import HEAP, Address, PageRange, Prot, address_of, in_windows
 
 ACTIONS = {
     "store": Action.STORE, "fill": Action.STORE,
@@ -30,8 +31,6 @@ ACTIONS = {
 
 _WHOLE = frozenset({Action.FORK, Action.EXEC, Action.EXIT})
 """The actions that meet every page of the process."""
-
-_IMAGE = {"text": Memory.TEXT, "data": Memory.DATA, "heap": Memory.BRK}
 
 
 class Recorder:
@@ -61,7 +60,7 @@ class Recorder:
     def _note_all(self, machine: Machine, process: Process, action: Action, role: Role) -> None:
         index = reference_index(machine)
         for vma in process.memory.vmas:
-            for vpn in vma.vpns:
+            for vpn in in_windows(vma.start, vma.end):
                 pte = process.memory.page_table.lookup(vpn)
                 sharers = index[pte.frame].mapcount if pte else 0
                 self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
@@ -96,9 +95,11 @@ def memory_of(vpn: int, pte: PTE | None, vma: Vma) -> Memory:
         return Memory.ZERO
     if vma.flags & VmaFlag.GROWS_DOWN:
         return Memory.STACK
+    if vma.file in SEGMENT_OF:
+        return Memory.DATA if vma.file.endswith("data") else Memory.TEXT
     place = address_of(vpn)
-    if place is not None and place.window in _IMAGE:
-        return _IMAGE[place.window]
+    if place is not None and place.window == HEAP.name:
+        return Memory.BRK
     if vma.file in FILES:
         return Memory.MEMFD if FILES[vma.file].is_memfd else Memory.SHARED_FILE if vma.shared else Memory.PRIVATE_FILE
     if vma.shared:

@@ -19,6 +19,7 @@ import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,14 +37,14 @@ _CPIO = b"070701"
 _KEEP = 8
 
 
-def bootable(kernel: KernelImage, *, load: str, initramfs: bytes | None = None) -> KernelImage:
-    """Return `kernel`, or the copy of it that QEMU can start by `load`, with `initramfs` put into it where one is given.
+def bootable(kernel: KernelImage, *, load: str, initramfs: Sequence[bytes] = ()) -> KernelImage:
+    """Return `kernel`, or the copy of it that QEMU can start by `load`, with the first of `initramfs` that fits in it.
 
     Raises ImageError where that cannot be done, StorageError where the cache cannot hold the copy.
     """
     original = kernel.path.read_bytes()
     content = _enterable(original, load, kernel.path)
-    if initramfs is not None:
+    if initramfs:
         content = _with_initramfs(content, initramfs, kernel.path)
     if content == original:
         return kernel
@@ -103,7 +104,7 @@ def _unpacked(content: bytes, path: Path) -> bytes:
         raise ImageError(f"the kernel image {path} is packed, and damaged: {error}") from error
 
 
-def _with_initramfs(content: bytes, initramfs: bytes, path: Path) -> bytes:
+def _with_initramfs(content: bytes, initramfs: Sequence[bytes], path: Path) -> bytes:
     places = _archives(content)
     if len(places) != 1:
         found = "no initramfs" if not places else f"{len(places)} of them"
@@ -111,10 +112,10 @@ def _with_initramfs(content: bytes, initramfs: bytes, path: Path) -> bytes:
             f"the initramfs in the kernel image {path} cannot be replaced: there is {found} (cpio, not packed)"
         )
     at, length = places[0]
-    ours = fitted(initramfs, length)
+    ours = next(filter(None, (fitted(each, length) for each in initramfs)), None)
     if ours is None:
         raise ImageError(
-            f"the initramfs in the kernel image {path} has {length} bytes, and the agent's needs {len(initramfs)}; "
+            f"the initramfs in the kernel image {path} has {length} bytes, and the agent's needs {len(initramfs[-1])}; "
             "build the kernel with one from: python -m harness initramfs --pad SIZE"
         )
     return content[:at] + ours + content[at + length :]

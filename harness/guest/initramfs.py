@@ -1,14 +1,18 @@
 """The guest's root file system: a cpio archive with the agent as /init, made without tools or root.
 
+Beside it lie the images that programs exec, which are the agent in other layouts: /image-NAME. Where an archive must not
+be longer than the room that a kernel has for it, the largest are left out.
+
 Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst ("newc" archives).
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from harness.errors import ImageError
 from harness.guest.cache import write_atomically
@@ -30,32 +34,76 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True)
+class Archive:
+    """An archive, and the names of the images that it does not have because they would make it longer."""
+
+    content: bytes
+    left_out: tuple[str, ...] = ()
+
+
 def build_initramfs(agent: Path, out: Path, *, paths: Sequence[str] = (INIT,), length: int | None = None) -> Path:
-    """Write to `out` an archive that holds the program `agent` at `paths`; the same bytes for the same agent.
+    """Write to `out` an archive with the program `agent` at `paths`, and its images; the same bytes for the same agent.
 
     `length`, in bytes, is what the archive is filled up to. Raises ImageError where the agent cannot be read or the
     archive is longer than that, StorageError where `out` cannot be written.
     """
-    try:
-        program = agent.read_bytes()
-    except OSError as error:
-        raise ImageError(f"the agent {agent} cannot be read: {error.strerror}") from error
-    content = archive(root_entries(program, paths))
-    if length is not None:
-        filled = fitted(content, length)
-        if filled is None:
-            raise ImageError(f"the initramfs needs {len(content)} bytes, and cannot be filled up to {length}")
-        content = filled
-    write_atomically(out, content)
+    write_atomically(out, fitting_archive(agent, paths, length).content)
     return out
 
 
-def root_entries(program: bytes, paths: Sequence[str] = (INIT,)) -> list[Entry]:
+def fitting_archive(agent: Path, paths: Sequence[str] = (INIT,), length: int | None = None) -> Archive:
+    """Return the archive with the most images that has `length` bytes when it is filled up, or is as long as it is.
+
+    Raises ImageError where the agent cannot be read, or does not fit without any image.
+    """
+    archives = archives_of(agent, paths)
+    if length is None:
+        return archives[0]
+    for each in archives:
+        content = fitted(each.content, length)
+        if content is not None:
+            return replace(each, content=content)
+    raise ImageError(f"the initramfs needs {len(archives[-1].content)} bytes, and cannot be filled up to {length}")
+
+
+def images_of(agent: Path) -> list[Path]:
+    """Return the images that programs can exec beside `agent`, the smallest first: what was compiled with it."""
+    folder = agent.with_name(agent.name.replace("agent", "images", 1))
+    if folder == agent or not folder.is_dir():
+        return []
+    return sorted(folder.iterdir(), key=lambda path: (path.stat().st_size, path.name))
+
+
+def archives_of(agent: Path, paths: Sequence[str] = (INIT,)) -> list[Archive]:
+    """Return the archives that can start `agent`: the first has all of its images, each next one lacks the largest.
+
+    Raises ImageError where a file cannot be read.
+    """
+    images = images_of(agent)
+    try:
+        contents = {f"/image-{path.name}": path.read_bytes() for path in images}
+        program = agent.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the agent {agent} cannot be read: {error.strerror}") from error
+    names = list(contents)
+    return [
+        Archive(
+            archive(root_entries(program, paths, {name: contents[name] for name in names[:kept]})),
+            tuple(path.name for path in images[kept:]),
+        )
+        for kept in range(len(names), -1, -1)
+    ]
+
+
+def root_entries(
+    program: bytes, paths: Sequence[str] = (INIT,), images: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Entry]:
     """Return what the guest's root holds when its kernel starts `program`, which lies at each of `paths` and at /init.
 
-    Copies, not links: young kernels know no links in an archive.
+    `images` are further programs, by path. Copies, not links: young kernels know no links in an archive.
     """
-    programs = sorted({INIT, *paths})
+    programs = {**dict.fromkeys((INIT, *paths), program), **images}
     inside = {str(parent).strip("/") for path in programs for parent in PurePosixPath(path).parents}
     folders = sorted({"dev", "proc", "sys", "tmp", *inside} - {""})
     nodes = [
@@ -65,7 +113,7 @@ def root_entries(program: bytes, paths: Sequence[str] = (INIT,)) -> list[Entry]:
         Entry("dev/ttyAMA0", stat.S_IFCHR | 0o600, device=(204, 64)),
         Entry("dev/ttyS0", stat.S_IFCHR | 0o600, device=(4, 64)),
     ]
-    files = [Entry(path.strip("/"), stat.S_IFREG | 0o755, program) for path in programs]
+    files = [Entry(path.strip("/"), stat.S_IFREG | 0o755, content) for path, content in sorted(programs.items())]
     return [*(Entry(name, stat.S_IFDIR | 0o755) for name in folders), *nodes, *files]
 
 

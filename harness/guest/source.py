@@ -17,7 +17,7 @@ from harness.guest.boot_copy import bootable
 from harness.guest.cache import cache_folder, locked, prune, sha256_of
 from harness.guest.definition import GuestDefinition
 from harness.guest.image import KernelImage, obtain_kernel
-from harness.guest.initramfs import build_initramfs
+from harness.guest.initramfs import archives_of, build_initramfs, images_of
 from harness.guest.kernel_check import check_program
 from harness.guest.live import PING, LiveGuest, QemuGuest, boot, open_mailbox, resume
 from harness.guest.machine import LaunchFailure, MachineSpec, find_emulator
@@ -171,14 +171,18 @@ class QemuSource:
 
     def _bootable(self, kernel: KernelImage) -> KernelImage:
         definition = self._definition
-        inside = self._initramfs().read_bytes() if definition.initramfs == "patch" else None
-        return bootable(kernel, load=definition.kernel.load, initramfs=inside)
+        archives = archives_of(self._agent_checked(), definition.init) if definition.initramfs == "patch" else []
+        return bootable(kernel, load=definition.kernel.load, initramfs=[each.content for each in archives])
 
-    def _initramfs(self) -> Path:
+    def _agent_checked(self) -> Path:
         agent = self._agent or build_agent(self._definition.arch)
         check_program(agent, self._definition.arch)
+        return agent
+
+    def _initramfs(self) -> Path:
+        agent = self._agent_checked()
         folder = cache_folder("initramfs")
-        identity = f"{sha256_of(agent)} {' '.join(self._definition.init)}"
+        identity = " ".join([*(sha256_of(path) for path in (agent, *images_of(agent))), *self._definition.init])
         path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.cpio"
         build_initramfs(agent, path, paths=self._definition.init)
         prune(folder, "*.cpio", keep=_KEEP_INITRAMFS, spare_s=_IN_USE_S)

@@ -10,15 +10,6 @@ from dataclasses import dataclass, field, replace
 from harness.model.frame import Frame, FramePool
 from harness.model.page_table import PageTable
 from harness.model.vma import Vma, VmaList
-from harness.program.image import FILE_BACKED
-from harness.program.units import HEAP, IMAGE, PAGE_SIZE, Prot
-
-_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
-
-IMAGE_VMAS = tuple(
-    Vma(w.vpn, w.vpn + w.npages, _PROT[w.name], file=w.name if w.name in FILE_BACKED else None) for w in IMAGE
-)
-"""What exec maps: text and data from the file, bss anonymous."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,8 +20,10 @@ class AddressSpace:
     vmas: VmaList = field(default_factory=VmaList)
     idle: int = 0
     """Of how many idle children this is the one address space that all of theirs are like; 0: of a process that acts."""
-    brk: int = HEAP.vpn * PAGE_SIZE
-    """The program break, a byte address: what lies below it in the window heap is mapped, unless it was unmapped since."""
+    brk_start: int = 0
+    """Where the heap begins: the program break at first. Like that a byte address."""
+    brk: int = 0
+    """The program break: the heap below it is mapped, unless it was unmapped since."""
 
     @classmethod
     def empty(cls, pool: FramePool) -> AddressSpace:
@@ -82,14 +75,3 @@ class AddressSpace:
         self.page_table.free_all()
         self.vmas = VmaList()
         return dropped
-
-
-def image_space(pool: FramePool) -> AddressSpace:
-    """Make the address space that exec gives to a process: the image's VMAs, and no page present.
-
-    Source: load_elf_binary, elf_map, vm_brk_flags (bss).
-    """
-    space = AddressSpace.empty(pool)
-    for vma in IMAGE_VMAS:
-        space.add(vma)
-    return space

@@ -14,10 +14,11 @@ from itertools import combinations
 
 from harness.model.counts import Holders, free_unheld, reference_index
 from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_content, vanish
-from harness.model.frame import OWN, ZEROES, Frame, FrameKind
+from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.vma import Vma, normalised
+from harness.program.units import in_windows
 
 
 class Presence(enum.Enum):
@@ -60,7 +61,7 @@ def expected_vmas(machine: Machine, number: int) -> list[Vma]:
 
 
 def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
-    """Tell, for each page of each VMA of live process `number`, what an observation must show.
+    """Tell, for each page of each VMA of live process `number` that lies in a window, what an observation must show.
 
     Pages outside the VMAs are not in the result: they must not be present.
     """
@@ -70,7 +71,7 @@ def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
     expected: dict[int, ExpectedPage] = {}
     for vma in space.vmas:
         readable = may_read(machine.semantics, vma.prot)
-        for vpn in vma.vpns:
+        for vpn in in_windows(vma.start, vma.end):
             pte = ptes.get(vpn)
             if pte is None:
                 expected[vpn] = _absent(machine, vma, vpn, readable=readable)
@@ -121,7 +122,7 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
     if present:
         pte.optional = False
-    else:
+    elif pte.lazy or pte.frame.kind in RECREATABLE:  # else it is made when it is touched, and as it is here
         process.memory.page_table.unmap(vpn)
         free_unheld(machine, [pte.frame])
 

@@ -15,7 +15,7 @@ from harness.model.machine import Machine
 from harness.model.page_table import BITS, PTE, ROOT_LEVEL
 from harness.model.process import State
 from harness.model.vma import Vma
-from harness.program.image import FILE_BACKED, IMAGE_PAGES
+from harness.program.image import SEGMENT_OF, image_page
 from harness.program.units import Prot
 
 # ------------------------------------------------------------------------------ sharing
@@ -63,8 +63,8 @@ def vmas_are_sorted_and_disjoint(machine: Machine) -> bool:
 
 def file_vmas_stay_in_their_file(machine: Machine) -> bool:
     """Each page of a VMA of the image is a page of its file."""
-    files = [(vma, vma.file) for vma in _vmas(machine) if vma.file in FILE_BACKED]
-    return all((file, vma.file_page(vpn)) in IMAGE_PAGES for vma, file in files for vpn in vma.vpns)
+    parts = [(vma, SEGMENT_OF[vma.file][1]) for vma in _vmas(machine) if vma.file in SEGMENT_OF]
+    return all(vma.pgoff + vma.npages <= segment.file_pages for vma, segment in parts)
 
 
 def nothing_is_mapped_behind_the_end_of_a_file(machine: Machine) -> bool:
@@ -131,7 +131,8 @@ def the_zero_page_is_zero(machine: Machine) -> bool:
 
 def cached_pages_have_the_file_bytes(machine: Machine) -> bool:
     """A page-cache page of the image has the file's bytes, whatever was written through private mappings."""
-    return all(frame.content == IMAGE_PAGES.get(key, frame.content) for key, frame in machine.cache.frames.items())
+    image = [(key, frame) for key, frame in machine.cache.frames.items() if key[0] in SEGMENT_OF]
+    return all(frame.content == image_page(*key) for key, frame in image)
 
 
 def cached_pages_lie_in_their_file(machine: Machine) -> bool:

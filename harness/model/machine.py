@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from harness.model.address_space import AddressSpace, image_space
+from harness.model.address_space import AddressSpace
 from harness.model.frame import Frame, FrameKind, FramePool
+from harness.model.load_image import image_space
 from harness.model.page_cache import PageCache
 from harness.model.process import Process, State
 from harness.model.semantics import Semantics

@@ -15,7 +15,8 @@ its sole holder. What ends a cached page is that the file gets shorter (`cut`), 
 
 Three things are files in this sense::
 
-    text, data       windows of the image that `exec` runs: for ever, and nobody writes to them
+    text, data,      what the images that `exec` runs map of their files (`harness.program.image`): for ever, and nobody
+    small data, …    writes to them
     f, g, m          the program's files (`harness.program.files`): there from the first step that names one to the end
     shared 1, …      shared anonymous memory, a file without a name: it ends with its last mapping (`counts`)
 
@@ -36,8 +37,8 @@ from dataclasses import dataclass
 
 from harness.model.frame import ZEROES, Frame, FrameKind, FramePool
 from harness.program.files import FILES
-from harness.program.image import FILE_BACKED, IMAGE_PAGES
-from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME
+from harness.program.image import SEGMENT_OF, image_page
+from harness.program.units import PAGE_SIZE
 
 Key = tuple[str, int]
 """A page of a file: the file's name, and the page's index in it."""
@@ -71,7 +72,7 @@ class PageCache:
     def __init__(self, pool: FramePool) -> None:
         self.pool = pool
         self.frames: dict[Key, Frame] = {}
-        self.files = {name: CachedFile(name, WINDOW_BY_NAME[name].npages * PAGE_SIZE) for name in FILE_BACKED}
+        self.files = {name: CachedFile(name, segment.file_pages * PAGE_SIZE) for name, (_, segment) in SEGMENT_OF.items()}
         self.shared_made = 0
 
     # ------------------------------------------------------------------------------ files
@@ -111,7 +112,9 @@ class PageCache:
     def content(self, name: str, index: int) -> bytes:
         """Give the 4,096 bytes of a page, and leave a hole a hole."""
         frame = self.frames.get((name, index))
-        return IMAGE_PAGES.get((name, index), ZEROES) if frame is None else frame.content
+        if frame is not None:
+            return frame.content
+        return image_page(name, index) if name in SEGMENT_OF else ZEROES
 
     def reaches(self, name: str, index: int) -> bool:
         """Tell whether a file has page `index`, or a part of it: beyond its end there is nothing to map."""

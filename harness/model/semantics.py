@@ -61,6 +61,12 @@ class Semantics:
     lru_add_drain. Linux 5.10: page_count(page) != 1 copies, and a per-CPU LRU batch may hold one more.
     """
 
+    tail_may_come_late: bool = False
+    """The last page of a segment's file, behind which zeroes follow, may come with its first touch and not with exec.
+
+    Source: padzero, which stores to it at exec. elf(5) says only what it reads.
+    """
+
     taking_grows_stack: bool = False
     """A stack grows to a page that the kernel takes for itself, for vmsplice or a fixed buffer.
 
@@ -287,6 +293,7 @@ PRESETS = {
         replace(
             LINUX,
             name="any-kernel",
+            tail_may_come_late=True,
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,
             file_pages_may_appear=True,

@@ -52,6 +52,36 @@ _ALL = (
         ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),
     ),
     Fault(
+        "exec-template-of-wrong-image",
+        "the layout of the image that was exec'd first serves for all images",
+        ("exec.image-intact", "exec.drops-all"),
+    ),
+    Fault(
+        "exec-tail-not-zeroed",
+        "what follows a segment in the last page of its file stays in memory, where bss should read zero",
+        ("zero.fresh-memory", "exec.image-intact"),
+    ),
+    Fault(
+        "exec-zeroes-tail-in-cache",
+        "the part of a page of bss that follows a segment's file is zeroed in the page cache",
+        ("cache.private-write-stays-out",),
+    ),
+    Fault(
+        "exec-keeps-old-mappings",
+        "exec unmaps only what is in the way of the new image",
+        ("exec.drops-all",),
+    ),
+    Fault(
+        "large-bss-cut",
+        "a segment of more than 2 MiB ends with its first page table",
+        ("exec.image-intact",),
+    ),
+    Fault(
+        "file-offset-wraps",
+        "of the page of the file that a mapping asks for nine bits are looked at",
+        ("exec.image-intact", "file.private-offset"),
+    ),
+    Fault(
         "double-free-root",
         "the root field is not cleared, and a second teardown frees it again",
         ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),

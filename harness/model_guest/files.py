@@ -1,17 +1,18 @@
 """Files: the pages of each in frames, of which the page cache holds one reference each.
 
-A file lives as long as something leads to it: the image for ever, a file of the program until the program is over, shared
+A file lives as long as something leads to it: an image for ever, a file of the program until the program is over, shared
 anonymous memory while VMAs map it. For the last `mapped` counts the pages of all VMAs that map the file, up and down as
 VMAs come and go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from harness.model_guest.frames import Frames
 from harness.program.files import FILES
+from harness.program.image import Image, image_page
 from harness.program.units import PAGE_SIZE
-
-IMAGE = "image"
 
 
 class File:
@@ -32,6 +33,10 @@ class File:
     def lookup(self, page: int) -> int | None:
         """Give the frame of a page, None where there is a hole."""
         return self._pfn_of.get(page)
+
+    def cached(self) -> Collection[int]:
+        """Give the frames that the cache has of it."""
+        return self._pfn_of.values()
 
     def page(self, page: int) -> int:
         """Give the frame of a page; a hole gets a zeroed one. Raises OutOfMemory."""
@@ -70,8 +75,36 @@ class File:
         return twin
 
 
+class ImageFile(File):
+    """The file of an image, on a disk: a page comes into the cache when it is asked for first.
+
+    Page 0 is the header, which nobody maps; then come the pages of the segments, in order, and `start_of` tells where.
+    """
+
+    def __init__(self, frames: Frames, image: Image) -> None:
+        self.start_of: dict[str, int] = {}
+        self._on_disk: list[tuple[str, int]] = []
+        for segment in image.segments:
+            self.start_of[segment.file] = 1 + len(self._on_disk)
+            self._on_disk += [(segment.file, index) for index in range(segment.file_pages)]
+        super().__init__(frames, image.name, (1 + len(self._on_disk)) * PAGE_SIZE)
+
+    def page(self, page: int) -> int:
+        """Give the frame of a page, read from the disk where need be. Raises OutOfMemory."""
+        is_new = self.lookup(page) is None
+        pfn = super().page(page)
+        if is_new and page > 0:
+            self.frames[pfn].data[:] = image_page(*self._on_disk[page - 1])
+        return pfn
+
+    def read_all(self) -> None:
+        """Bring in all pages but the header. Raises OutOfMemory."""
+        for page in range(1, 1 + len(self._on_disk)):
+            self.page(page)
+
+
 class Files:
-    """The files of a machine beside the image."""
+    """The files of a machine beside the images."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames

@@ -17,6 +17,7 @@ from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
 from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user, register_buffer, unregister_buffer
 from harness.model_guest.vmas import GROWS_DOWN, Vma
 from harness.program.files import FILES, STACK
+from harness.program.image import IMAGES, OWN, Image
 from harness.program.ops import (
     ANSWERS,
     STATUS_WORD,
@@ -483,15 +484,23 @@ class Kernel:
     def _exec(self, op: Exec) -> Outcome:
         process = self.processes[op.process]
         try:
-            space = lifecycle.image_space(self.machine)
+            space = lifecycle.image_space(self.machine, self._image(op))
         except OutOfMemory:
             return Failed("ENOMEM")
+        if self.machine.has("exec-keeps-old-mappings"):  # planted: exec unmaps only what is in the new image's way
+            lifecycle.keep_old_mappings(self.machine, self._space(op), space)
         old, process.space = process.space, space
         process.limit = None
         self.machine.tlb.switch(space.root)
         lifecycle.release(self.machine, old, live=space)
         self._wake(op.process)
         return Done()
+
+    def _image(self, op: Exec) -> Image:
+        """Give the image that an exec is to run."""
+        if self.machine.has("exec-template-of-wrong-image"):  # planted: the layout of the first, p0's, serves for all
+            return IMAGES[OWN]
+        return IMAGES[op.image]
 
     def _exit(self, op: Exit) -> Outcome:
         self._end(op.process, exited(op.status))

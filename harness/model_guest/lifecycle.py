@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.mapping import prefault
-from harness.model_guest.pagefault import duplicate, live_root
+from harness.model_guest.pagefault import duplicate, force_fault, live_root
 from harness.model_guest.paging import BITS, COW, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
-from harness.model_guest.vmas import VmaList
+from harness.model_guest.vmas import Vma, VmaList
+from harness.program.image import IMAGES, OWN, Image, Segment
+from harness.program.units import IMAGE, PAGE_SIZE
 
 Pair = tuple[int, int]
 """A table of the parent, and the child's at the same place."""
@@ -29,20 +31,47 @@ class Copying:
     left_out: set[int]
 
 
-def image_space(machine: Machine) -> AddressSpace:
-    """Make the address space that exec starts with: the image's VMAs, nothing resident.
+def image_space(machine: Machine, image: Image = IMAGES[OWN]) -> AddressSpace:
+    """Make the address space that exec starts with: the image's VMAs, and nothing resident but tails that were zeroed.
 
     Raises: OutOfMemory; then nothing is held.
     """
-    vmas = VmaList(machine.planted, image_vmas(machine))
-    space = AddressSpace(machine.tables.new_table(), vmas)
+    vmas = VmaList(machine.planted, image_vmas(machine, image))
+    brk = image.brk * PAGE_SIZE
+    space = AddressSpace(machine.tables.new_table(), vmas, brk=brk, brk_start=brk)
     try:
+        for segment in image.segments:
+            if segment.tail and segment.npages * PAGE_SIZE > segment.file_size:
+                _zero_tail(machine, space, segment)
         for vma in vmas:
             prefault(machine, space, vma)
     except OutOfMemory:
         release(machine, space)
         raise
     return space
+
+
+def _zero_tail(machine: Machine, space: AddressSpace, segment: Segment) -> None:
+    """Zero what the last page of a segment's file holds behind the segment's bytes: in the process's memory alone."""
+    if machine.has("exec-tail-not-zeroed"):  # planted: the file's bytes stay in memory
+        return
+    vpn = segment.vpn + segment.file_pages - 1
+    in_file = machine.has("exec-zeroes-tail-in-cache")  # planted: the page is looked up in the cache, and zeroed there
+    pfn = force_fault(machine, space, vpn, write=not in_file)
+    machine.frames[pfn].data[segment.tail :] = bytes(PAGE_SIZE - segment.tail)
+
+
+def keep_old_mappings(machine: Machine, old: AddressSpace, new: AddressSpace) -> None:
+    """Let what the old image had where the new one has nothing be there still. (A fault, `exec-keeps-old-mappings`.)"""
+    for window in IMAGE:
+        for vpn in range(window.vpn, window.vpn + window.npages):
+            vma, entry = old.vmas.find(vpn), machine.tables.lookup(live_root(old), vpn)
+            if vma is None or new.vmas.find(vpn) is not None:
+                continue
+            new.vmas.insert(Vma(vpn, vpn + 1, vma.prot, vma.file_page(vpn), vma.file))
+            if entry & PRESENT:
+                machine.tables.store(live_root(new), vpn, entry)
+                _count_new_entry(machine, entry)
 
 
 # ------------------------------------------------------------------------------------- fork
@@ -53,7 +82,7 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     if machine.has("ghost-fork"):  # planted: the copy is saved, both work in the parent's memory
         parent.users += 1
         return parent
-    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk)
+    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk, brk_start=parent.brk_start)
     if machine.has("shared-untouched-not-shared"):  # planted: what is not there yet is brought in by each for itself
         child.vmas.replace_files(lambda file: file if file.name else machine.files.adopt(file.twin()))
     try:

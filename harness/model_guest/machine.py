@@ -1,23 +1,14 @@
-"""One booted machine: memory, tables, TLB, the zero page, and the page cache with the image in it."""
+"""One booted machine: memory, tables, TLB, the zero page, and the page cache with the images in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.model_guest.files import IMAGE, File, Files
+from harness.model_guest.files import Files, ImageFile
 from harness.model_guest.frames import Frames
 from harness.model_guest.paging import PageTables, Tlb
 from harness.model_guest.vmas import Vma, VmaList
-from harness.program.image import IMAGE_PAGES
-from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Prot, Window
-
-IMAGE_PGOFF = {"text": 1, "data": 3}
-"""File page at which each file-backed window starts; page 0 is the header, which nobody maps."""
-
-IMAGE_NPAGES = 7
-"""The length of the image file, in pages."""
-
-_IMAGE_PROT = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
+from harness.program.image import IMAGES, OWN, Image, Segment
 
 
 @dataclass(slots=True)
@@ -30,8 +21,10 @@ class AddressSpace:
     root: int | None
     vmas: VmaList
     users: int = 1
-    brk: int = HEAP.vpn * PAGE_SIZE
+    brk: int = 0
     """The program break, a byte address."""
+    brk_start: int = 0
+    """Where it was after exec: it does not go below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class Machine:
     frames: Frames
     tables: PageTables
     tlb: Tlb
-    image: File
+    images: dict[str, ImageFile]
     files: Files
     zero_pfn: int
     """The shared zero page. It is never counted, never written and never freed."""
@@ -81,21 +74,29 @@ class Machine:
 
 
 def boot(total_frames: int, planted: frozenset[str]) -> Machine:
-    """Give a machine right after boot: the zero page and the image file are in memory, no process is."""
+    """Give a machine right after boot: the zero page and the first image's file are in memory, no process is."""
     frames = Frames(total_frames, planted)
     zero_pfn = frames.allocate()
-    image = File(frames, IMAGE, IMAGE_NPAGES * PAGE_SIZE)
-    for (window, index), content in IMAGE_PAGES.items():
-        image.fill(IMAGE_PGOFF[window] + index, content)
-    return Machine(planted, frames, PageTables(frames), Tlb(), image, Files(frames), zero_pfn)
+    images = {image.name: ImageFile(frames, image) for image in IMAGES.values()}
+    images[OWN].read_all()
+    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn)
 
 
-def image_vmas(machine: Machine) -> tuple[Vma, ...]:
-    """Give the VMAs that exec lays out."""
-    return tuple(_image_vma(machine, WINDOW_BY_NAME[name]) for name in _IMAGE_PROT)
+def image_vmas(machine: Machine, image: Image) -> tuple[Vma, ...]:
+    """Give the VMAs that exec lays out for an image."""
+    return tuple(vma for segment in image.segments for vma in _segment_vmas(machine, image, segment))
 
 
-def _image_vma(machine: Machine, window: Window) -> Vma:
-    pgoff = IMAGE_PGOFF.get(window.name)
-    file = None if pgoff is None else machine.image
-    return Vma(window.vpn, window.vpn + window.npages, _IMAGE_PROT[window.name], pgoff, file)
+BSS_CUT = 512
+"""The pages of a page table, where the fault `large-bss-cut` ends a segment."""
+
+
+def _segment_vmas(machine: Machine, image: Image, segment: Segment) -> list[Vma]:
+    file = machine.images[image.name]
+    behind, end = segment.vpn + segment.file_pages, segment.vpn + segment.npages
+    vmas = [Vma(segment.vpn, behind, segment.prot, file.start_of[segment.file], file)]
+    if machine.has("large-bss-cut"):  # planted: what is zeroed has to fit into one page table
+        end = min(end, segment.vpn + BSS_CUT)
+    if behind < end:
+        vmas.append(Vma(behind, end, segment.prot))
+    return vmas

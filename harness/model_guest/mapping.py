@@ -190,6 +190,8 @@ def _present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[i
 
 def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
     """Move the program break to byte address `to`. Returns: False where it is refused. Raises OutOfMemory."""
+    if to < space.brk_start:
+        return False
     old, new = -(-space.brk // PAGE_SIZE), -(-to // PAGE_SIZE)
     if new > old:
         if space.vmas.any_in(old, new) and not machine.has("brk-runs-over"):  # planted: what is in the way is replaced

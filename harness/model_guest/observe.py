@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from harness.model_guest.kernel import Kernel, Process
-from harness.model_guest.machine import IMAGE_NPAGES, Machine
+from harness.model_guest.machine import Machine
 from harness.model_guest.pagefault import live_root, translate
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.program.files import FILES
@@ -58,14 +58,15 @@ def frame_seen(machine: Machine, pfn: Frame) -> FrameSeen:
 
 
 def accounting(machine: Machine) -> Accounting:
-    """Give the machine-wide counts."""
+    """Give the machine-wide counts. What the cache has of images can be read again, and counts as free."""
     frames = machine.frames
-    return Accounting(frames.free_count, machine.tables.count, frames.anonymous)
+    cached = sum(len(file.cached()) for file in machine.images.values())
+    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous)
 
 
 def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:
-    """Find the observed frames that are not free, though no process is left and they are not the image's."""
-    image = {machine.image.lookup(page) for page in range(IMAGE_NPAGES)}
+    """Find the observed frames that are not free, though no process is left and they are not of an image."""
+    image = {pfn for file in machine.images.values() for pfn in file.cached()}
     seen = {pfn for observation in observations for pfn in observation.frames}
     return {
         pfn: frame_seen(machine, pfn)

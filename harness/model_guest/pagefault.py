@@ -88,8 +88,9 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
         raise Segfault(Code.ACCERR)
 
 
-def force_fault(machine: Machine, space: AddressSpace, vpn: int) -> int:
+def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool = True) -> int:
     """Make a mapped page ready for a store that its protection may forbid. Returns its frame, the process's own.
+    (Not so where a fault says that the page is asked for as if for a load.)
 
     The entry gets no more rights than the protection gives. Raises OutOfMemory, Panic.
     """
@@ -99,7 +100,7 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int) -> int:
     entry = machine.tables.lookup(live_root(space), vpn)
     pfn = pfn_of(entry)
     if not entry & PRESENT:
-        _demand(machine, space, vma, vpn, write=True)
+        _demand(machine, space, vma, vpn, write=write)
     elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
         _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(vma.prot))
         _let_go_of_old(machine, pfn)
@@ -120,6 +121,8 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
     """Bring in a page that was never touched."""
     file, file_page = vma.file, vma.file_page(vpn)
     if file is not None and file_page is not None:
+        if machine.has("file-offset-wraps"):  # planted: nine bits of it are kept, as of an index into a page table
+            file_page &= 0x1FF
         if not file.reaches(file_page) and not machine.has("sigbus-missing"):  # planted: any page is brought in
             raise Segfault(Code.ADRERR)
         _demand_file(machine, space, vma, vpn, file.page(file_page), write=write)

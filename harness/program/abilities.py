@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import ProgramError
-from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Map, Op, Receive, Sharing, Try
+from harness.program.image import IMAGES, OWN
+from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Exec, Map, Op, Receive, Sharing, Try
 from harness.program.program import Family, Program
 
 BASIC = frozenset(
@@ -50,6 +51,8 @@ def needs(op: Op) -> frozenset[str]:
         words.add(f"map {op.backing.name}")
     if isinstance(op, Try):
         words.update({op.misuse.value.partition("-")[0]} - BASIC - _CALLS)
+    if isinstance(op, Exec) and op.image != OWN:
+        words.add(f"exec {op.image}")
     if isinstance(op, Advise) and op.advice in _ADVICE:
         words.add(f"advise {_ADVICE[op.advice]}")
     if isinstance(op, Receive):
@@ -81,6 +84,7 @@ PROBES = {
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",
+    **{f"exec {name}": f"p0: exec {name}" for name in IMAGES if name != OWN},
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS, FILES, MAX_FILE_PAGES, MAX_FILE_SIZE
-from harness.program.image import FILE_BACKED
+from harness.program.image import FILE_BACKED, IMAGES, OWN
 from harness.program.ops import (
     ANSWERS,
     ENDING,
@@ -81,8 +81,8 @@ class Program:
 
     @property
     def windows(self) -> tuple[str, ...]:
-        """The names of the windows that the program touches, in address-table order."""
-        used = {operand.window for op in self.steps for operand in places(op)}
+        """The names of the windows that the program touches, or in which its images differ, in address-table order."""
+        used = {operand.window for op in self.steps for operand in (*places(op), *brought(op))}
         return tuple(name for name in WINDOW_BY_NAME if name in used)
 
     @property
@@ -202,6 +202,11 @@ def places(op: Op) -> Iterator[Address | PageRange]:
             yield PageRange(value.window, value.index, (value.offset + extent(op) - 1) // PAGE_SIZE + 1)
         elif isinstance(value, Address | PageRange):
             yield value
+
+
+def brought(op: Op) -> tuple[PageRange, ...]:
+    """Give the pages in which it shows that `op` runs another image than the one that p0 begins in."""
+    return IMAGES[op.image].windows if isinstance(op, Exec) and op.image != OWN else ()
 
 
 def extent(op: Op) -> int:

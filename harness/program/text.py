@@ -26,6 +26,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p1: starve 12                      (a fork that finds 12 more frames)
     p1: refuse                         (a fork where no process more is allowed)
     p1: limit 3                        (3 pages more may be mapped, and no more)
+    p1: exec small                     (another image; exec alone is of the one that p0 begins in)
     p0: repeat 100 3                   (the next three steps, 100 times)
 
 `format_program` and `parse_program` are inverse to each other, comments at the head included.
@@ -41,6 +42,7 @@ from typing import Any
 
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS, FILES, MAX_FILE_SIZE
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import (
     MAX_CROWD,
     MAX_FRAMES_LEFT,
@@ -50,6 +52,7 @@ from harness.program.ops import (
     Access,
     Advice,
     Backing,
+    Exec,
     Kind,
     Map,
     Misuse,
@@ -152,6 +155,12 @@ def _file(word: str) -> str:
     return word
 
 
+def _image(word: str) -> str:
+    if word not in IMAGES:
+        raise ValueError(f"{word!r} is not one of: {', '.join(IMAGES)}")
+    return word
+
+
 def _word(kind: Any) -> Operand:
     def parse(word: str) -> Any:
         try:
@@ -176,6 +185,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.BODY: Operand(str, _number(1, 16)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
     Kind.FILE: Operand(str, _file),
+    Kind.IMAGE: Operand(str, _image),
     Kind.FILE_OFFSET: Operand(str, _number(0, MAX_FILE_SIZE)),
     Address: Operand(str, _place),
     PageRange: Operand(str, _range),
@@ -216,6 +226,8 @@ def format_op(op: Op) -> str:
     words = [OPERANDS[kind].format(getattr(op, name)) for name, kind in OPERAND_KINDS[type(op)]]
     if isinstance(op, Map) and op.pages.first == 0:
         words[0] = f"{op.pages.window} {op.pages.npages}"
+    if isinstance(op, Exec) and op.image == OWN:
+        words = []
     return " ".join([f"p{op.process}:", op.verb, *words])
 
 
@@ -343,6 +355,8 @@ def parse_op(line: str) -> Op:
     op = OP_BY_VERB[verb]
     if op is Map and len(words) > 1 and "[" not in words[0]:
         words[:2] = [f"{words[0]}[0..{_number(1, 1 << 16)(words[1]) - 1}]"]
+    if op is Exec and not words:
+        words = [OWN]
     return op(_process(name.strip()), *_operands(op, words))
 
 

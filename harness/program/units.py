@@ -15,6 +15,10 @@ of a four-level page table::
     data       0x2000_0000        4    file backed, private, writable
     bss        0x2000_4000        4    anonymous, private, writable: right behind data
     heap       0x2000_8000       16    where the program break begins, right behind bss: empty after exec
+    textend    0x101f_e000        4    the last pages of a text of more than 2 MiB, on both sides of that line
+    bssend     0x201f_e000        4    the last pages of such a bss
+
+What exec puts into the image windows is the image's business (`image`): above is what the first image has there.
 
 Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` count bytes.
 """
@@ -22,6 +26,7 @@ Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` c
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 PAGE_SIZE = 4096
@@ -79,7 +84,11 @@ IMAGE = (
     Window("bss", 0x2000_4000 // PAGE_SIZE, 4),
 )
 HEAP = Window("heap", 0x2000_8000 // PAGE_SIZE, 16)
-WINDOWS = (*ARENA, *IMAGE, HEAP)
+FAR = (
+    Window("textend", 0x101F_E000 // PAGE_SIZE, 4),
+    Window("bssend", 0x201F_E000 // PAGE_SIZE, 4),
+)
+WINDOWS = (*ARENA, *IMAGE, HEAP, *FAR)
 WINDOW_BY_NAME = {window.name: window for window in WINDOWS}
 
 
@@ -129,6 +138,15 @@ class PageRange:
         """Give the text form: `a[2]` for one page, `a[2..4]` for more."""
         last = self.first + self.npages - 1
         return f"{self.window}[{self.first}{f'..{last}' if self.npages > 1 else ''}]"
+
+
+def in_windows(start: int, end: int) -> Iterator[int]:
+    """Give those of the virtual page numbers [start, end) that lie in a window, in their order."""
+    for first, last in _SPANS:
+        yield from range(max(start, first), min(end, last))
+
+
+_SPANS = sorted((window.vpn, window.vpn + window.npages) for window in WINDOWS)
 
 
 def address_of(vpn: int, offset: int = 0) -> Address | None:

@@ -17,7 +17,7 @@ from harness.model.page_table import PTE, ROOT_LEVEL
 from harness.model.process import Process, State
 from harness.model.vma import Vma
 from harness.program.files import FILES
-from harness.program.image import FILE_BACKED
+from harness.program.image import SEGMENT_OF
 from harness.program.trace import runs_of
 from harness.program.units import Prot, address_of
 
@@ -167,7 +167,7 @@ def _backing(vma: Vma) -> str:
         return "anonymous"
     if vma.file in FILES:
         return f"page {vma.pgoff} of {vma.file}"
-    return f"page {vma.pgoff} of the file's {vma.file}" if vma.file in FILE_BACKED else "anonymous"
+    return f"page {vma.pgoff} of the file's {vma.file}" if vma.file in SEGMENT_OF else "anonymous"
 
 
 def _is_arena(vma: Vma) -> bool:

@@ -15,6 +15,7 @@ from harness.program.units import PAGE_SIZE, Prot
 _DONE = Allowed((Done(),), "brk(2): on success the program break is where it was asked for")
 _ENOMEM = Allowed((Failed("ENOMEM"),), "brk(2), ENOMEM; sbrk's notes: into another mapping, or beyond a limit")
 _CLOSE = "brk(2): how near to another mapping the break may come is not said"
+_BELOW = "brk(2): whether the break may be set below where the heap began is not said"
 _EMPTY = "brk(2): whether a break may be taken back over pages that were unmapped is not said"
 
 
@@ -25,13 +26,14 @@ def brk(machine: Machine, op: Brk) -> Allowed:
     """
     process = machine.process(op.process)
     space = process.memory
-    old, new = _pages(space.brk), _pages(op.at.vpn * PAGE_SIZE + op.at.offset)
+    to = op.at.vpn * PAGE_SIZE + op.at.offset
+    old, new = _pages(space.brk), _pages(to)
 
     def move(outcome: Outcome = _DONE.outcomes[0]) -> None:
         if outcome != _DONE.outcomes[0]:
             machine.reach["brk.enomem"] += 1
             return
-        space.brk = op.at.vpn * PAGE_SIZE + op.at.offset
+        space.brk = to
         machine.reach["brk.shrink" if new < old else "brk.grow"] += 1
         if new < old:
             free_unheld(machine, space.remove(new, old))
@@ -44,7 +46,7 @@ def brk(machine: Machine, op: Brk) -> Allowed:
         return _ENOMEM
 
     # EFFECT
-    unsure = _unsure(space, old, new)
+    unsure = _unsure(space, to)
     if not unsure:
         move()
 
@@ -57,12 +59,16 @@ def _pages(address: int) -> int:
     return -(-address // PAGE_SIZE)
 
 
-def _unsure(space: AddressSpace, old: int, new: int) -> str:
+def _unsure(space: AddressSpace, to: int) -> str:
     """Say why the kernel may refuse or not; "" where it may not.
 
     Source: the brk system call: a growing heap leaves a page, and the guard gap of a stack, before the next mapping; a
-    shrinking one looks for a mapping in what it is to unmap, and gives up where there is none (Linux 6.1).
+    shrinking one looks for a mapping in what it is to unmap, and gives up where there is none (Linux 6.1). Below its
+    start the heap cannot end, but with CONFIG_COMPAT_BRK, where the limit is the end of the data of the file.
     """
+    old, new = _pages(space.brk), _pages(to)
+    if to < space.brk_start:
+        return _BELOW
     if new < old:
         return "" if space.vmas.any_in(new, old) else _EMPTY
     near = any(_lower_end(vma) < new + 1 for vma in space.vmas if vma.start >= new)

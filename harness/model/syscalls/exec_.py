@@ -1,11 +1,12 @@
-"""exec: execve(2) of the image; all memory is new, the process is the old one."""
+"""exec: execve(2) of an image; all memory is new, the process is the old one."""
 
 from __future__ import annotations
 
-from harness.model.address_space import image_space
 from harness.model.allowed import Allowed
 from harness.model.lifecycle import drop_space
+from harness.model.load_image import image_space
 from harness.model.machine import Machine
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import Exec
 from harness.program.outcome import Done
 
@@ -23,13 +24,14 @@ def exec_(machine: Machine, op: Exec) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    # none: the image is there and can be executed.
+    # none: the images are there and can be executed.
 
     # EFFECT
     drop_space(machine, process)
-    process.space = image_space(machine.pool)
+    late = machine.semantics.tail_may_come_late
+    process.space = image_space(machine.pool, IMAGES[op.image], tail_may_come_late=late)
     process.limit = None
-    machine.reach["exec"] += 1
+    machine.reach["exec" if op.image == OWN else f"exec.{op.image}"] += 1
 
     # OUTCOME
     return _DONE

@@ -47,7 +47,7 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     guess(machine, parent)
     space = AddressSpace.empty(machine.pool)
     space.vmas = _inherited(parent.vmas)
-    space.brk = parent.brk
+    space.brk_start, space.brk = parent.brk_start, parent.brk
     left_out = _left_out(parent.vmas)
     shared = {vpn for vma in space.vmas if vma.shared for vpn in vma.vpns}
     for vpn, pte in parent.page_table.walk():
@@ -102,6 +102,8 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     Entries that a fault would fill again (zero page, clean file pages) need not be copied: the child's
     is `optional` where that is not known. An inaccessible page (PROT_NONE) is copied like any other.
     """
+    if pte.optional and pte.frame.kind not in RECREATABLE:
+        machine.end_of_knowledge("whether the two share a page that exec may have left to its first touch is not said")
     pte.writable = pte.write_pending = pte.frame.exclusive = False
     choice = machine.semantics.fork_copies_clean_ptes
     clean = pte.frame.kind in RECREATABLE

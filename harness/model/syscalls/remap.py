@@ -10,6 +10,7 @@ from harness.model.counts import free_unheld
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.vma import normalised
+from harness.program.image import SEGMENT_OF
 from harness.program.ops import Remap
 from harness.program.outcome import Done, Failed, Outcome
 
@@ -155,6 +156,8 @@ def _extend(machine: Machine, space: AddressSpace, last: int, end: int) -> None:
     """Let the VMA that ends before page `last` end before page `end`."""
     vma = space.vmas.find(last - 1)
     assert vma is not None, "it was looked at"
+    if vma.file in SEGMENT_OF and vma.file_page(end) > SEGMENT_OF[vma.file][1].file_pages:
+        machine.end_of_knowledge("what follows a segment in the file of its image is the linker's choice")
     space.vmas.extend(vma, end=end)
     machine.reach["remap.grow"] += 1
 

@@ -20,6 +20,7 @@ class Kind(enum.Enum):
     CROWD = "a count of idle children, 1 to 400"
     FRAMES = "a count of frames or pages that are left, 0 to 64"
     FILE = "a file of the program, by its name"
+    IMAGE = "an image that exec runs, by its name"
     FILE_OFFSET = "a byte of a file, counted from 0"
     ROUNDS = "how often, 1 to 100,000"
     BODY = "a count of steps, 1 to 16"
@@ -44,6 +45,7 @@ Count = Annotated[int, Kind.COUNT]
 CrowdSize = Annotated[int, Kind.CROWD]
 FrameCount = Annotated[int, Kind.FRAMES]
 FileName = Annotated[str, Kind.FILE]
+ImageName = Annotated[str, Kind.IMAGE]
 FileOffset = Annotated[int, Kind.FILE_OFFSET]
 Rounds = Annotated[int, Kind.ROUNDS]
 Body = Annotated[int, Kind.BODY]

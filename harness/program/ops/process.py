@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, Op, Status
+from harness.program.image import OWN
+from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status
 from harness.program.units import Address
 
 
@@ -81,10 +82,13 @@ class Limit(Op):
 
 @dataclass(frozen=True, slots=True)
 class Exec(Op):
-    """execve(2) of the agent's own image: the arena goes, the image windows are as in the file. It lifts a limit."""
+    """execve(2) of an image (`harness.program.image`): the arena goes, the image windows are as in the file. It lifts a
+    limit.
+    """
 
     verb: ClassVar[str] = "exec"
     code: ClassVar[int] = 9
+    image: ImageName = OWN
 
 
 @dataclass(frozen=True, slots=True)
