@@ -13,6 +13,7 @@ from harness.agent.codec import Reader, observed_pages
 from harness.errors import GuestTrouble
 from harness.model_guest import ModelGuest
 from harness.program.files import BACKINGS, FILES
+from harness.program.image import IMAGES
 from harness.program.ops import (
     FORKS,
     OPS,
@@ -25,6 +26,7 @@ from harness.program.ops import (
     Crash,
     Crowd,
     Deliver,
+    Exec,
     Exit,
     Fill,
     Fix,
@@ -147,6 +149,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Remap(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
+    elif kind is Exec:
+        op = Exec(process, [*IMAGES][part.byte()])
     elif kind is Brk:
         op = Brk(process, place())
     elif kind is Scratch:

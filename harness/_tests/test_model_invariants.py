@@ -18,6 +18,7 @@ from harness.model.process import State
 from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, SoleOwner
 from harness.model.step import step
 from harness.model.vma import Vma
+from harness.program.image import IMAGES, OWN
 from harness.program.ops import (
     Access,
     Ask,
@@ -100,7 +101,7 @@ def random_program(seed: int, length: int, weights: dict[type[Op], int] | None =
 
 def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int]) -> Op | None:
     process = rng.choice(sorted(family.active))
-    window = rng.choice([*WINDOWS[:3], *WINDOWS[-3:]])
+    window = rng.choice([*WINDOWS[:3], *map(WINDOW_BY_NAME.__getitem__, ("data", "bss", "heap"))])
     page = Address(window.name, rng.randrange(min(window.npages, 4)))
     at = replace(page, offset=rng.choice([0, 1, 4095]))
     pages = PageRange(window.name, page.index, rng.randint(1, min(window.npages, 4) - page.index))
@@ -130,7 +131,7 @@ def _random_op(rng: random.Random, family: Family, weights: dict[type[Op], int])
         Fork: Fork(process, child) if child < MAX_PROCESSES else None,
         Vfork: Vfork(process, child) if child < MAX_PROCESSES else None,
         Clone: Clone(process, child) if child < MAX_PROCESSES else None,
-        Exec: Exec(process),
+        Exec: Exec(process, rng.choice([OWN, OWN, *IMAGES])),
         Exit: Exit(process, value) if len(family.live) > 1 else None,
         Crash: Crash(process, rng.choice(list(Access)), at) if len(family.live) > 1 else None,
         Wait: Wait(process, rng.choice(ended)) if ended else None,
