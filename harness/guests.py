@@ -11,7 +11,7 @@ from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.introspect.view import Observer
-from harness.model.semantics import PRESETS, Semantics, changed
+from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed
 from harness.model_guest import ModelGuest
 from harness.outside import Outside
 from harness.program.abilities import IMPLIED, MISSING, PROBES
@@ -153,6 +153,12 @@ class MachineSubject:
         assert self.client.probe is not None
         return self.client.probe.faults_around
 
+    @property
+    def counts_kernel_tables(self) -> bool:
+        """Whether this kernel's own page tables are among those that it counts."""
+        assert self.client.probe is not None
+        return self.client.probe.counts_kernel_tables
+
     def header(self) -> list[str]:
         """Name kernel, architecture, accelerator and levels."""
         assert self.client.probe is not None
@@ -246,6 +252,8 @@ def semantics_of(subject: Subject) -> Semantics:
     semantics = semantics_by_name(subject.semantics, getattr(subject, "overrides", {}))
     if getattr(subject, "faults_around", False):
         semantics = replace(semantics, file_pages_may_appear=True)
+    if getattr(subject, "counts_kernel_tables", False):
+        semantics = replace(semantics, processes_per_kernel_table=STACKS_PER_TABLE)
     return semantics
 
 

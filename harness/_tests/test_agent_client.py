@@ -238,3 +238,19 @@ def test_an_answer_that_makes_no_sense_is_ours_and_no_finding() -> None:
     with pytest.raises(ProtocolError, match="unknown record 99") as caught:
         client.execute(STORY, How())
     assert caught.value.evidence == b"\x02\x63"
+
+
+@pytest.mark.parametrize(("counted", "counts"), [(6, False), (19, False), (72, True)])
+def test_a_kernel_that_counts_its_own_page_tables_is_told_from_one_that_does_not(counted: int, counts: bool) -> None:
+    files = {
+        "/proc/vmstat": f"nr_free_pages 7\nnr_page_table_pages {counted}\n".encode(),
+        "/proc/self/status": b"Name:\tinit\nVmPTE:\t      12 kB\n",
+    }
+
+    _, _, probe = prepared({**LINUX, **files})
+
+    assert probe.counts_kernel_tables == counts
+
+
+def test_a_kernel_that_does_not_say_what_a_process_has_is_not_said_to_count_its_own() -> None:
+    assert not prepared(LINUX)[2].counts_kernel_tables

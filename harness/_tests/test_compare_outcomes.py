@@ -9,6 +9,7 @@ import pytest
 from harness._tests.altering import MODEL, sound, verdict_of, with_outcome
 from harness.compare import compare
 from harness.compare.catalogue import CONTRACTS
+from harness.model.semantics import STACKS_PER_TABLE
 from harness.program.outcome import (
     Code,
     Done,
@@ -264,3 +265,16 @@ def test_faults_of_what_does_not_touch_memory_are_not_compared() -> None:
     text = "p0: map a 1 rw private anon\np0: fork p1"
 
     assert verdict_of(text, lambda trace: replace(trace, faults=(50, 70)), EVERYTHING).conforms
+
+
+@pytest.mark.parametrize(("more", "conforms"), [(0, True), (2, True), (3, False)])
+def test_where_the_kernel_counts_its_own_page_tables_a_program_may_cost_it_some(more: int, conforms: bool) -> None:
+    """One for a fresh part of its address space, and one for up to 64 new stacks."""
+    program = parse_program("p0: fork p1\np1: exit 0")
+    trace = sound(program, EVERYTHING)
+    assert trace.before is not None
+    tables = trace.before.page_tables or 0
+    grown = replace(trace, after=replace(trace.before, page_tables=tables + more))
+
+    assert compare(program, grown, replace(MODEL, processes_per_kernel_table=STACKS_PER_TABLE)).conforms == conforms
+    assert compare(program, grown, MODEL).conforms == (more == 0)

@@ -214,3 +214,11 @@ def test_only_what_leaves_the_family_as_it_was_is_repeated(body: tuple[Op, ...])
     assert len(Program((Repeat(0, 1000, 3), Fork(0, 1), Exit(1, 0), Wait(0, 1)))) == 4
     with pytest.raises(ProgramError, match=r"step 1 .repeat.: it takes a body"):
         Program((Repeat(0, 2, 1), *body))
+
+
+def test_every_process_that_a_program_makes_is_counted_in_each_round() -> None:
+    program = parse_program(
+        "p0: fork p1\np0: crowd 300\np0: disperse\np0: repeat 4 3\np0: fork p2\np2: exit 0\np0: wait p2\np0: fork p3"
+    )
+
+    assert program.forks == 1 + 1 + 300 + 4 + 1

@@ -8,6 +8,7 @@ a kernel has to survive any program.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ from harness.errors import GuestDied, GuestHung, GuestPanicked, GuestTrouble, Pr
 from harness.program.levels import Level
 from harness.program.program import Program
 from harness.program.trace import Ending, Trace
+from harness.program.units import PAGE_SIZE
 from harness.subject import How
 
 
@@ -67,6 +69,8 @@ class Probe:
     banner: str
     faults_around: bool
     """Whether a file fault may map its neighbours too: the kernel gave us no way to turn that off."""
+    counts_kernel_tables: bool
+    """Whether the kernel's own page tables are among those that it counts."""
 
 
 FAULT_AROUND = "/sys/kernel/debug/fault_around_bytes"
@@ -80,6 +84,9 @@ SETTINGS = (
 
 _LEVELS_OF_FRAMES = (Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS)
 """What no process can show whose frames nobody knows."""
+_VMSTAT_LENGTH = 16 * 1024
+_TABLES_ABOVE = 16
+"""More than the page tables of one process that VmPTE leaves out: those above the leaves. (A kernel has some 70.)"""
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
 
 
@@ -123,8 +130,14 @@ class AgentClient:
         answer = self._configure(view)
         view = self._without_unreadable(view, answer, reasons)
         levels = _levels(view, answer, reasons)
-        self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around)
+        self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around, self._counts_kernel_tables())
         return self.probe
+
+    def _counts_kernel_tables(self) -> bool:
+        """Tell whether /proc/vmstat counts more page tables than those of processes: the agent is the only one yet."""
+        counted = _number_behind(b"nr_page_table_pages", self.read_file("/proc/vmstat", length=_VMSTAT_LENGTH))
+        own = _number_behind(b"VmPTE:", self.read_file("/proc/self/status"))
+        return counted is not None and own is not None and counted > own * 1024 // PAGE_SIZE + _TABLES_ABOVE
 
     def reconfigure(self) -> None:
         """Configure again what `prepare` found out, after the guest went back to its snapshot."""
@@ -220,6 +233,11 @@ class AgentClient:
         ending = endings.get(type(trouble), Ending.DIED)
         evidence = f"{trouble.reason}\n{trouble.console}".strip()
         return Trace(outcomes=(None,) * (self.link.last_step or 0), ending=ending, evidence=evidence)
+
+
+def _number_behind(key: bytes, text: bytes | None) -> int | None:
+    found = re.search(rb"^" + re.escape(key) + rb"\s+(\d+)", text or b"", re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _decode_ping(reader: Reader) -> str:

@@ -41,6 +41,10 @@ STACK_LIMIT = 8 * 256
 """The pages that a stack can have. Source: _STK_LIM, which RLIMIT_STACK is for PID 1 and its children."""
 
 
+STACKS_PER_TABLE = 64
+"""A kernel stack takes no more than 32 KiB of addresses, guard pages included, and a table maps 2 MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Semantics:
     """The choices of one family of kernels."""
@@ -195,6 +199,14 @@ class Semantics:
     0: none, and a page that is there all the same is a page that somebody touched.
     """
 
+    processes_per_kernel_table: int = 0
+    """For how many new processes the kernel may need one more page table of its own, which it keeps; 0 where it does not
+    count those with the tables of processes.
+
+    Source: __pte_alloc_kernel, whose tables are never freed, and are in NR_PAGETABLE on Debian's 6.12.118 and 7.2, but not
+    on 6.1.192 ("mm: call ctor/dtor for kernel PTEs"); alloc_thread_stack_node (VMAP_STACK); vmalloc frees addresses lazily.
+    """
+
     file_pages_may_appear: bool = False
     """Untouched file pages may be mapped, read-only, by the fault of a neighbour.
 
@@ -298,6 +310,7 @@ PRESETS = {
             prefault_budget=1 << 16,
             file_pages_may_appear=True,
             image_may_be_copied=True,
+            processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,
                 ("copy_stops_at_refused_page", (False,)),

@@ -81,6 +81,7 @@ PROBES = {
     "fix": _PAGES + "p0: fix a[0]",
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
+    "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",

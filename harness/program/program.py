@@ -38,6 +38,7 @@ from harness.program.ops import (
     Reap,
     Remap,
     Repeat,
+    Starve,
     Store,
     Truncate,
     Unlink,
@@ -78,6 +79,17 @@ class Program:
     def processes(self) -> int:
         """How many processes the program names in all, p0 included."""
         return 1 + sum(isinstance(op, FORKS) for op in self.steps)
+
+    @property
+    def forks(self) -> int:
+        """How often the program makes a process, with p0, idle children and every round of its repetitions."""
+        total, rounds, ends = 1, 1, -1
+        for number, op in enumerate(self.steps):
+            rounds = rounds if number < ends else 1
+            if isinstance(op, Repeat):
+                rounds, ends = op.rounds, number + 1 + op.body
+            total += rounds * (op.count if isinstance(op, Crowd) else isinstance(op, (*FORKS, Starve)))
+        return total
 
     @property
     def windows(self) -> tuple[str, ...]:
