@@ -16,8 +16,7 @@ from harness.guests import check_faults, open_runner
 from harness.model_guest import FAULTS
 from harness.program.abilities import needs
 from harness.program.levels import Level
-from harness.program.text import parse_program
-from harness.report.store import read_failure
+from harness.report.store import Failure, read_failure
 from harness.runner import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +41,10 @@ def sound(request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner.close()
 
 
-def stored(fault: str) -> list[str]:
-    texts = [path.read_text(encoding="utf-8") for path in sorted(PROGRAMS.glob("*.prog"))]
-    return [text for text in texts if re.search(rf"^# fault: {fault}$", text, re.MULTILINE)]
+def gallery(fault: str) -> list[Failure]:
+    """Give the stored programs that show a fault."""
+    found = [read_failure(path) for path in sorted(PROGRAMS.glob("*.prog"))]
+    return [each for each in found if each.faults == (fault,)]
 
 
 @pytest.mark.parametrize("guest", GUESTS)
@@ -107,19 +107,12 @@ def test_it_shows_everything_but_the_bits_of_entries(sound: Runner) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_sound_kernel_passes_the_programs_that_catch_faults(sound: Runner, fault: str) -> None:
-    programs = [parse_program(text) for text in stored(fault)]
-    for program in programs:
-        if any(needs(op) & getattr(sound.subject, "lacking", {}).keys() for op in program.steps):
+    for failure in gallery(fault):
+        if any(needs(op) & getattr(sound.subject, "lacking", {}).keys() for op in failure.program.steps):
             continue
-        verdict = sound.run(program, count_faults=True)
+        verdict = sound.run_sequence(failure.programs, failure.how)
 
         assert not verdict.divergences
-
-
-MISSED = {"batch-not-zeroed", "leak-page-tables"}
-"""Too short for a real guest: frames are still zero there, and the agent's own first page counts as a leak."""
-
-GALLERY = [fault for fault in load_definition("mini").faults if stored(fault) and fault not in MISSED]
 
 
 OF_THE_SEED = (
@@ -134,14 +127,20 @@ OF_THE_SEED = (
 """The faults of the true story, of which its fix for arm64 had the same."""
 
 
-@pytest.mark.parametrize(
-    ("guest", "fault"), [("mini", fault) for fault in GALLERY] + [("mini-arm64", fault) for fault in OF_THE_SEED]
-)
+BROKEN = [
+    *[("mini", fault) for fault in load_definition("mini").faults],
+    *[("mini-arm64", fault) for fault in OF_THE_SEED],
+]
+
+
+@pytest.mark.parametrize(("guest", "fault"), BROKEN)
 def test_the_broken_kernel_is_caught_by_them_on_their_contracts(guest: str, fault: str) -> None:
+    failures = gallery(fault)
     runner = opened(guest, faults=(fault,))
     try:
-        for failure in (read_failure(path) for path in sorted(PROGRAMS.glob("*.prog"))):
-            if failure.faults == (fault,):
-                assert failure.contract in runner.run_sequence(failure.programs, failure.how).contracts
+        found = [runner.run_sequence(each.programs, each.how).contracts for each in failures]
     finally:
         runner.close()
+
+    assert found
+    assert all(each.contract in contracts for each, contracts in zip(failures, found, strict=True))
