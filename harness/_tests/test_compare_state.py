@@ -126,7 +126,8 @@ CASES: dict[str, tuple[Topic, str, Alter, str, str]] = {
 
 
 def test_every_topic_has_a_case() -> None:
-    assert {case[0] for case in CASES.values()} == set(Topic)
+    of_other_semantics = {Topic.BUDGET}  # test_more_untouched_pages_than_declared_are_told_with_both_numbers
+    assert {case[0] for case in CASES.values()} == set(Topic) - of_other_semantics
 
 
 def test_the_unaltered_traces_conform() -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.commands import fault_table
 from harness.commands.children import Children, Ended
 from harness.commands.cli import run
+from harness.commands.fault_markdown import write_markdown_file
 from harness.commands.fault_runs import FaultRun, Found, Order, Result, read_run
 from harness.commands.faults import (
     Plan,
@@ -320,3 +321,43 @@ def test_nothing_is_started_once_the_command_ends() -> None:
 def test_a_program_that_is_not_there_is_trouble_of_ours() -> None:
     with Children() as children, pytest.raises(RigError, match="cannot be started"):
         children.start(["/nonexistent/program"])
+
+
+# ------------------------------------------------------------------------------- the table in Markdown
+
+README = "# A kernel\n\n<!-- faults: begin -->\nold\n<!-- faults: end -->\nMore.\n"
+
+
+def test_the_table_takes_the_place_of_the_one_in_the_file_and_leaves_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(README)
+    again = Result("frame.stays", "test_e", Found.CAUGHT, "frame.stays", 3, 2, 0.5)
+
+    write_markdown_file(tmp_path / "README.md", "guest model", {"cow-shares": FaultRun((CAUGHT, again, MISSED))})
+
+    assert (tmp_path / "README.md").read_text() == (
+        "# A kernel\n\n<!-- faults: begin -->\nguest model\n\n"
+        "| fault | what is wrong | caught by | examples | steps |\n|---|---|---|---:|---:|\n"
+        f"| `cow-shares` | {FAULTS['cow-shares'].sentence} | cow.break-copies-all, frame.stays, live.bounded "
+        "| 12, 3, **missed** | 4, 2, – |\n<!-- faults: end -->\nMore.\n"
+    )
+
+
+def test_a_new_file_is_the_table_alone_and_a_fault_without_contract_has_a_row_too(tmp_path: Path) -> None:
+    write_markdown_file(tmp_path / "table.md", "guest model", {"cow-shares": FaultRun(())})
+
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("<!-- faults: begin -->", "<!-- faults: end -->")
+    assert "| no contract |" in lines[-2]
+
+
+@pytest.mark.parametrize("text", ["# A kernel\n", "<!-- faults: begin -->\nno end\n"])
+def test_a_file_without_a_place_for_the_table_is_refused_before_anything_runs(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text(text)
+
+    status = run(["faults", "--markdown", str(tmp_path / "README.md")])
+
+    assert status == 2
+    assert "has no place for a table: put the lines" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == text

@@ -14,6 +14,7 @@ import click
 
 from harness.commands.children import ROOT, Children
 from harness.commands.cli import CONFORMS, DIVERGES
+from harness.commands.fault_markdown import check_markdown_file, write_markdown_file
 from harness.commands.fault_runs import FaultRun, Found, Order, run_order
 from harness.commands.fault_table import Board, open_board
 from harness.commands.json_file import check_json_file, write_json_file
@@ -76,6 +77,12 @@ class Plan:
     help="Write the results here too.",
 )
 @click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Put the table into this file, in place of the one there.",
+)
+@click.option(
     "--keep", type=click.Path(path_type=Path), metavar="DIR",
     help="Write the shrunk programs to DIR/FAULT/.",
 )  # fmt: skip
@@ -87,6 +94,7 @@ def faults(
     seed: str | None,
     jobs: int | None,
     json_file: Path | None,
+    markdown: Path | None,
     keep: Path | None,
 ) -> int:
     """Plant each fault of a guest, and run the contracts that must catch it.
@@ -98,6 +106,7 @@ def faults(
     no contract, or the sound guest is accused, 2 the command line or our own side is in trouble.
     """
     check_json_file(json_file)
+    check_markdown_file(markdown)
     plan = Plan(
         guest=guest,
         faults=chosen_faults(guest, only),
@@ -111,7 +120,13 @@ def faults(
     verdict = summary(plan, sound, runs)
     click.echo("\n" + "\n".join(verdict))
     write_json_file(json_file, to_json(plan, sound, runs))
+    write_markdown_file(markdown, f"{title_of(plan)}: {verdict[-1]}" if is_proven(sound, runs) else title_of(plan), runs)
     return CONFORMS if is_proven(sound, runs) else DIVERGES
+
+
+def title_of(plan: Plan) -> str:
+    """Say what was run."""
+    return f"guest {plan.guest}, {plan.examples} programs for each contract, seed {plan.seed}"
 
 
 def cpu_count() -> int:
@@ -136,7 +151,7 @@ def run_plan(plan: Plan, say: Callable[[str], None]) -> tuple[FaultRun, dict[str
     """Run the sound guest, then each fault, `jobs` at a time. Raises RigError; nothing runs on."""
     if not (ROOT / "contracts").is_dir():
         raise DefinitionError(f"there are no contracts in {ROOT}; run this from a copy of the source tree")
-    say(f"guest {plan.guest}, {plan.examples} programs for each contract, seed {plan.seed}")
+    say(title_of(plan))
     with ThreadPoolExecutor(plan.jobs) as pool, Children() as children:
         sound = pool.submit(run_order, children, plan.sound()).result()
         say(sound_line(sound))

@@ -477,6 +477,10 @@ def _present(timeline: Timeline, it: Difference) -> Ids:
     return (*_advised(timeline, it), "prefault.budget", "page.present", *after_teardown(timeline))
 
 
+def _over_budget(timeline: Timeline, _: Difference) -> Ids:
+    return ("prefault.budget", *after_teardown(timeline))
+
+
 def _advised(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
@@ -546,6 +550,7 @@ _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
     Topic.VMAS: _vmas,
     Topic.ABSENT: _absent,
     Topic.PRESENT: _present,
+    Topic.BUDGET: _over_budget,
     Topic.NOT_SHARED: _fixed("fork.shares-frames", "frame.stays"),
     Topic.SHARED: _shared,
     Topic.MOVED: _moved,

@@ -51,6 +51,7 @@ class Topic(enum.Enum):
     VMAS = "the VMAs of a process"
     ABSENT = "a page is absent that was touched"
     PRESENT = "a page is present that nobody touched"
+    BUDGET = "more pages are present that nobody touched than the kernel says"
     NOT_SHARED = "two pages should share a frame and do not"
     SHARED = "two pages share a frame and should not"
     MOVED = "a page changed its frame"
@@ -92,6 +93,8 @@ class StateCheck:
     binding: Binding
     differences: list[Difference] = field(default_factory=list)
     expected: dict[int, dict[int, ExpectedPage]] = field(default_factory=dict)
+    over_budget: set[tuple[int, int]] = field(default_factory=set)
+    """The pages, as (process, vpn), that are there and would not be if the kernel kept to its prefault budget."""
 
     def run(self) -> list[Difference]:
         """Adopt, match, count, read. Gives the differences, empty where all is as it should be."""
@@ -218,7 +221,8 @@ class StateCheck:
         budget = semantics.prefault_budget
         if len(counted) > budget > 0:  # without a budget each page is a difference of its own
             most = f"at most {budget} untouched pages present, as declared"
-            self._note(Topic.PRESENT, number, counted[budget], most, f"{len(counted)} untouched pages present")
+            self._note(Topic.BUDGET, number, counted[budget], most, f"{len(counted)} untouched pages present")
+            self.over_budget.update((number, vpn) for vpn in counted[budget:])
 
     def _match_frames(self, number: int) -> None:
         for vpn, page in self._pages(number):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.compare.state import StateCheck, describe_runs, transient_references, unmapped_holders
 from harness.compare.verdict import Cell, Row
@@ -48,6 +49,8 @@ def state_rows(check: StateCheck) -> Iterator[Row]:
     for number, pages in sorted(check.expected.items()):
         for vpn, seen in sorted(check.seen.processes[number].pages.items()):
             want = pages.get(vpn)
+            if want is not None and (number, vpn) in check.over_budget:
+                want = replace(want, frame=None)
             is_expected = want is not None and want.frame is not None
             if not (is_expected or seen.present or seen.content is not None):
                 continue

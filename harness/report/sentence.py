@@ -192,9 +192,13 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         r"a frame of its own", r"the zero page",
         "{where} is the zero page, and should have a frame of its own",
     ),
+    (
+        r"at most (\d+) untouched pages present, as declared", r"(\d+) untouched pages present",
+        "{where} is one of {1} pages that the process has and never touched, and the kernel's prefault budget is {0} pages",
+    ),
     (r"absent", r"present", "{where} is present, though nobody has touched it"),
     (r"not mapped", r"present", "{where} is present, though nothing is mapped there"),
-    (r"present", r"absent", "{where} is not present, though it was touched and nothing took it away"),
+    (r"present", r"absent", "{where} is not present, though it was there and nothing took it away"),
     (
         r"byte (\d+) is (0x\w+)", r"byte \d+ is (0x\w+)",
         "byte {0} of {where} is {2}, and should be {1}",
