@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Pin, Protect, Reap, Receive, Unpin
+from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Pin, Protect, Readv, Reap, Receive, Unpin
 from harness.program.program import Program
 
 
@@ -35,6 +35,16 @@ from harness.program.program import Program
         p1: ask cwd a[0]+7
         p1: ask itimer a[0]+4060
         p0: load a[0]+8
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: fork p1
+        p1: ask uname a[0]+3901
+        p1: load a[0]+3901
+        p0: load a[1]
+        p0: ask uname a[1]+3
         """,
         containing=(Receive, Ask, Fork),
     )
@@ -98,7 +108,7 @@ def test_the_kernel_stores_only_where_the_process_may(guest: Guest, program: Pro
     assert_conforms(verdict, to="kernel-write.respects-protection")
 
 
-@contract("kernel-write.exact-bytes", catches=("kernel-write-overruns",))
+@contract("kernel-write.exact-bytes", catches=("kernel-write-overruns", "readv-goes-on"))
 @given(
     program=drawn(
         """
@@ -108,8 +118,19 @@ def test_the_kernel_stores_only_where_the_process_may(guest: Guest, program: Pro
         p0: receive pipe a[0]+1 13 0x33
         p0: receive socket a[0]+4095 2 0x44
         p0: ask cwd a[0]+4093
+        p0: ask uname a[0]+3901
         """,
-        containing=(Receive, Ask),
+        """
+        p0: map a 3 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: fill a[2] 0x33
+        p0: protect a[1] r
+        p0: readv f 4090 a[0]+4090 a[2]+7 13
+        p0: readv f 100 a[0]+1 a[0]+5 3
+        p0: readv f 13200 a[0]+9 a[2]+1 64
+        """,
+        containing=(Receive, Ask, Readv),
     )
 )
 def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> None:

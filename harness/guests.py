@@ -43,6 +43,7 @@ class MachineSubject:
         try:
             session.start()
             self.client.prepare()
+            self.uname = self.client.uname()
             self.lacking = self._probe_abilities()
             self._counts_faults = self._probe_fault_counts()
             self.outside.watch(self.execute, self.restore, CANARY)
@@ -254,7 +255,7 @@ def semantics_of(subject: Subject) -> Semantics:
         semantics = replace(semantics, file_pages_may_appear=True)
     if getattr(subject, "counts_kernel_tables", False):
         semantics = replace(semantics, processes_per_kernel_table=STACKS_PER_TABLE)
-    return semantics
+    return replace(semantics, uname=getattr(subject, "uname", b"") or semantics.uname)
 
 
 def semantics_by_name(preset: str, overrides: Mapping[str, object]) -> Semantics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.program.ops import Backing, Op, Read, Sharing, Sync, Truncate, Unlink, Write
+from harness.program.ops import Backing, Op, Read, Readv, Sharing, Sync, Truncate, Unlink, Write
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
 from strategies.fields import ACTOR, SPANS, SPOT, UNMAP_SHAPE, WHERE, Field, Row, byte_at, pick, rank_at, spread
 from strategies.scene import Scene
@@ -65,6 +65,12 @@ def _read(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
     return Read(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
 
 
+def _readv(scene: Scene, process: int, spot: int, extent: int, then: int) -> Op:
+    at, second = byte_at(scene, process, spot, Prot.W), byte_at(scene, process, then, Prot.NONE)
+    file, offset = _of_file(extent, OFFSETS)
+    return Readv(process, file, offset, at, second, min(_clipped(at, extent), _clipped(second, extent)))
+
+
 def _write(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
     at = byte_at(scene, process, spot, Prot.R)
     return Write(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
@@ -86,6 +92,7 @@ def _sync(scene: Scene, process: int, where: int, span: int) -> Op:
 FILE_ROWS: tuple[Row, ...] = (
     Row(Write, 1, (ACTOR, SPOT, EXTENT, BULK), _write),
     Row(Read, 1, (ACTOR, SPOT, EXTENT, BULK), _read),
+    Row(Readv, 1, (ACTOR, SPOT, EXTENT, SPOT), _readv),
     Row(Truncate, 1, (ACTOR, NEW_SIZE), _truncate),
     Row(Sync, 1, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
     Row(Unlink, 1, (ACTOR, FILE), _unlink),

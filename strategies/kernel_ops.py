@@ -37,7 +37,7 @@ PLACES = 8
 
 PLACE = Field(0, PLACES - 1)
 RECEIVE_SHAPE = Field(0, len(LENGTHS) * PLACES * len(Via) - 1)  # a length in the low bits, a place, a way above
-ASK_SHAPE = Field(0, 4 * PLACES - 1)  # a query in the low bits, a place above them
+ASK_SHAPE = Field(0, 8 * PLACES - 1)  # a query in the low bits, a place above them
 
 
 def _offset(place: int, length: int) -> int:
@@ -67,9 +67,9 @@ def _receive(scene: Scene, process: int, where: int, shape: int, value: int) -> 
 
 
 def _ask(scene: Scene, process: int, where: int, shape: int) -> Op:
-    place, number = divmod(shape, 4)
+    place, number = divmod(shape, 8)
     query = pick((*Query,), number)
-    return Ask(process, query, _place_for(scene, process, where, place, len(ANSWERS[query])))
+    return Ask(process, query, _place_for(scene, process, where, place, max(1, len(ANSWERS[query]))))
 
 
 def _reap(scene: Scene, wish: int, where: int, place: int) -> Op | None:

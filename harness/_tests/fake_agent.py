@@ -41,6 +41,7 @@ from harness.program.ops import (
     Protect,
     Query,
     Read,
+    Readv,
     Reap,
     Receive,
     Remap,
@@ -181,6 +182,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, part.byte())
     elif kind in (Read, Write):
         op = kind(process, BACKINGS[part.byte()], part.number(), place(), part.number())
+    elif kind is Readv:
+        op = Readv(process, BACKINGS[part.byte()], part.number(), place(), place(), part.number())
     elif kind is Truncate:
         op = Truncate(process, BACKINGS[part.byte()], part.number())
     elif kind is Unlink:

@@ -121,6 +121,16 @@ CASES = {
         p0: load a[0]
         """,
     ),
+    "readv-goes-on": Case(
+        "outcomes",
+        """
+        p0: map a 3 rw private anon
+        p0: fill a[2] 0x33
+        p0: protect a[1] r
+        p0: readv f 0 a[0]+4090 a[2] 13
+        p0: load a[2]
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

@@ -22,12 +22,14 @@ from harness.agent.codec import (
     OUTSIDE,
     PING,
     STREAM,
+    UNAME,
     Reader,
     Source,
     View,
     ViewAnswer,
     answers,
     decode_read,
+    decode_uname,
     decode_view,
     decode_write,
     encode_program,
@@ -111,6 +113,11 @@ class AgentClient:
         """Read a file of the guest; None where it cannot be opened."""
         ((errno, data),) = self._ask((encode_read(path, offset=offset, length=length), decode_read))
         return None if errno else data
+
+    def uname(self) -> bytes:
+        """Ask for the names that the kernel gives itself; none where it has no such call."""
+        (names,) = self._ask((bytes([UNAME]), decode_uname))
+        return bytes(names)
 
     def ping(self) -> str:
         """Ask for a sign of life; returns the agent's hello."""

@@ -13,12 +13,13 @@ from typing import Any
 from harness.errors import ProtocolError
 from harness.program.files import BACKINGS, FILES
 from harness.program.image import IMAGES
-from harness.program.ops import Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
+from harness.program.ops import ANSWERS, Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
 from harness.program.program import Program, brought, places
 from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
+UNAME = 9
 DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, OUTSIDE = 1, 2, 4, 8, 16, 64
 _USES_FILE = {name: 128 << i for i, name in enumerate(FILES)}
 """The flags of a program that say which files are to be there."""
@@ -258,6 +259,12 @@ def decode_read(reader: Reader) -> tuple[int, bytes]:
     while size := reader.number():
         chunks.append(reader.bytes(size))
     return errno, b"".join(chunks)
+
+
+def decode_uname(reader: Reader) -> bytes:
+    """Decode the answer to `UNAME`: what uname(2) stores; nothing where it failed."""
+    expect(reader, UNAME)
+    return b"" if reader.number() else reader.bytes(len(ANSWERS[Query.UNAME]))
 
 
 def encode_write(path: str, data: bytes) -> bytes:

@@ -36,6 +36,7 @@ from harness.program.ops import (
     Print,
     Protect,
     Read,
+    Readv,
     Reap,
     Receive,
     Refuse,
@@ -82,13 +83,13 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     of_file = _file_or_shared(timeline, process, vpn)
     if of_file:
         return of_file
-    reads = [op for _, op in timeline.steps() if isinstance(op, Read) and op.process == process]
+    reads = [op for _, op in timeline.steps() if isinstance(op, Read | Readv) and op.process == process]
     if any(
         (isinstance(place, PageRange) and vpn in place.vpns) or (isinstance(place, Address) and vpn == place.vpn)
         for op in reads
         for place in places(op)
     ):
-        return ("file.shared-coherent", "store.load")
+        return ("file.shared-coherent", *_of_ranges(timeline, process), "store.load")
     delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
@@ -104,6 +105,12 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
         _stale_byte(timeline, process, vpn),
     )
     return _unique(explained or _early_free(timeline, process, vpn), ("alloc.never-twice", "store.load"))
+
+
+def _of_ranges(timeline: Timeline, process: int) -> Ids:
+    """A read into two ranges may have gone on behind the one where it should have stopped."""
+    many = any(isinstance(op, Readv) and op.process == process for _, op in timeline.steps())
+    return ("kernel-write.exact-bytes",) if many else ()
 
 
 def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
@@ -353,6 +360,7 @@ _ANSWERS: dict[type[Op], Ids] = {
     Force: ("foll-force.private-only", "errno.table"),
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
+    Readv: ("kernel-write.exact-bytes", "kernel-write.respects-protection", "errno.table"),
     Pin: ("kernel-read.sees-memory", "errno.table"),
     **dict.fromkeys((Starve, Refuse), ("fork.failed-is-no-op", "errno.table")),
     Brk: ("brk.exact", "errno.table"),

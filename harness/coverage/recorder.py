@@ -21,6 +21,7 @@ ACTIONS = {
     "store": Action.STORE, "fill": Action.STORE,
     "load": Action.LOAD, "print": Action.LOAD, "write": Action.LOAD, "pin": Action.LOAD,
     "receive": Action.KERNEL_WRITE, "ask": Action.KERNEL_WRITE, "reap": Action.KERNEL_WRITE, "read": Action.KERNEL_WRITE,
+    "readv": Action.KERNEL_WRITE,
     "force": Action.KERNEL_WRITE, "fix": Action.KERNEL_WRITE,
     "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
     "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT,

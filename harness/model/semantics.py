@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from harness.program.ops import ANSWERS, Query
+
 
 class Choice(enum.Enum):
     """Whether a kernel does something that it may do."""
@@ -50,6 +52,9 @@ class Semantics:
     """The choices of one family of kernels."""
 
     name: str
+
+    uname: bytes = ANSWERS[Query.UNAME]
+    """What uname(2) answers: no choice, but a fact that a guest is asked for once."""
 
     unknown: tuple[tuple[str, tuple[object, ...]], ...] = ()
     """The fields whose value is one of several, and not known; each with the other values that it may have."""
@@ -232,7 +237,7 @@ def changed(semantics: Semantics, fields_: Mapping[str, object]) -> Semantics:
     return replace(semantics, unknown=unknown, **values) if values else semantics
 
 
-_NO_CHOICE = ("name", "unknown")
+_NO_CHOICE = ("name", "unknown", "uname")
 
 
 def _value_like(old: object, name: str, value: object) -> object:

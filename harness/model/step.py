@@ -26,7 +26,7 @@ from harness.model.syscalls.observe import observe
 from harness.model.syscalls.pin import pin
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
-from harness.model.syscalls.read_ import read
+from harness.model.syscalls.read_ import read, readv
 from harness.model.syscalls.reap import reap
 from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
@@ -68,6 +68,7 @@ from harness.program.ops import (
     Print,
     Protect,
     Read,
+    Readv,
     Reap,
     Receive,
     Refuse,
@@ -125,6 +126,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Deliver: deliver,
     Unfix: unfix,
     Read: read,
+    Readv: readv,
     Write: write,
     Truncate: truncate,
     Unlink: unlink,

@@ -117,6 +117,11 @@ _ALL = (
         ("limit.exact",),
     ),
     Fault(
+        "readv-goes-on",
+        "a read into several ranges goes on behind one that cannot be filled",
+        ("kernel-write.exact-bytes", "kernel-write.respects-protection"),
+    ),
+    Fault(
         "vfork-does-not-suspend",
         "the parent of a vfork runs on beside its child",
         ("vfork.shares-and-suspends",),

@@ -9,18 +9,36 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
-from harness.program.ops import Read, Write
-from harness.program.units import PAGE_SIZE
+from harness.program.ops import Read, Readv, Write
+from harness.program.units import PAGE_SIZE, Address
 
 
 def read(machine: Machine, space: AddressSpace, file: File, op: Read) -> int | None:
     """Copy bytes of a file to memory. Returns the count, None where nothing could be stored (EFAULT). Raises Panic."""
     data = _content(machine, file, op.offset, min(op.length, file.size - op.offset))
-    if not data:
-        return 0
+    return _store_all(machine, space, op.at, data) or _nothing(data)
+
+
+def readv(machine: Machine, space: AddressSpace, file: File, op: Readv) -> int | None:
+    """Copy bytes of a file to two ranges of memory. Returns as `read`. Raises Panic."""
+    data = _content(machine, file, op.offset, min(2 * op.length, file.size - op.offset))
+    first, second = data[: op.length], data[op.length :]
+    done = _store_all(machine, space, op.at, first)
+    if done == len(first) or machine.has("readv-goes-on"):  # planted: each range is filled as far as it goes
+        done += _store_all(machine, space, op.then, second)
+    return done or _nothing(data)
+
+
+def _nothing(data: bytes) -> int | None:
+    """Give what a read of `data` says that stored none of it."""
+    return None if data else 0
+
+
+def _store_all(machine: Machine, space: AddressSpace, at: Address, data: bytes) -> int:
+    """Store bytes up to the first page that refuses; give how many."""
     done = 0
     while done < len(data):
-        vpn, start = _place(op, done)
+        vpn, start = _place(at, done)
         part = data[done : done + PAGE_SIZE - start]
         try:
             pfn = touch(machine, space, vpn, write=True)
@@ -28,14 +46,14 @@ def read(machine: Machine, space: AddressSpace, file: File, op: Read) -> int | N
             break
         machine.frames[pfn].data[start : start + len(part)] = part
         done += len(part)
-    return done or None
+    return done
 
 
 def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int | None:
     """Copy memory to a file. Returns the count, None where nothing could be read (EFAULT). Raises Panic."""
     done = 0
     while done < op.length:
-        vpn, start = _place(op, done)
+        vpn, start = _place(op.at, done)
         page, at = divmod(op.offset + done, PAGE_SIZE)
         count = min(op.length - done, PAGE_SIZE - start, PAGE_SIZE - at)
         try:
@@ -49,10 +67,10 @@ def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int |
     return done or None
 
 
-def _place(op: Read | Write, done: int) -> tuple[int, int]:
+def _place(at: Address, done: int) -> tuple[int, int]:
     """Give the page and the byte in it where the transfer goes on when `done` bytes are through."""
-    pages, start = divmod(op.at.offset + done, PAGE_SIZE)
-    return op.at.vpn + pages, start
+    pages, start = divmod(at.offset + done, PAGE_SIZE)
+    return at.vpn + pages, start
 
 
 def _page_to_write(machine: Machine, file: File, page: int) -> int:

@@ -44,7 +44,9 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Query,
     Read,
+    Readv,
     Reap,
     Receive,
     Refuse,
@@ -166,6 +168,7 @@ class Kernel:
             Deliver: self._deliver,
             Unfix: self._unfix,
             Read: self._read,
+            Readv: self._readv,
             Write: self._write,
             Truncate: self._truncate,
             Unlink: self._unlink,
@@ -333,6 +336,8 @@ class Kernel:
         return Received(op.length) if done >= op.length else Failed("EFAULT")
 
     def _ask(self, op: Ask) -> Outcome:
+        if op.query is Query.CWD_SHORT:
+            return Failed("ERANGE")
         answer = ANSWERS[op.query]
         done = copy_to_user(self.machine, self._space(op), op.at, answer)
         return Done() if done >= len(answer) else Failed("EFAULT")
@@ -387,6 +392,10 @@ class Kernel:
 
     def _read(self, op: Read) -> Outcome:
         done = file_calls.read(self.machine, self._space(op), self.machine.files.open(op.file), op)
+        return Failed("EFAULT") if done is None else Received(done)
+
+    def _readv(self, op: Readv) -> Outcome:
+        done = file_calls.readv(self.machine, self._space(op), self.machine.files.open(op.file), op)
         return Failed("EFAULT") if done is None else Received(done)
 
     def _write(self, op: Write) -> Outcome:

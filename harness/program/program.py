@@ -35,6 +35,7 @@ from harness.program.ops import (
     Print,
     Protect,
     Read,
+    Readv,
     Reap,
     Remap,
     Repeat,
@@ -101,7 +102,7 @@ class Program:
     def files(self) -> tuple[str, ...]:
         """The names of the files that the program maps, reads, writes or changes, in the order of `FILES`."""
         used = {op.backing.name for op in self.steps if isinstance(op, Map)}
-        used.update(op.file for op in self.steps if isinstance(op, Read | Write | Truncate | Unlink))
+        used.update(op.file for op in self.steps if isinstance(op, Read | Readv | Write | Truncate | Unlink))
         return tuple(name for name in FILES if name in used)
 
 
@@ -224,7 +225,7 @@ def brought(op: Op) -> tuple[PageRange, ...]:
 def extent(op: Op) -> int:
     """Give the number of bytes that `op` reads or writes from its address on."""
     if isinstance(op, Ask):
-        return len(ANSWERS[op.query])
+        return max(1, len(ANSWERS[op.query]))
     if isinstance(op, Reap):
         return STATUS_WORD
     return int(getattr(op, "length", 1))
@@ -245,6 +246,8 @@ def check_operands(op: Op) -> None:
     if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
         raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
     if isinstance(op, Read | Write) and op.offset + op.length > MAX_FILE_SIZE:
+        raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
+    if isinstance(op, Readv) and op.offset + 2 * op.length > MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Unlink) and FILES[op.file].is_memfd:
         raise ProgramError(f"{op.file} is a memfd, which has no name to unlink")

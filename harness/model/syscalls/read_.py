@@ -1,16 +1,27 @@
-"""read: pread(2) of a file into memory; the kernel stores on the process's behalf."""
+"""read and readv: pread(2) and preadv(2) of a file into memory; the kernel stores on the process's behalf."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.user_memory import Piece, after, reach
-from harness.program.ops import Access, Read
+from harness.program.ops import Access, Read, Readv
 from harness.program.outcome import Failed, Received
-from harness.program.units import PAGE_SIZE
+from harness.program.units import PAGE_SIZE, Address
 
 _EFAULT = Allowed((Failed("EFAULT"),), "read(2), EFAULT: buf is outside your accessible address space")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Bytes of a file: `length` of them, from byte `offset` on."""
+
+    file: str
+    offset: int
+    length: int
 
 
 def read(machine: Machine, op: Read) -> Allowed:
@@ -22,36 +33,75 @@ def read(machine: Machine, op: Read) -> Allowed:
     Source: read(2); shmem_file_read_iter, copy_page_to_iter; filemap_read.
     """
     process = machine.process(op.process)
-    file = machine.cache.file(op.file)
 
     # CHECKS
-    wanted = max(0, min(op.length, file.size - op.offset))
+    # none of its own: the copy meets the end of the file, and what may not be stored to.
 
     # EFFECT
-    done = 0
-    while done < wanted:
-        part = min(wanted - done, PAGE_SIZE - (op.offset + done) % PAGE_SIZE)
-        stored = _copy_out(machine, process, op, done, part)
-        done += stored
-        if stored < part:
-            break
+    wanted = _left(machine, op.file, op.offset, op.length)
+    done = _copy_out(machine, process, _Part(op.file, op.offset, wanted), op.at)
 
     # OUTCOME
+    return _outcome(machine, wanted, done, op.length)
+
+
+def readv(machine: Machine, op: Readv) -> Allowed:
+    """Copy bytes of the file into one range of memory, and what follows into the next, as one read would into both.
+
+    A range that cannot be filled is the last: what comes after it stays as it is.
+
+    Source: readv(2): "buffers are processed in array order"; import_iovec, iterate_and_advance, which stops at a fault.
+    """
+    process = machine.process(op.process)
+
+    # CHECKS
+    # none of its own: the copy meets the end of the file, and what may not be stored to.
+
+    # EFFECT
+    wanted = _left(machine, op.file, op.offset, 2 * op.length)
+    first = min(wanted, op.length)
+    done = _copy_out(machine, process, _Part(op.file, op.offset, first), op.at)
+    if done == first:
+        done += _copy_out(machine, process, _Part(op.file, op.offset + first, wanted - first), op.then)
+
+    # OUTCOME
+    return _outcome(machine, wanted, done, 2 * op.length)
+
+
+def _left(machine: Machine, file: str, offset: int, length: int) -> int:
+    """Give how many of `length` bytes from `offset` on the file has."""
+    return max(0, min(length, machine.cache.file(file).size - offset))
+
+
+def _outcome(machine: Machine, wanted: int, done: int, length: int) -> Allowed:
     if wanted and not done:
         machine.reach["read.efault"] += 1
         return _EFAULT
-    machine.reach["read" if done == op.length else "read.short"] += 1
+    machine.reach["read" if done == length else "read.short"] += 1
     return Allowed((Received(done),), "read(2): the number of bytes read, fewer at the end of the file or of the buffer")
 
 
-def _copy_out(machine: Machine, process: Process, op: Read, done: int, part: int) -> int:
-    """Copy `part` bytes, which lie in one page of the file, to where the `done` bytes before them end."""
-    index, start = divmod(op.offset + done, PAGE_SIZE)
-    targets = reach(machine, process, after(op.at, done), part, Access.STORE)
-    source = machine.cache.frames.get((op.file, index))
-    if source is not None and any(Piece(source, start, part).overlaps(target) for target in targets):
+def _copy_out(machine: Machine, process: Process, source: _Part, at: Address) -> int:
+    """Copy bytes of the file, page of it by page, to memory from `at` on; give how many were stored."""
+    done = 0
+    while done < source.length:
+        start = source.offset + done
+        part = _Part(source.file, start, min(source.length - done, PAGE_SIZE - start % PAGE_SIZE))
+        stored = _copy_page(machine, process, part, after(at, done))
+        done += stored
+        if stored < part.length:
+            break
+    return done
+
+
+def _copy_page(machine: Machine, process: Process, part: _Part, at: Address) -> int:
+    """Copy bytes that lie in one page of the file to `at`."""
+    index, start = divmod(part.offset, PAGE_SIZE)
+    targets = reach(machine, process, at, part.length, Access.STORE)
+    source = machine.cache.frames.get((part.file, index))
+    if source is not None and any(Piece(source, start, part.length).overlaps(target) for target in targets):
         machine.end_of_knowledge("a file is read into a mapping of the same bytes, and nobody says in which order")
-    data = machine.cache.content(op.file, index)[start : start + part]
+    data = machine.cache.content(part.file, index)[start : start + part.length]
     for target in targets:
         target.frame.write(target.offset, data[: target.length])
         data = data[target.length :]

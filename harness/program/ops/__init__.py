@@ -27,7 +27,7 @@ from harness.program.ops.base import (
     Rounds,
     Sharing,
 )
-from harness.program.ops.files import Read, Sync, Truncate, Unlink, Write
+from harness.program.ops.files import Read, Readv, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -64,7 +64,7 @@ __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "OPS", "OP_BY_VERB",
     "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone",
     "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Limit", "Load",
-    "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Reap", "Receive", "Refuse",
+    "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
     "Remap", "Repeat", "Scratch", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap",
     "Unpin", "Vfork", "Via", "Wait", "Write",
 ]  # fmt: skip
@@ -91,7 +91,7 @@ class Repeat(Op):
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
-    Read, Write, Truncate, Unlink, Sync,
+    Read, Readv, Write, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit,
 )  # fmt: skip

@@ -22,6 +22,19 @@ class Read(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Readv(Op):
+    """preadv(2): twice `length` bytes of `file` from `offset` on, into memory from `at` on, and then from `then` on."""
+
+    verb: ClassVar[str] = "readv"
+    code: ClassVar[int] = 43
+    file: FileName
+    offset: FileOffset
+    at: Address
+    then: Address
+    length: Count
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Op):
     """pwrite(2): `length` bytes of memory from `at` on into `file` from `offset` on; may make the file longer."""
 

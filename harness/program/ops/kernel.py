@@ -23,10 +23,20 @@ class Query(enum.Enum):
     CWD = "cwd"
     SIGMASK = "sigmask"
     ITIMER = "itimer"
+    UNAME = "uname"
+    CWD_SHORT = "cwd-short"
 
 
-ANSWERS = {Query.CWD: b"/\0", Query.SIGMASK: bytes(8), Query.ITIMER: bytes(32)}
-"""What the kernel stores: the working directory with its zero, no blocked signal, a timer that is not armed."""
+ANSWERS = {
+    Query.CWD: b"/\0",
+    Query.SIGMASK: bytes(8),
+    Query.ITIMER: bytes(32),
+    Query.UNAME: b"".join(name.ljust(65, b"\0") for name in (b"Linux", b"(none)", b"1", b"#1", b"x86_64", b"(none)")),
+    Query.CWD_SHORT: b"",
+}
+"""What the kernel stores: the working directory with its zero, no blocked signal, a timer that is not armed, the six names
+of the system (each kernel has its own: `Semantics.uname`), and nothing where the buffer is a byte too short.
+"""
 
 STATUS_WORD = 4
 """Bytes of the word that wait4(2) stores."""
@@ -46,7 +56,7 @@ class Receive(Op):
 
 @dataclass(frozen=True, slots=True)
 class Ask(Op):
-    """getcwd(2), rt_sigprocmask(2) or getitimer(2): the answer of `ANSWERS` is stored from `at` on."""
+    """getcwd(2), rt_sigprocmask(2), getitimer(2) or uname(2): the answer of `ANSWERS` is stored from `at` on."""
 
     verb: ClassVar[str] = "ask"
     code: ClassVar[int] = 27
