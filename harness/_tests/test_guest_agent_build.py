@@ -90,4 +90,18 @@ def test_a_python_package_can_be_the_compiler(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "ziglang" / "__init__.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    assert find_compiler("x86_64").endswith("-m ziglang cc -target x86_64-freestanding-none")
+    assert "-m ziglang cc -target x86_64-freestanding-none -mcpu=" in find_compiler("x86_64")
+    assert "-m ziglang cc -target aarch64-freestanding-none -mcpu=" in find_compiler("arm64")
+
+
+def test_clang_makes_programs_for_another_machine_where_its_own_linker_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for program in ("clang", "ld.lld"):
+        (tmp_path / program).write_text("#!/bin/sh\necho x86_64-pc-linux-gnu\n", encoding="utf-8")
+        (tmp_path / program).chmod(0o755)
+
+    assert find_compiler("arm64") == "clang --target=aarch64-linux-gnu -fuse-ld=lld -Wno-unused-command-line-argument"
+    assert find_compiler("x86_64") == "clang"

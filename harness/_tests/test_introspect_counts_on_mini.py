@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import DefinitionError
+from harness.errors import DefinitionError, ToolMissing
 from harness.guest.definition import load_definition
 from harness.guest.definition_values import KernelCounts
 from harness.guest.session import Session
@@ -25,6 +25,8 @@ from harness.subject import How
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
 FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
 """mini's array of struct frame, whose first field is the refcount."""
+GUESTS = {"mini": FRAMES, "mini-arm64": replace(FRAMES, direct_map=0xFFFF_0000_0000_0000)}
+"""On arm64 the kernel's addresses are in tables of their own, which no process leads to."""
 FAULTS = {
     "no-vm-drop": ("seed-inflation", "count.equals-references"),
     "fork-forgets-ref": ("fault-fork-forgets-ref", "count.equals-references"),
@@ -37,10 +39,13 @@ pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reas
 
 
 @contextmanager
-def silent(*faults: str, counts: KernelCounts = FRAMES) -> Iterator[Runner]:
+def silent(*faults: str, guest: str = "mini", counts: KernelCounts | None = None) -> Iterator[Runner]:
     """Open mini without /proc and /sys."""
-    definition = replace(load_definition("mini"), counts=counts).with_append("quirk=no-proc").with_faults(faults)
-    subject = MachineSubject(Session(definition))
+    definition = replace(load_definition(guest), counts=counts or GUESTS[guest])
+    try:
+        subject = MachineSubject(Session(definition.with_append("quirk=no-proc").with_faults(faults)))
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
     runner = Runner(subject, semantics_of(subject))
     try:
         yield runner
@@ -71,9 +76,10 @@ def test_every_level_is_named_with_where_it_comes_from() -> None:
         assert not any(line.startswith("note: the counts") for line in header)
 
 
-def test_a_sound_kernel_is_not_accused() -> None:
+@pytest.mark.parametrize("guest", GUESTS)
+def test_a_sound_kernel_is_not_accused(guest: str) -> None:
     found = []
-    with silent() as runner:
+    with silent(guest=guest) as runner:
         assert isinstance(runner.subject, MachineSubject)
         for path in sorted(PROGRAMS.glob("*.prog")):
             verdict = runner.run(within(stored(path.stem), runner.subject.lacking.keys()), pte_bits=True)
@@ -82,10 +88,11 @@ def test_a_sound_kernel_is_not_accused() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("guest", GUESTS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found_by_what_only_the_kernels_memory_tells(fault: str) -> None:
+def test_a_fault_is_found_by_what_only_the_kernels_memory_tells(fault: str, guest: str) -> None:
     program, contract = FAULTS[fault]
-    with silent(fault) as runner:
+    with silent(fault, guest=guest) as runner:
         verdict = runner.run_sequence([stored(program)], How(dense=True, pte_bits=True))
 
         assert contract in verdict.contracts

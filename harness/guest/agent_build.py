@@ -20,7 +20,9 @@ from harness.guest.kernel_check import check_kernel_image, check_program
 AGENT_SOURCES = Path(__file__).resolve().parents[2] / "fixtures" / "agent"
 BUILD_TIMEOUT_S = 300
 BUILD_MB = 16
-_ZIG_TARGET = "-target {machine}-freestanding-none"
+_ZIG_TARGET = "-target {machine}-freestanding-none -mcpu={cpu}"
+_ZIG_CPUS = {"x86_64": "x86_64-sse2-sse-x87-mmx+soft_float", "aarch64": "generic-neon-fp_armv8"}
+"""Without floating-point registers: zig has them used whatever -mgeneral-regs-only says, and mini has none."""
 _CANDIDATES = ("cc", "gcc", "clang", "{machine}-linux-gnu-gcc")
 _MACHINES = {"arm64": "aarch64"}  # what compilers call an architecture, where we call it otherwise
 
@@ -69,10 +71,10 @@ def find_compiler(arch: str) -> str:
     for candidate in (name.format(machine=machine) for name in _CANDIDATES):
         if shutil.which(candidate) and _says(candidate, "-dumpmachine").startswith(machine):
             return candidate
-    if shutil.which("clang"):
-        return f"clang --target={machine}-linux-gnu"
+    if shutil.which("clang") and shutil.which("ld.lld"):  # the linker of another machine's binutils would not do
+        return f"clang --target={machine}-linux-gnu -fuse-ld=lld -Wno-unused-command-line-argument"
     if importlib.util.find_spec("ziglang") is not None:
-        return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(machine=machine)}"
+        return f"{shlex.quote(sys.executable)} -m ziglang cc {_ZIG_TARGET.format(machine=machine, cpu=_ZIG_CPUS[machine])}"
     package = "gcc" if platform.machine() == machine else f"gcc-{machine.replace('_', '-')}-linux-gnu"
     raise ToolMissing(
         f"no C compiler for the agent on {arch}; get one with: apt-get install {package} make, or: pip install ziglang"

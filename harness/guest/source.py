@@ -141,10 +141,11 @@ class QemuSource:
 
     def _prepare(self) -> tuple[MachineSpec, KernelImage]:
         if self._prepared is None or not _still_there(self._prepared[0]):
-            kernel = self._bootable(obtain_kernel(self._definition))
+            original = obtain_kernel(self._definition)
+            kernel = self._bootable(original)
             spec = self._accelerated(self._spec(kernel), kernel)
             self._prepared = (spec, kernel)
-            self.facts.kernel = kernel.path
+            self.facts.kernel = original.path  # where its symbols are
             self.facts.kernel_version = kernel.version
             self.facts.notes += filter(None, [kernel.note])
         return self._prepared
