@@ -64,6 +64,14 @@ def test_no_file_for_all_architectures_names_a_register_or_a_device_of_one() -> 
     assert [(path.name, found) for path in shared for found in re.findall(registers, path.read_text())] == []
 
 
+def test_arm64_has_all_system_calls_but_those_that_linux_has_not_there_either() -> None:
+    calls = {arch: (KERNEL / "arch" / arch / "calls.def").read_text() for arch in ("x86_64", "arm64")}
+    names = {arch: set(re.findall(r"^CALL\(\d+, (\w+)\)$", text, re.MULTILINE)) for arch, text in calls.items()}
+
+    assert names["x86_64"] - names["arm64"] == {"dup2", "fork", "mkdir", "open", "pipe", "poll", "unlink", "vfork"}
+    assert names["arm64"] <= names["x86_64"]
+
+
 @pytest.mark.parametrize("arch", ["x86_64", "arm64"])
 def test_no_fault_is_decided_in_an_architectures_files(arch: str) -> None:
     files = sorted((KERNEL / "arch" / arch).iterdir())
