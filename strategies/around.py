@@ -5,6 +5,10 @@ other writes again". Random programs meet such an order rarely. A *story* is suc
 moves it to a drawn place of the address space and draws other operations between its steps, by its processes and by others.
 What would spoil the story is left out: nobody ends, execs, reaps or remaps in its place. Now and then a step of the story
 is left out too, which is what the shrinker likes best: what remains is the part of the story that it takes.
+
+And now and then a story takes a *twist*: one operation that it does not have is done to its own pages. What it was to tell
+may have to hold all the same (memory that is to be wiped in children is, though its protection was changed in between), or
+no longer does; the model knows which. So every story is told with every operation in its middle, and nobody writes them.
 """
 
 from __future__ import annotations
@@ -20,25 +24,38 @@ from harness.program.ops import (
     FORKS,
     SHARERS,
     WAITS,
+    Advise,
+    Clone,
     Crowd,
     Disperse,
     Exec,
     Exit,
     Fill,
+    Force,
     Fork,
     Load,
     Map,
     Observe,
     Op,
+    Pin,
     Print,
+    Protect,
+    Read,
+    Receive,
+    Remap,
     Repeat,
     Store,
+    Unmap,
+    Unpin,
+    Vfork,
     Wait,
+    Write,
 )  # fmt: skip
 from harness.program.program import Program, places
 from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Address, PageRange
-from strategies.fields import Row
+from strategies.echo import emit
+from strategies.fields import WHERE, WISHES, Row, Wish, spread
 from strategies.ops import ROWS, Raw
 from strategies.scene import Limits, Scene, Space
 
@@ -54,7 +71,19 @@ MOST_NOISE = 4
 ONE_IN = 16
 """One step of a story in so many is left out."""
 
+TWISTS: dict[type[Op], int] = {
+    Protect: 4, Remap: 3, Advise: 3, Unmap: 2, Map: 2, Receive: 2, Force: 2, Pin: 1, Unpin: 1, Fork: 2, Vfork: 1, Clone: 1,
+    Read: 1, Write: 1, Store: 1, Load: 1,
+}  # fmt: skip
+"""The operations that a story's own pages may meet without its telling so, and how often."""
+
+TWIST_IN = 12
+"""At one gap of a story in so many it takes a twist."""
+
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
+_TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
+_HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WISHES.index(Wish(2))))
+"""Where a twist happens: pages 0 to 2 of the story, since its window is the origin of its scene."""
 
 
 class Telling:
@@ -100,23 +129,23 @@ class Telling:
             return actor in family.crowds and actor in family.active
         return isinstance(op, Observe) or actor in family.active
 
-    def disturb(self, raw: Raw) -> None:
-        """Let something else happen, unless it would spoil the story."""
+    def disturb(self, raw: Raw, *, twist: bool = False) -> None:
+        """Let something else happen, unless it would spoil the story; a `twist` may happen to its pages."""
         steps, layouts = len(self.scene.steps), self.scene.copied_layouts()
         slots, used = dict(self.scene.slot_of), set(self.scene.used)
         op = raw.resolve(self.scene)
-        if op is not None and not self._spoils(op) and steps < self.scene.limits.max_steps:
-            self.scene.emit(op)
+        if op is not None and not self._spoils(op, twist=twist) and steps < self.scene.limits.max_steps:
+            emit(self.scene, op, raw.echo, has_room=twist and steps + raw.echo.steps < self.scene.limits.max_steps)
             return
         self.scene.layouts, self.scene.slot_of, self.scene.used = layouts, slots, used
 
-    def _spoils(self, op: Op) -> bool:
+    def _spoils(self, op: Op, *, twist: bool) -> bool:
         ours = set(self.names.values())
         if isinstance(op, (*ENDING, Exec)) and op.process in ours:
             return True
         if isinstance(op, WAITS):
             return op.child in ours
-        return any(page in self.pages for each in places(op) for page in _pages_of(each))
+        return not twist and any(page in self.pages for each in places(op) for page in _pages_of(each))
 
     def _moved(self, op: Op) -> Op:
         """Move the places of window a to where this telling happens."""
@@ -144,7 +173,13 @@ def _raws(draw: st.DrawFn) -> Raw:
 
 
 @st.composite
-def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits) -> Program:
+def _twists(draw: st.DrawFn) -> Raw:
+    row: Row = draw(st.sampled_from(_TWIST_ROWS))
+    return Raw(row, tuple(draw(st.sampled_from(_HOTTEST) if each is WHERE else each.drawn) for each in row.fields))
+
+
+@st.composite
+def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists: bool) -> Program:
     story = draw(st.sampled_from(stories))
     telling = Telling(story, draw(st.sampled_from(PLACES)), limits)
     body = 0  # the steps that are being repeated: they stand together, or not at all
@@ -159,19 +194,24 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits) -> Prog
         if body > 1:
             continue
         room = limits.max_steps - len(telling.scene.steps) - len(story)
+        if twists and room > 0 and telling.scene.family.live and draw(st.integers(0, TWIST_IN - 1)) == TWIST_IN - 1:
+            telling.disturb(draw(_twists()), twist=True)
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
                 telling.disturb(raw)
     return Program(tuple(telling.scene.steps))
 
 
-def around(*texts: str, max_steps: int = 30, max_processes: int = 6, max_pages: int = 16) -> st.SearchStrategy[Program]:
+def around(
+    *texts: str, max_steps: int = 30, max_processes: int = 6, max_pages: int = 16, twists: bool = True
+) -> st.SearchStrategy[Program]:
     """Give a strategy for programs that tell one of the stories `texts` (each in .prog form, places in window a).
 
-    A story uses at most four pages of window a. Raises ProgramError where a text is no program.
+    Without `twists` nothing but the story happens to its pages. A story uses at most four pages of window a. Raises
+    ProgramError where a text is no program.
     """
     stories = [parse_program(text) for text in texts]
     limits = Limits(max_steps=max(max_steps, *map(len, stories)), max_processes=max_processes, max_pages=max_pages)
     longest = max(place.index for place in PLACES) + 4
     assert all(window.npages >= longest for window in map(WINDOW_BY_NAME.__getitem__, "abcde"))
-    return _around(stories, limits)
+    return _around(stories, limits, twists)

@@ -13,9 +13,10 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from harness.program.image import IMAGES, OWN
-from harness.program.ops import MAX_LENGTH, Advice, Misuse, Op
+from harness.program.ops import MAX_LENGTH, Advice, Load, Misuse, Op, Store
 from harness.program.program import MAX_PROCESSES
 from harness.program.units import PAGE_SIZE, Address, Prot
+from strategies.echo import Echo
 from strategies.scene import Scene
 
 T = TypeVar("T")
@@ -75,6 +76,11 @@ ADVICE = spread(
 )  # fmt: skip
 EXECED = spread((4, OWN), *((1, name) for name in IMAGES if name != OWN))
 """What exec runs; the first image as often as all others."""
+ECHOES = spread(
+    (32, Echo()), (1, Echo(None, Load)), (1, Echo(None, Store)), (2, Echo(Load, Load)), (2, Echo(Load, Store)),
+    (1, Echo(Store, Load)), (1, Echo(Store, Store)),
+)  # fmt: skip
+"""How what an operation is about is touched before and after it; mostly it is not."""
 
 STATUSES = (0, 1, 2, 7, 42, 127, 128, 255)
 LONE = 7 * len(STATUSES)
@@ -102,7 +108,7 @@ class Field:
 
 # Where one number holds two, the lower part has a power of two of values, since the shrinker clears high
 # bits as one step. It is one number because a copy of half an operand mostly changes nothing.
-ACTOR = Field(0, MAX_PROCESSES - 1)
+ACTOR = Field(0, MAX_PROCESSES * len(ECHOES) - 1)  # a slot in the low bits, an echo above
 CHILD = Field(0, MAX_PROCESSES - 1)
 WHERE = Field(0, len(WISHES) - 1)
 SPOT = Field(0, len(WISHES) * len(OFFSETS) - 1)  # WHERE in the low bits, and an offset above them

@@ -117,12 +117,12 @@ def _unfix(scene: Scene, process: int) -> Op | None:
 ROWS: tuple[Row, ...] = (
     Row(Receive, 1, (ACTOR, WHERE, RECEIVE_SHAPE, VALUE), _receive),
     Row(Ask, 1, (ACTOR, WHERE, ASK_SHAPE), _ask),
-    Row(Reap, 4, (CHILD, WHERE, PLACE), _reap),
+    Row(Reap, 5, (CHILD, WHERE, PLACE), _reap),
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
-    Row(Unpin, 3, (ACTOR,), _unpin),
+    Row(Unpin, 4, (ACTOR,), _unpin),
     Row(Fix, 2, (ACTOR, WHERE), _fix),
-    Row(Deliver, 2, (ACTOR, SPOT, VALUE), _deliver),
-    Row(Unfix, 3, (ACTOR,), _unfix),
+    Row(Deliver, 3, (ACTOR, SPOT, VALUE), _deliver),
+    Row(Unfix, 4, (ACTOR,), _unfix),
 )
 """The rows of this family, in the order of simplicity."""

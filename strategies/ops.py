@@ -27,11 +27,14 @@ from harness.program.ops import (
     Unmap,
     Wait,
 )
+from harness.program.program import MAX_PROCESSES
 from harness.program.units import PAGE_SIZE, Prot
 from strategies import family, kernel_ops, vma_ops
+from strategies.echo import Echo, has_echo
 from strategies.fields import (
     ACTOR,
     CHILD,
+    ECHOES,
     EXEC_IMAGE,
     EXECED,
     FATE,
@@ -184,11 +187,17 @@ class Raw:
     row: Row
     numbers: tuple[int, ...]
 
+    @property
+    def echo(self) -> Echo:
+        """What is to be touched before and after the step, where the row names who acts."""
+        acts = ACTOR in self.row.fields[:1] and has_echo(self.row.op)
+        return pick(ECHOES, self.numbers[0] // MAX_PROCESSES) if acts else Echo()
+
     def resolve(self, scene: Scene) -> Op | None:
         """Turn it into a step of the program so far, or into nothing."""
         numbers: list[Any] = list(self.numbers)
         if ACTOR in self.row.fields[:1]:
-            actor = scene.actor(numbers[0])
+            actor = scene.actor(numbers[0] % MAX_PROCESSES)
             if actor is None:
                 return None
             numbers[0] = actor

@@ -22,6 +22,7 @@ from hypothesis.errors import InvalidArgument
 from harness.program.ops import ENDING, FORKS, WAITS, Crowd, Disperse, Exec, Exit, Fork, Load, Map, Observe, Op, Repeat
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
+from strategies.echo import emit
 from strategies.fields import LONE, Row, pick
 from strategies.ops import ROW_OF, ROWS, Raw, map_pages, simplest
 from strategies.scene import ALL_WINDOWS, Limits, Scene, Space
@@ -81,7 +82,7 @@ def play(raws: Sequence[Raw], limits: Limits, *, origin: int = 0, prelude: int =
         if not scene.family.live:
             break
         if _fits(scene, raw.row.op) and (op := raw.resolve(scene)):
-            scene.emit(op)
+            emit(scene, op, raw.echo, has_room=_fits(scene, raw.row.op, more=raw.echo.steps))
     return scene
 
 
@@ -90,12 +91,12 @@ def _begin(scene: Scene, npages: int) -> None:
         scene.emit(map_pages(scene, 0, scene.space.rank(0), npages, Prot.R | Prot.W))
 
 
-def _fits(scene: Scene, op: type[Op]) -> bool:
-    """Whether one more step leaves room, and for a fork a name, for all that is still missing."""
+def _fits(scene: Scene, op: type[Op], *, more: int = 0) -> bool:
+    """Whether one step and `more` leave room, and for a fork a name, for all that is still missing."""
     still = [each for each in scene.missing if each is not op]
     if op in (Repeat, *FORKS) and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Repeat} & set(still)) >= MAX_PROCESSES:
         return False
-    more = {Crowd: 1, Repeat: 3}.get(op, 0)
+    more += {Crowd: 1, Repeat: 3}.get(op, 0)
     return len(scene.steps) + 1 + more + reserve(still) + len(scene.family.crowds) <= scene.limits.max_steps
 
 

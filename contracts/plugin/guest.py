@@ -29,7 +29,12 @@ from harness.runner import Runner
 DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
 """The levels that cost a look at the whole machine around each program."""
 
-BITS = {"cow.no-writable-shared", "mprotect.last-one-counts", "mprotect.never-breaks-isolation"}
+BITS = {
+    "cow.no-writable-shared",
+    "foll-force.private-only",
+    "mprotect.last-one-counts",
+    "mprotect.never-breaks-isolation",
+}
 """The contracts that are about the writable bit itself, which costs a look from outside."""
 
 

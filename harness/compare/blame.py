@@ -12,6 +12,7 @@ from collections.abc import Callable
 from harness.compare.state import Difference, Topic
 from harness.compare.timeline import Timeline, shaped
 from harness.model.frame import Frame
+from harness.model.vma import VmaFlag
 from harness.program.files import FILES, STACK
 from harness.program.image import SEGMENT_OF
 from harness.program.ops import (
@@ -103,6 +104,8 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
         _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
         _stale_byte(timeline, process, vpn),
+        _unwiped_byte(timeline, process, vpn),
+        _outdated_byte(timeline, process, vpn, offset=offset, value=value),
     )
     return _unique(explained or _early_free(timeline, process, vpn), ("alloc.never-twice", "store.load"))
 
@@ -234,6 +237,24 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     return ()
 
 
+def _unwiped_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """Memory that children find wiped may have come to one as it was, whatever else was done to the mapping before."""
+    vma = timeline.vma(process, vpn)
+    wiped = vma is not None and bool(vma.flags & VmaFlag.WIPED_ON_FORK) and process in timeline.parent
+    return ("fork.wipeonfork",) if wiped else ()
+
+
+def _outdated_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
+    """A byte that was there before the last store is one that the CPU, or the kernel, still finds in the old frame."""
+    if offset is None or value is None:
+        return ()
+    here = [stored for stored in timeline.inherited(process, vpn) if stored.explains(offset, None)]
+    if not any(stored.explains(offset, value) for stored in here[:-1]):
+        return ()
+    by_kernel: Ids = ("kernel-write.breaks-cow",) if isinstance(here[-1].op, KERNEL_STORES) else ()
+    return (*by_kernel, "tlb.no-stale")
+
+
 ADVICE: dict[Advice, str] = {
     Advice.DONTNEED: "madvise.dontneed",
     Advice.FREE: "madvise.free",
@@ -351,8 +372,19 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
             return _wrong_kernel_store(timeline, op, expected, observed)
         case Advise():
             return _unique(by_advice(op), ("errno.table",))
+        case Map() | Unmap() | Protect() | Remap() if isinstance(expected, Failed) != isinstance(observed, Failed):
+            return (_SHAPES[type(op)], "errno.table")
         case _:
             return _ANSWERS.get(type(op), ("errno.table",))
+
+
+_SHAPES: dict[type[Op], str] = {
+    Map: "mmap.fixed-replaces",
+    Unmap: "munmap.exact",
+    Protect: "mprotect.last-one-counts",
+    Remap: "mremap.preserves",
+}
+"""What is broken where a range was changed that must not be, or was not though it must; a wrong errno breaks less."""
 
 
 _ANSWERS: dict[type[Op], Ids] = {
@@ -407,11 +439,17 @@ def _wrong_access(
     if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
         ids = _unique(ids, ("stack.grows",))
     if was_allowed:
-        return _unique(ids, ("tlb.no-stale", "fault.signal"))
+        return _unique(_after_force(timeline, op.process, op.at.vpn), ids, ("tlb.no-stale", "fault.signal"))
     if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):
         ids = _unique(ids, ("mmap.geometry",))
     inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
     return _unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
+
+
+def _after_force(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """A forced store changes bytes; that its page may be written from then on is wrong with it."""
+    forced = any(isinstance(stored.op, Force) for stored in timeline.inherited(process, vpn))
+    return ("foll-force.private-only",) if forced else ()
 
 
 # ---------------------------------------------------------------------------------- state

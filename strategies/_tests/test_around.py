@@ -8,7 +8,21 @@ import pytest
 from hypothesis import HealthCheck, find, settings
 
 from harness.errors import ProgramError
-from harness.program.ops import Exit, Fork, Map, Observe, Op, Store, Wait
+from harness.program.ops import (
+    Advise,
+    Exit,
+    Force,
+    Fork,
+    Map,
+    Observe,
+    Op,
+    Protect,
+    Receive,
+    Remap,
+    Store,
+    Unmap,
+    Wait,
+)  # fmt: skip
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.units import Address, PageRange
@@ -129,9 +143,9 @@ def test_several_stories_take_turns() -> None:
     assert {Map, Fork} <= {type(op) for program in drawn for op in program.steps[:1]}
 
 
-def test_nothing_spoils_the_pages_of_a_story_nor_ends_its_processes() -> None:
+def test_noise_does_not_spoil_the_pages_of_a_story_nor_ends_its_processes() -> None:
     story = parse_program(COPY)
-    whole = [program for program in draw_many(around(COPY), 200, number=3) if tells(program, story)]
+    whole = [program for program in draw_many(around(COPY, twists=False), 200, number=3) if tells(program, story)]
 
     assert len(whole) > 50
     for program in whole:
@@ -141,6 +155,14 @@ def test_nothing_spoils_the_pages_of_a_story_nor_ends_its_processes() -> None:
         stores = [op for op in rest if isinstance(op, Store) and (op.at.window, op.at.index) in pages]
         assert [op.value for op in stores] == [0x11, 0x22]
         assert not [op for op in rest if isinstance(op, Exit) and op.process in (0, stores[1].process)]
+
+
+def test_a_twist_happens_to_the_pages_of_a_story_that_is_told_all_the_same() -> None:
+    story = parse_program(COPY)
+    drawn = [program for program in draw_many(around(COPY), 400, number=4) if tells(program, story)]
+
+    twists = {type(op) for program in drawn for op in program.steps[1:]} & {Protect, Remap, Advise, Unmap, Receive, Force}
+    assert len(twists) >= 4
 
 
 @pytest.mark.parametrize("name", ["copy", "family", "a lone load"])

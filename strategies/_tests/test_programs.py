@@ -24,9 +24,9 @@ from harness.program.ops import (
     Unmap,
     Wait,
 )
-from harness.program.program import Family, Program
+from harness.program.program import Family, Program, places
 from harness.program.text import format_program, parse_program
-from harness.program.units import WINDOW_BY_NAME
+from harness.program.units import WINDOW_BY_NAME, PageRange
 from strategies._tests.drawing import draw_many, successes
 from strategies.ops import ROW_OF
 from strategies.programs import programs, reserve
@@ -113,6 +113,20 @@ def test_every_operation_is_drawn(default: list[Program]) -> None:
     drawn = Counter(type(op) for program in default for op in program.steps)
 
     assert all(drawn[op] / drawn.total() > 0.005 for op in OPS if ROW_OF[op].weight)
+
+
+def test_what_changes_memory_is_often_touched_right_before_and_right_after(default: list[Program]) -> None:
+    triples = [
+        triple for program in default for triple in zip(program.steps, program.steps[1:], program.steps[2:], strict=False)
+    ]
+
+    def is_echo(before: Op, op: Op, after: Op) -> bool:
+        pages = {vpn for each in places(op) for vpn in (each.vpns if isinstance(each, PageRange) else [each.vpn])}
+        touches = [each for each in (before, after) if isinstance(each, Load | Store) and each.process == op.process]
+        return len(touches) == 2 and all(each.at.vpn in pages for each in touches)
+
+    shaped = [triple for triple in triples if isinstance(triple[1], Protect | Unmap)]
+    assert sum(is_echo(*triple) for triple in shaped) / len(shaped) >= 0.04
 
 
 def test_observations_are_rare_and_never_side_by_side(default: list[Program]) -> None:
