@@ -373,7 +373,7 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
         case Advise():
             return _unique(by_advice(op), ("errno.table",))
         case Map() | Unmap() | Protect() | Remap() if isinstance(expected, Failed) != isinstance(observed, Failed):
-            return (_SHAPES[type(op)], "errno.table")
+            return ("errno.table", _SHAPES[type(op)])
         case _:
             return _ANSWERS.get(type(op), ("errno.table",))
 
