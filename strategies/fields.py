@@ -43,7 +43,7 @@ def spread(*weighted: tuple[int, T]) -> tuple[T, ...]:
 _R, _W, _X = Prot.R, Prot.W, Prot.X
 _HOT = ((26, 0), (17, 1), (11, 2), (9, 3), (6, 4), (5, 5), (4, 6), (4, 7), (2, 8), (2, 9), (2, 10),
         (2, 12), (3, 15), (4, 16), (2, 17), (1, 20), (1, 33), (1, 48))  # fmt: skip
-_WILD = (40, 20, 16, 15, 7, 4, 4, 3, 3, 2, 2, 1, 1, 0)
+_WILD = (40, 20, 16, 15, 7, 4, 3, 2, 1, 1, 0, -1)
 
 WISHES: tuple[Wish, ...] = (
     *spread(*((weight, Wish(page)) for weight, page in _HOT)),

@@ -32,6 +32,7 @@ ORIGINS = (
     *(Address("a", 14),) * 2,  # two pages before b, with which mappings can merge
     *(Address("b", 0),) * 1,
     *(Address("c", 6),) * 3,  # two pages before the line between two page tables
+    *(Address("c", 8),) * 1,  # right behind it: a range that begins one page before has no table there
     *(Address("d", 0),) * 1,
     *(Address("e", 0),) * 1,
 )
