@@ -6,6 +6,7 @@ import io
 import json
 from itertools import repeat
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -123,6 +124,15 @@ def test_the_stages_of_a_round_add_up_to_its_time() -> None:
 
     assert list(done.stages) == list(STAGES)
     assert 0.5 < spent / (done.finished[-1] - done.began) <= 1.0
+
+
+def test_a_worker_leaves_out_what_its_guest_cannot_do() -> None:
+    class WithoutMadvise(ModelGuest):
+        lacking: ClassVar = {"advise": "ENOSYS"}
+
+    program = parse_program("p0: map a 1 rw private anon\np0: advise a[0] dontneed\np0: store a[0] 1")
+
+    assert Worker(WithoutMadvise(), lambda: (program, 0.0)).run(0.0).steps == 2
 
 
 def test_a_faulty_guest_is_noticed() -> None:

@@ -22,6 +22,7 @@ from harness.commands.children import Children
 from harness.errors import RigError
 from harness.guests import MachineSubject, open_subject, semantics_of
 from harness.introspect.view import Cost
+from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.ops import Observe
 from harness.program.program import Program
@@ -160,6 +161,7 @@ class Worker:
     def __init__(self, subject: Subject, draw: Callable[[], tuple[Program, float]]) -> None:
         self.subject = subject
         self._draw = draw
+        self._lacking: dict[str, str] = getattr(subject, "lacking", {})
         self._watch = Watch()
         if isinstance(subject, MachineSubject):
             subject.client.link = TimedLink(subject.client.link, self._watch)
@@ -186,6 +188,7 @@ class Worker:
         began = time.perf_counter()
         program, drawing = self._draw()
         drawn = time.perf_counter()
+        program = within(program, self._lacking.keys())
         self._runner.run(program)
         self._watch["run"] += time.perf_counter() - drawn
         self._watch["draw"] += drawing
