@@ -48,10 +48,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --program run that program alone, and leave its test out otherwise; obey --catches."""
+    """With --program run that program alone, and leave its test out otherwise; obey --catches, and what takes long."""
     wants_file = config.getoption("--program") is not None
     faults = config.getoption("--catches")
     keep = [item for item in items if (item.get_closest_marker("program_file") is not None) == wants_file]
+    if not options.is_long_run():
+        keep = [item for item in keep if item.get_closest_marker("long_run") is None]
     keep = [item for item in keep if not faults or options.must_catch(item, faults)]
     drop = [item for item in items if item not in keep and item.path.is_relative_to(CONTRACTS)]
     items[:] = [item for item in items if item not in drop]

@@ -21,6 +21,15 @@ PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 """Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
 
 
+LONG_RUN = 1000
+"""The examples per contract from which on a run is a long one."""
+
+
+def is_long_run() -> bool:
+    """Tell whether the profile and options that were loaded make this a long run."""
+    return settings().max_examples >= LONG_RUN
+
+
 def register_profiles() -> None:
     """Make the profiles known to Hypothesis."""
     for name, examples in PROFILES.items():
@@ -73,6 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for level in Level:
         config.addinivalue_line("markers", f"{level}: a contract that needs to see {level.value}")
     config.addinivalue_line("markers", "program_file: runs the program that --program names")
+    config.addinivalue_line("markers", "long_run: only where contracts have a thousand examples or more, as nightly")
     register_profiles()
     try:
         _check(config)

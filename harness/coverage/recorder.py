@@ -13,7 +13,7 @@ from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
 from harness.program.files import FILES
 from harness.program.image import SEGMENT_OF
-from harness.program.ops import FORKS, Op
+from harness.program.ops import FORKS, Op, Remap
 from harness.program.program import places
 from harness.program.units import HEAP, Address, PageRange, Prot, address_of, in_windows
 
@@ -75,7 +75,7 @@ class Recorder:
             pte = space.page_table.lookup(vpn)
             sharers = mapcount(machine, pte.frame) if pte else 0
             self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
-            if action is Action.MREMAP and pte is not None:
+            if isinstance(op, Remap) and not op.in_place and pte is not None:
                 self._moved.add(pte.frame)
 
     def _state(self, vma: Vma, pte: PTE | None, sharers: int) -> State:

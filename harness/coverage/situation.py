@@ -82,9 +82,18 @@ class Situation:
         return cls(Memory(memory), State(state), Action(action), Role(role))
 
 
+IMPOSSIBLE = {
+    (Memory.ZERO, State.FRESH): "the zero page is there, or else the page is no zero page yet",
+    (Memory.ZERO, State.PROTECTED): "the zero page is never the process's own; untouchable, it counts as what it was",
+    (Memory.TEXT, State.MOVED): "pages of the image stay where they are (`check_operands` in harness/program/program.py)",
+    (Memory.DATA, State.MOVED): "pages of the image stay where they are (`check_operands` in harness/program/program.py)",
+}
+"""What no page can be like, and why."""
+
+
 def is_possible(memory: Memory, state: State) -> bool:
-    """Tell whether a page can be like that: the zero page is there, and it is never the process's own."""
-    return memory is not Memory.ZERO or state not in (State.FRESH, State.PROTECTED)
+    """Tell whether a page can be like that."""
+    return (memory, state) not in IMPOSSIBLE
 
 
 SITUATIONS = tuple(Situation(*words) for words in product(Memory, State, Action, Role) if is_possible(*words[:2]))

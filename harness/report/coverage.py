@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.coverage.reached import Reached
-from harness.coverage.situation import SITUATIONS, Action, Memory, Role, Situation, State, is_possible
+from harness.coverage.situation import IMPOSSIBLE, SITUATIONS, Action, Memory, Role, Situation, State
 from harness.program.program import Program
 from harness.program.text import format_program
 
@@ -40,7 +40,7 @@ def _reached(counts: Counts) -> int:
 def _fraction(counts: Counts, memory: Memory, action: Action) -> str:
     possible = [each for each in SITUATIONS if each.memory is memory and each.action is action]
     reached = sum(bool(counts.get(each)) for each in possible)
-    return f"{reached}/{len(possible)}" if reached else "–"
+    return f"{reached}/{len(possible)}" if possible else "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,18 @@ def coverage_html(reached: Reached, *, programs: int) -> str:
     )
 
 
-def _rows(memory: Memory, reached: Reached) -> Iterator[tuple[str, list[list[_Part]]]]:
+def _rows(memory: Memory, reached: Reached) -> Iterator[tuple[str, list[list[_Part]], str]]:
+    """Give each row: the state, its cells, and why there are none where no page can be like that."""
     for state in State:
-        if not is_possible(memory, state):
+        why = IMPOSSIBLE.get((memory, state), "")
+        cells: list[list[_Part]] = []
+        if why:
+            yield state.value, cells, why
             continue
-        cells = []
         for action in Action:
             here = [Situation(memory, state, action, role) for role in Role]
             cells.append([_Part(each.role.value, reached.counts[each], _text(reached.examples.get(each))) for each in here])
-        yield state.value, cells
+        yield state.value, cells, ""
 
 
 def _text(program: Program | None) -> str:
