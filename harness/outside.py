@@ -133,7 +133,7 @@ class Outside:
         """Make ready for a program."""
         if self.observer is not None:
             vpns = [vpn for pages in observed_pages(program) for vpn in pages.vpns]
-            self.observer.begin(vpns, wants_bytes=how.outside)
+            self.observer.begin(vpns, wants_frames=how.outside or self.is_needed)
 
     def enrich(self, program: Program, trace: Trace) -> Trace:
         """Add what was seen from outside to a trace."""

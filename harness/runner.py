@@ -81,9 +81,19 @@ class Runner:
 
     def explain(self, verdict: Verdict) -> Verdict:
         """Run a finding's program, and what has to run before it, again with an observation after every step."""
-        again = self.run_sequence([*verdict.after, verdict.program], How(dense=True, pte_bits=True))
+        again = self.run_densely([*verdict.after, verdict.program])
         self.restore()
         return again
+
+    def run_densely(self, programs: Sequence[Program]) -> Verdict:
+        """Do as `run_sequence` with an observation after every step: from outside, where the subject can be looked at so,
+        which disturbs least; and from inside, where that shows nothing before the end.
+        """
+        if getattr(self.subject, "observer", None) is not None:
+            found = self.run_sequence(programs, How(dense=True, outside=True))
+            if not found.conforms and found.divergences[0].step < len(found.program) - 1:
+                return found
+        return self.run_sequence(programs, How(dense=True, pte_bits=True))
 
     def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
         """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""

@@ -152,7 +152,7 @@ def report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
 def _explain(runner: Runner, verdict: Verdict) -> Verdict | None:
     """Run what led to the verdict again with a look after every step; None where that fails."""
     try:
-        explained = runner.run_sequence([*verdict.after, verdict.program], How(dense=True, pte_bits=True))
+        explained = runner.run_densely([*verdict.after, verdict.program])
     except (RigError, GuestTrouble):
         return None  # the finding stands; only its dense view is missing
     return explained if explained.program == verdict.program else None

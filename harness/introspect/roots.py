@@ -23,6 +23,8 @@ from harness.introspect.page_walk import ENTRIES, PAGE_SHIFT, ROOT_LEVEL, Format
 
 MOST_REMEMBERED = 64
 _OFFSET = (1 << PAGE_SHIFT) - 1
+_PLACE = 0x000F_FFFF_FFFF_F000
+_ABOVE = 1 << 37  # no machine of ours has memory there
 
 
 class Roots:
@@ -120,8 +122,9 @@ class Roots:
         found = []
         for pages in self.ram.used_pages():
             entries = self.ram.words[pages.start * ENTRIES + index : pages.stop * ENTRIES : ENTRIES].tolist()
-            for page, entry in zip(pages, entries, strict=True):
-                step = self._form.table(entry, ROOT_LEVEL, Rights()) if entry & 1 else None
+            # most pages hold no entry there: those are passed over as fast as can be
+            for at in [at for at, entry in enumerate(entries) if entry & 1 and (entry & _PLACE) < _ABOVE]:
+                step = self._form.table(entries[at], ROOT_LEVEL, Rights())
                 if step is not None and first_frame <= step[0] < end:
-                    found.append(first_frame + page)
+                    found.append(first_frame + pages.start + at)
         return found

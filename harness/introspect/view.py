@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.guest.mailbox import Notice
 from harness.guest.ram import PAGE_SIZE, GuestRam
 from harness.introspect.counts import Counts
-from harness.introspect.page_walk import BrokenTables, Format, Leaf, Space, Walker, frame_of
+from harness.introspect.page_walk import BrokenTables, Format, Space, Walker, frame_of
 from harness.introspect.roots import Roots
 from harness.program.ops import Crowd
 from harness.program.program import Program
@@ -90,7 +90,7 @@ class Observer:
         self.open_counts: Callable[[int], Counts | None] | None = None
         """Opens `counts` at the first look, given the root table of a process, which leads to the kernel's addresses."""
         self._vpns: Sequence[int] = ()
-        self._wants_bytes = False
+        self._wants_frames = True
         self._runs: dict[bytes, Runs] = {}
 
     def move_to(self, ram: GuestRam) -> None:
@@ -100,11 +100,13 @@ class Observer:
         if self.counts is not None:
             self.counts.move_to(ram)
 
-    def begin(self, vpns: Sequence[int], *, wants_bytes: bool = False) -> None:
-        """Begin a new program, whose pages are `vpns`; `wants_bytes` if what they hold is to be read too."""
+    def begin(self, vpns: Sequence[int], *, wants_frames: bool = True) -> None:
+        """Begin a new program, whose pages are `vpns`; `wants_frames` if it is to be read what the kernel counts of their
+        frames, and what these hold.
+        """
         self.looks = []
         self._vpns = vpns
-        self._wants_bytes = wants_bytes or (self.counts is not None and self.counts.tells_free)
+        self._wants_frames = wants_frames
 
     def look(self, notice: Notice) -> None:
         """Read the tables of the processes in `notice`. What makes no sense is left out."""
@@ -121,26 +123,20 @@ class Observer:
             self.counts = opener(next(iter(roots.values())))
         live = frozenset(slot for _, slot, _ in notice.processes)
         look = Look(notice.after, spaces, roots, live=live)
-        self._look_at_frames(look)
+        if self._wants_frames:
+            self._look_at_frames(look)
         self.looks.append(look)
         if self.roots.searches == searches:
             self.cost.seconds += time.perf_counter() - began
             self.cost.processes += len(spaces)
 
     def _look_at_frames(self, look: Look) -> None:
-        if self.counts is None and not self._wants_bytes:
-            return
-        for frame in {frame for space in look.spaces.values() for frame, _ in self._program_frames(space)}:
+        leaves = ((vpn, space.leaf(vpn)) for space in look.spaces.values() for vpn in self._vpns)
+        for frame in {frame_of(leaf, vpn) for vpn, leaf in leaves if leaf is not None}:
             if self.counts is not None:
                 look.counts[frame] = self.counts.read(frame)
-            if self._wants_bytes and (content := self._bytes(frame)) is not None:
+            if (content := self._bytes(frame)) is not None:
                 look.bytes[frame] = content
-
-    def _program_frames(self, space: Space) -> Iterator[tuple[Frame, Leaf]]:
-        for vpn in self._vpns:
-            leaf = space.leaf(vpn)
-            if leaf is not None:
-                yield frame_of(leaf, vpn), leaf
 
     def _bytes(self, frame: Frame) -> bytes | None:
         place = self.ram.offset(frame * PAGE_SIZE)
@@ -158,23 +154,30 @@ class Observer:
         hides_holders = any(isinstance(step, Crowd) for step in program.steps)
         by_agent = {each.after for each in trace.observations}
         left_to_us = [look for after, look in looks.items() if after not in by_agent and look.is_whole]
-        seen = sorted([*trace.observations, *map(self._bare, left_to_us)], key=lambda each: each.after)
-        enriched = (
-            self._enriched(each, looks[each.after], hides_holders) if each.after in looks else each for each in seen
-        )
-        return replace(trace, observations=tuple(enriched))
+        seen = [
+            self._enriched(each, looks[each.after], hides_holders) if each.after in looks else each
+            for each in trace.observations
+        ]
+        seen += [self._alone(look, hides_holders) for look in left_to_us if self._wants_frames]
+        return replace(trace, observations=tuple(sorted(seen, key=lambda each: each.after)))
 
-    def _bare(self, look: Look) -> Observation:
-        """Make an observation of what was seen from outside alone: the bytes of each page, and nothing yet of its entry."""
-        processes = {}
-        for slot, space in look.spaces.items():
-            pages = {}
-            for vpn in self._vpns:
-                leaf = space.leaf(vpn)
-                content = look.bytes.get(frame_of(leaf, vpn)) if leaf and leaf.present and leaf.user else None
-                pages[vpn] = PageSeen(content=None if content is None else self._runs_of(content))
-            processes[slot] = ProcessSeen(pages)
-        return Observation(look.after, processes)
+    def _alone(self, look: Look, hides_holders: bool) -> Observation:
+        """Make an observation of what was seen from outside alone."""
+        processes = {
+            slot: ProcessSeen({vpn: self._page_alone(look, space, vpn) for vpn in self._vpns})
+            for slot, space in look.spaces.items()
+        }
+        seen = Observation(look.after, processes)
+        return replace(seen, frames=self._frames(seen, look, is_whole=not hides_holders))
+
+    def _page_alone(self, look: Look, space: Space, vpn: int) -> PageSeen:
+        leaf = space.leaf(vpn)
+        if leaf is None:
+            return _ABSENT
+        frame = frame_of(leaf, vpn)
+        content = look.bytes.get(frame) if leaf.present and leaf.user else None
+        runs = None if content is None else self._runs_of(content)
+        return PageSeen(True, frame, runs, leaf.user and leaf.writable, leaf.dirty, leaf.accessed)
 
     def _runs_of(self, content: bytes) -> Runs:
         runs = self._runs.get(content)
@@ -190,22 +193,27 @@ class Observer:
             if slot in processes:
                 pages = {vpn: _page(page, space, vpn) for vpn, page in processes[slot].pages.items()}
                 processes[slot] = replace(processes[slot], pages=pages)
-        frames = dict(seen.frames)
-        shown = {page.frame for process in processes.values() for page in process.pages.values()} - {None}
-        # who maps a frame is known only where everybody's tables were read
+        seen = replace(seen, processes=processes)
         is_whole = not hides_holders and set(look.spaces) == set(seen.processes)
-        uncounted = {frame for frame in shown if frame is not None and frames.get(frame, FrameSeen()).mapcount is None}
+        return replace(seen, frames=self._frames(seen, look, is_whole=is_whole))
+
+    def _frames(self, seen: Observation, look: Look, *, is_whole: bool) -> dict[Frame, FrameSeen]:
+        """Say what is known of each frame; who maps it, only where everybody's tables were read."""
+        frames = dict(seen.frames)
+        shown = {page.frame for process in seen.processes.values() for page in process.pages.values()}
+        uncounted = {frame for frame in shown if frame is not None and frames.get(frame, _NOTHING).mapcount is None}
+        uncounted -= {frame for frame, kept in look.counts.items() if kept.mapcount is not None}
         counts = look.mapcounts(uncounted) if uncounted and is_whole else None
         for frame in shown:
             if frame is not None:
-                frames[frame] = self._frame(frame, frames.get(frame, FrameSeen()), look, counts)
-        return replace(seen, processes=processes, frames=frames)
+                frames[frame] = self._frame(frame, frames.get(frame, _NOTHING), look, counts)
+        return frames
 
     def _frame(self, frame: Frame, inside: FrameSeen, look: Look, walked: Counter[Frame] | None) -> FrameSeen:
         """Put together what is known of one frame: the kernel's files first, then its memory, then the walk."""
         if frame == self.zero_frame:
             return replace(inside, flags=(inside.flags or FrameFlag(0)) | FrameFlag.ZERO_PAGE)
-        outside = look.counts.get(frame, FrameSeen())
+        outside = look.counts.get(frame, _NOTHING)
         mapcount = inside.mapcount if inside.mapcount is not None else outside.mapcount
         if mapcount is None and walked is not None:
             mapcount = walked[frame]
@@ -247,6 +255,8 @@ class Observer:
 
 
 _MOST_RUNS = 4096
+_NOTHING = FrameSeen()
+_ABSENT = PageSeen(present=False)
 
 
 def _page(page: PageSeen, space: Space, vpn: int) -> PageSeen:
