@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from harness.agent.client import AgentClient
 from harness.agent.codec import observed_pages
+from harness.guest.mailbox import Notice
 from harness.guest.session import Session
 from harness.introspect.counts import Counts, open_counts
-from harness.introspect.page_walk import page_table_format
+from harness.introspect.page_walk import entry_of, page_table_format, with_held
 from harness.introspect.view import Observer
 from harness.program.levels import Level
 from harness.program.ops import Load
@@ -28,6 +29,8 @@ TWO_ZEROES = parse_program("p0: map a 16 r private anon\np0: load a[0]\np0: load
 share a frame where the kernel has a page of zeroes for all."""
 SHARED = parse_program("p0: map a 2 rw private anon\np0: store a[0] 1\np0: store a[1] 1\np0: fork p1\np1: store a[1] 2")
 """A page that two processes share, and one that each has for itself."""
+PROTECTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 1\nobserve\np0: protect a[0] none")
+"""A page that is there, and then may not be touched: some kernels make its entry one that is not present."""
 _LATE_S = 0.005
 
 Execute = Callable[[Program, How], Trace]
@@ -62,35 +65,52 @@ class Outside:
             )
         self._set(observer)
         trace = execute(canary, How(pte_bits=True))
-        looks = observer.looks
-        restore()
-        if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in looks] != [{0}]:
+        if trace.ending is not Ending.COMPLETE or [set(look.spaces) for look in observer.looks] != [{0}]:
+            restore()
             self._set(None)
             self.why_not = "the page tables of its processes are not found in its memory"
             return
+        self._learn_held(observer, execute)
         observer.zero_frame = self._client.probe.zero_frame or None
         if not self._client.probe.view.pagemap:
-            observer.zero_frame = self._zero_frame(execute, restore)
+            observer.zero_frame = self._zero_frame(execute)
         if definition.counts is not None and observer.counts is not None:
-            self._try_counts(observer.counts, execute, restore)
+            self._try_counts(observer.counts, execute)
+        restore()
 
     def _set(self, observer: Observer | None) -> None:
         self.observer = observer
         self._session.on_notice = observer.look if observer else None
         self._client.is_watched = observer is not None
 
-    def _zero_frame(self, execute: Execute, restore: Callable[[], None]) -> int | None:
+    def _learn_held(self, observer: Observer, execute: Execute) -> None:
+        """Find out how the kernel keeps a page that may not be touched, where that is not known of it; see PROTECTED."""
+        if observer.form.held is not None:
+            return
+        entries: list[int | None] = []
+        (vpn,) = [vpn for pages in observed_pages(PROTECTED) for vpn in pages.vpns]
+
+        def look(notice: Notice) -> None:
+            observer.look(notice)
+            root = observer.looks[-1].roots.get(0)
+            entries.append(None if root is None else entry_of(observer.ram, observer.form, root, vpn))
+
+        self._session.on_notice = look
+        execute(PROTECTED, How(pte_bits=True))
+        self._session.on_notice = observer.look
+        if len(entries) == len(observer.looks) and entries and entries[0] is not None and entries[-1] is not None:
+            observer.use(with_held(observer.form, entries[0], entries[-1]))
+
+    def _zero_frame(self, execute: Execute) -> int | None:
         """Find the page of zeroes, where there is one; see TWO_ZEROES."""
         seen = execute(TWO_ZEROES, How(pte_bits=True)).observations
         loaded = [op.at.vpn for op in TWO_ZEROES.steps if isinstance(op, Load)]
         frames = {seen[-1].processes[0].pages[vpn].frame for vpn in loaded} if seen else set()
-        restore()
         return frames.pop() if len(frames) == 1 else None
 
-    def _try_counts(self, counts: Counts, execute: Execute, restore: Callable[[], None]) -> None:
+    def _try_counts(self, counts: Counts, execute: Execute) -> None:
         """Read the counts of frames of which we know who holds them, and note what does not fit; see SHARED."""
         trace = execute(SHARED, How(pte_bits=True))
-        restore()
         pages = trace.observations[-1].processes if trace.observations else {}
         if set(pages) != {0, 1} or self.observer is None:
             return

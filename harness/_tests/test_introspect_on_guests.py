@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.agent.codec import observed_pages
 from harness.errors import RigError
-from harness.guests import MachineSubject, open_subject
+from harness.guest.definition import load_definition
+from harness.guest.definition_values import KernelCounts
+from harness.guest.session import Session
+from harness.guests import MachineSubject
 from harness.introspect.page_walk import frame_of
 from harness.introspect.view import Look, Observer
 from harness.program.levels import Level
+from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending, FrameFlag, Observation, Trace
 from harness.subject import How
@@ -22,6 +28,8 @@ STORED = [
     if " crowd " not in path.read_text(encoding="utf-8")
 ]
 """Without those in which processes that nobody observes hold memory: not all who map a frame are known then."""
+FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+"""mini's array of struct frame, which /proc/kpagerefs publishes too."""
 FAMILY = """
     p0: map a 4 rw private anon
     p0: store a[0] 0x11
@@ -42,11 +50,18 @@ FAMILY = """
 
 @pytest.fixture(scope="module", params=["linux", "mini", "mini-arm64"])
 def subject(request: pytest.FixtureRequest) -> Iterator[MachineSubject]:
+    definition = load_definition(request.param)
+    if request.param == "mini":
+        definition = replace(definition, counts=FRAMES)
     try:
-        subject = open_subject(request.param)
+        subject = MachineSubject(Session(definition))
     except RigError as error:
         pytest.skip(f"no machine to test: {error}")
-    assert isinstance(subject, MachineSubject)
+
+    def begin(program: Program, _how: How) -> None:
+        watched(subject).begin([vpn for pages in observed_pages(program) for vpn in pages.vpns])
+
+    subject.outside.begin = begin  # type: ignore[assignment]  # counts are to be read though the kernel publishes them
     yield subject
     subject.close()
 
@@ -69,9 +84,15 @@ def disagreements(seen: Observation, look: Look) -> Iterator[str]:
                 yield f"after {look.after}: p{slot} {vpn:#x} is {page.frame} by pagemap, and {walked} in its table"
     counts = look.mapcounts()
     for frame, numbers in seen.frames.items():
-        is_zero = bool(numbers.flags and numbers.flags & FrameFlag.ZERO_PAGE)
-        if numbers.mapcount != counts[frame] and not is_zero:
+        if numbers.flags and numbers.flags & FrameFlag.ZERO_PAGE:
+            continue
+        if numbers.mapcount != counts[frame]:
             yield f"after {look.after}: frame {frame:#x} has mapcount {numbers.mapcount}, and {counts[frame]} entries"
+        outside = look.counts[frame]
+        if numbers.refcount != outside.refcount:
+            yield f"after {look.after}: frame {frame:#x} has refcount {numbers.refcount}, and in memory {outside.refcount}"
+        if outside.flags is not None and outside != numbers:
+            yield f"after {look.after}: frame {frame:#x} is published as {numbers}, and {outside} in memory"
 
 
 def compared(subject: MachineSubject, trace: Trace) -> tuple[int, list[str]]:
@@ -129,3 +150,19 @@ def test_the_root_tables_are_known_after_a_while(subject: MachineSubject) -> Non
 
     assert watched(subject).roots.searches - before <= 10  # at 3 processes an observation
     assert Level.PTE_BITS in subject.levels
+
+
+def test_bits_tell_what_was_read_and_what_was_written(subject: MachineSubject) -> None:
+    text = "p0: map a 3 rw private anon\np0: store a[0] 1\np0: load a[1]\np0: fork p1\np0: load a[0]\np1: store a[0] 2"
+
+    trace = subject.execute(parse_program(text), How(dense=True, pte_bits=True))
+
+    vpn = min(trace.observations[0].processes[0].pages)
+    written = trace.observations[1].processes[0].pages[vpn]
+    read = trace.observations[2].processes[0].pages[vpn + 1]
+    copied = trace.observations[-1].processes[1].pages[vpn]
+    untouched = trace.observations[-1].processes[0].pages[vpn + 2]
+    assert (written.accessed, written.dirty) == (True, True)
+    assert (read.accessed, read.dirty) == (True, False)
+    assert (copied.accessed, copied.dirty) == (True, True)
+    assert (untouched.accessed, untouched.dirty) == (None, None)

@@ -13,9 +13,13 @@ from harness.introspect.page_walk import (
     Format,
     Held,
     Leaf,
+    Rights,
+    Walker,
+    entry_of,
     frame_of,
     read_space,
     walk,
+    with_held,
 )
 
 FRAMES = 64
@@ -214,3 +218,44 @@ def test_an_arm64_entry_that_is_not_valid_may_hold_a_frame() -> None:
     assert leaf is not None
     assert (leaf.present, leaf.frame, leaf.user, leaf.writable) == (False, ARM_BASE + 9, False, False)
     assert arm(entry) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [
+        (9 << 12 | 0x867, 9 << 12 | 0x860, Held(0x800)),  # a bit of the kernel's own is left
+        (9 << 12 | 0x67, 9 << 12 | 0x2, Held(0x0000_FFFF_FFFF_F000)),  # nothing is, but the frame
+        (9 << 12 | 0x67, ~(9 << 12) & 0x000F_FFFF_FFFF_F000 | 0x160, Held(0x100, inverted=True)),  # as Linux does
+        (9 << 12 | 0x67, 9 << 12 | 0x63, None),  # present, though not for user space
+        (9 << 12 | 0x67, 0, None),
+        (9 << 12 | 0x67, 7 << 12 | 0x100, None),  # something else
+        (0, 9 << 12, None),
+    ],
+)
+def test_how_a_page_is_kept_that_may_not_be_touched_is_learnt(before: int, after: int, held: Held | None) -> None:
+    form = with_held(X86(), before, after)
+
+    assert form == X86(held)
+    assert (form.leaf(after, 1, Rights()) is None) == (held is None and not after & 1)
+    if held is not None:
+        assert walk(path_to(after), form, 1, VPN) == Leaf(
+            9, 1, False, False, False, False, bool(after & 0x20), bool(after & 0x40)
+        )
+
+
+def test_an_entry_is_shown_as_it_is() -> None:
+    memory = path_to(9 << 12 | 0x160)
+
+    assert [entry_of(memory, X86(), 1, VPN + each) for each in (0, 1, 512)] == [9 << 12 | 0x160, 0, None]
+
+
+def test_what_did_not_change_is_not_read_again_and_what_did_is() -> None:
+    memory = path_to(9 << 12 | 0x67)
+    walker = Walker(memory, X86())
+
+    first = walker.space(1)
+    memory.put(4, 5, 10 << 12 | 0x67)
+    second = walker.space(1)
+
+    assert [sorted(space.leaves) for space in (first, second)] == [[VPN], [VPN, VPN + 1]]
+    assert walker.space(1) == second == read_space(memory, X86(), 1)

@@ -11,6 +11,8 @@ from harness.guest.ram import GuestRam
 from harness.introspect.page_walk import X86
 from harness.introspect.roots import MOST_REMEMBERED, Roots
 from harness.introspect.view import Observer
+from harness.program.text import parse_program
+from harness.program.trace import FrameSeen, Trace
 
 FIRST, STRIDE = 0x40_0000 + 0x3040, 0x5000  # where slot 0 has its identity, and how far the next is
 TABLE = 0x07
@@ -164,3 +166,49 @@ def test_tables_that_make_no_sense_are_no_address_space(ram: GuestRam, made: Han
     observer.look(notice((7 << 32 | 1, 0, 1)))
 
     assert observer.looks[0].spaces == {}
+
+
+class FakeCounts:
+    """Counts that read 7 for every frame."""
+
+    name, holds, tells_free = "a fake", "references", True
+
+    def read(self, _frame: int) -> FrameSeen:
+        return FrameSeen(refcount=7)
+
+    def move_to(self, ram: GuestRam) -> None:
+        raise AssertionError(ram)
+
+
+def test_pages_of_a_large_leaf_have_frames_of_their_own_and_counts_of_which_nothing_is_said(
+    ram: GuestRam, made: HandMade
+) -> None:
+    root = made.space({0: 50})
+    made.worker(50, 0, 7 << 32 | 1)
+    ram.words[(root + 2) * 512 + 8] = 4 * 512 << 12 | 0xE7  # 2 MiB from page 4096 on
+    ram.bytes[(4 * 512 + 3) << 12] = 0x11
+    observer = Observer(ram, X86())
+    observer.counts = FakeCounts()
+    program = parse_program("p0: map a 2 rw private anon")
+
+    observer.begin([4096, 4099, 4608])
+    observer.look(notice((7 << 32 | 1, 0, 1)))
+    (seen,) = observer.enrich(program, Trace(())).observations
+
+    pages = seen.processes[0].pages
+    assert [pages[vpn].frame for vpn in (4096, 4099, 4608)] == [2048, 2051, None]
+    assert [pages[vpn].present for vpn in (4096, 4099, 4608)] == [True, True, False]
+    assert pages[4099].content == ((0x11, 1), (0, 4095))
+    assert (pages[4096].writable, pages[4096].dirty) == (True, True)
+    assert seen.frames == {2048: FrameSeen(mapcount=1), 2051: FrameSeen(mapcount=1)}
+
+
+def test_a_gibibyte_in_one_leaf_is_counted_without_counting_its_pages(ram: GuestRam, made: HandMade) -> None:
+    root = made.space({0: 50})
+    made.worker(50, 0, 7 << 32 | 1)
+    ram.words[(root + 1) * 512 + 4] = 0x4000_0000 | 0xE7
+    observer = Observer(ram, X86())
+
+    observer.look(notice((7 << 32 | 1, 0, 1)))
+
+    assert dict(observer.looks[0].mapcounts({0x40005, 50, 0x80000})) == {0x40005: 1, 50: 1}

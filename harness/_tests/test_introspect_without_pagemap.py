@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import harness.outside
 from harness.agent.client import AgentClient
 from harness.compare import compare
 from harness.compare.verdict import Verdict
 from harness.errors import RigError
 from harness.guests import MachineSubject, open_subject, semantics_of
+from harness.introspect.page_walk import X86
 from harness.program.levels import Level
 from harness.program.text import parse_program
 from harness.subject import How
@@ -72,6 +74,19 @@ def test_a_sound_guest_conforms_at_level_frames(guest: str) -> None:
     assert all((page.frame is not None) == page.present for page in pages)
     counts = {frame.mapcount for seen in found.trace.observations for frame in seen.frames.values()}
     assert {1, 2} <= counts
+
+
+def test_how_an_unknown_kernel_keeps_what_may_not_be_touched_is_found_out() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.outside, "page_table_format", lambda _arch, _banner: X86())
+        with blind("linux") as subject:
+            found = verdict(subject, FAMILY)
+
+            assert subject.observer is not None
+            held = subject.observer.form.held
+    assert held is not None
+    assert (held.inverted, bool(held.bits & 0x100)) == (True, True)
+    assert found.conforms, found
 
 
 @pytest.mark.parametrize("fault", ["cow-shares", "sole-owner-always-copies", "fork-keeps-writable"])

@@ -18,7 +18,7 @@ arch/arm64/include/asm/pgtable-prot.h.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 ENTRIES = 512
@@ -27,6 +27,7 @@ PAGE_SHIFT = 12
 MOST_TABLES = 1024
 """More tables than this in one address space are a broken one: 2 GiB of pages."""
 _FRAME = 0x000F_FFFF_FFFF_F000
+_ADDRESS = 0x0000_FFFF_FFFF_F000
 
 
 class BrokenTables(Exception):
@@ -73,9 +74,11 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a kernel marks an entry that is not present and holds a frame: `bit` is set, and the frame may be `inverted`."""
+    """How a kernel marks an entry that is not present and holds a frame: some bit of `bits` is set, and the frame may be
+    `inverted`.
+    """
 
-    bit: int
+    bits: int
     inverted: bool = False
 
 
@@ -95,6 +98,15 @@ class Format(Protocol):
         """Give the leaf that `entry` of `level` is; None if it is none."""
         ...
 
+    @property
+    def held(self) -> Held | None:
+        """How entries are marked that are not present and hold a frame; None where it is not known."""
+        ...
+
+    def holding(self, held: Held) -> Format:
+        """Return this format with such marks."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class X86:
@@ -109,13 +121,17 @@ class X86:
             return None
         return (entry & _FRAME) >> PAGE_SHIFT, _x86_rights(entry, rights)
 
+    def holding(self, held: Held) -> X86:
+        """See `Format`."""
+        return replace(self, held=held)
+
     def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
         """See `Format`."""
         is_large = level in (2, 3) and bool(entry & 0x80)
         if not (level == 1 or is_large) or not entry:
             return None
         present = bool(entry & 1)
-        if not present and not (self.held and entry & self.held.bit):
+        if not present and not (self.held and entry & self.held.bits):
             return None
         value = ~entry if not present and self.held and self.held.inverted else entry
         left = _x86_rights(entry, rights) if present else Rights(user=False, writable=False, executable=False)
@@ -147,18 +163,22 @@ class Arm64:
             rights.writable and not entry >> 62 & 1,
             rights.executable and not entry >> 60 & 1,  # UXNTable
         )
-        return (entry & 0x0000_FFFF_FFFF_F000) >> PAGE_SHIFT, left
+        return (entry & _ADDRESS) >> PAGE_SHIFT, left
+
+    def holding(self, held: Held) -> Arm64:
+        """See `Format`."""
+        return replace(self, held=held)
 
     def leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
         """See `Format`."""
         kind = entry & 3
         present = kind == 3 if level == 1 else kind == 1 and level in (2, 3)
-        held = not present and not entry & 1 and level < ROOT_LEVEL and bool(self.held and entry & self.held.bit)
+        held = not present and not entry & 1 and level < ROOT_LEVEL and bool(self.held and entry & self.held.bits)
         if not (present or held):
             return None
         read_only = bool(entry & 0x80)  # AP[2]
         modifier = bool(entry >> 51 & 1)  # DBM: who may write, and has not, is read-only and has this set
-        frame = _aligned((entry & 0x0000_FFFF_FFFF_F000) >> PAGE_SHIFT, level)
+        frame = _aligned((entry & _ADDRESS) >> PAGE_SHIFT, level)
         return Leaf(
             frame=frame,
             level=level,
@@ -188,6 +208,40 @@ def page_table_format(arch: str, banner: str) -> Format | None:
         return LINUX_X86 if is_linux else X86()
     if arch == "arm64":
         return LINUX_ARM64 if is_linux else Arm64()
+    return None
+
+
+def with_held(form: Format, before: int, after: int) -> Format:
+    """Return `form` with the marks of `after`: the entry of a page whose entry was `before`, now that its process may not
+    touch it any more. It stays as it is where `after` is present all the same, or holds no frame.
+    """
+    frame = form.leaf(before, 1, Rights())
+    if frame is None or not after or form.leaf(after, 1, Rights()) is not None:
+        return form
+    for inverted in (False, True):
+        if (~after if inverted else after) & _ADDRESS == before & _ADDRESS:
+            return form.holding(Held(after & ~(_FRAME | _RIGHTS) or _ADDRESS, inverted))
+    return form
+
+
+_RIGHTS = 0x8000_0000_0000_0067
+"""What x86-64 says of the rights to a page and of its use, which is no mark: one may be kept, and another not."""
+
+
+def entry_of(memory: Memory, form: Format, root: int, vpn: int) -> int | None:
+    """Return the entry of the lowest level for page `vpn`, whatever it holds; None where no table has one."""
+    frame, rights = root, Rights()
+    for level in range(ROOT_LEVEL, 0, -1):
+        table = read_table(memory, frame)
+        if table is None:
+            return None
+        entry = table[vpn >> 9 * (level - 1) & ENTRIES - 1]
+        if level == 1:
+            return entry
+        step = form.table(entry, level, rights)
+        if step is None:
+            return None
+        frame, rights = step
     return None
 
 

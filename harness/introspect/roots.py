@@ -32,7 +32,7 @@ class Roots:
 
     def __init__(self, ram: GuestRam, form: Format) -> None:
         self.ram = ram
-        self._form = form
+        self.form = form
         self._remembered: dict[int, None] = {}
         self._of_births: dict[tuple[int, int], int] = {}  # the root of each slot and birth
         self.searches = 0
@@ -108,7 +108,7 @@ class Roots:
     def _leads_to(self, root: int, notice: Notice, identity: int, slot: int) -> bool:
         address = notice.first + slot * notice.stride
         vpn = address >> PAGE_SHIFT
-        leaf = walk(self.ram, self._form, root, vpn)
+        leaf = walk(self.ram, self.form, root, vpn)
         if leaf is None:
             return False
         place = self.ram.offset((frame_of(leaf, vpn) << PAGE_SHIFT) + (address & _OFFSET))
@@ -124,7 +124,7 @@ class Roots:
             entries = self.ram.words[pages.start * ENTRIES + index : pages.stop * ENTRIES : ENTRIES].tolist()
             # most pages hold no entry there: those are passed over as fast as can be
             for at in [at for at, entry in enumerate(entries) if entry & 1 and (entry & _PLACE) < _ABOVE]:
-                step = self._form.table(entries[at], ROOT_LEVEL, Rights())
+                step = self.form.table(entries[at], ROOT_LEVEL, Rights())
                 if step is not None and first_frame <= step[0] < end:
                     found.append(first_frame + pages.start + at)
         return found

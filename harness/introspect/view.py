@@ -93,6 +93,12 @@ class Observer:
         self._wants_frames = True
         self._runs: dict[bytes, Runs] = {}
 
+    def use(self, form: Format) -> None:
+        """Read tables as `form` says from now on."""
+        self.form = form
+        self._walker = Walker(self.ram, form)
+        self.roots.form = form
+
     def move_to(self, ram: GuestRam) -> None:
         """Look at the machine that has taken the place of this one."""
         self.ram = self._walker.memory = ram
@@ -131,9 +137,11 @@ class Observer:
             self.cost.processes += len(spaces)
 
     def _look_at_frames(self, look: Look) -> None:
-        leaves = ((vpn, space.leaf(vpn)) for space in look.spaces.values() for vpn in self._vpns)
+        leaves = [(vpn, space.leaf(vpn)) for space in look.spaces.values() for vpn in self._vpns]
+        # kernels count the 512 frames of a large page each for itself, or by their first alone, or in another way
+        in_large = {frame_of(leaf, vpn) for vpn, leaf in leaves if leaf is not None and leaf.npages > 1}
         for frame in {frame_of(leaf, vpn) for vpn, leaf in leaves if leaf is not None}:
-            if self.counts is not None:
+            if self.counts is not None and frame not in in_large:
                 look.counts[frame] = self.counts.read(frame)
             if (content := self._bytes(frame)) is not None:
                 look.bytes[frame] = content
