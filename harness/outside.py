@@ -58,8 +58,8 @@ class Outside:
             self.why_not = "the guest's memory cannot be seen from outside, see the notes"
             return
         observer = Observer(self._session.ram, form)
-        if self._session.kernel is not None:
-            kernel = self._session.kernel
+        kernel = self._session.kernel
+        if kernel is not None:
             observer.open_counts = lambda root: open_counts(
                 definition.counts, kernel, banner=banner, ram=observer.ram, form=form, root=root
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent.codec import observed_pages
-from harness.errors import RigError
+from harness.errors import DefinitionError, RigError
 from harness.guest.definition import load_definition
 from harness.guest.definition_values import KernelCounts
 from harness.guest.session import Session
@@ -28,8 +28,9 @@ STORED = [
     if " crowd " not in path.read_text(encoding="utf-8")
 ]
 """Without those in which processes that nobody observes hold memory: not all who map a frame are known then."""
-FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
-"""mini's array of struct frame, which /proc/kpagerefs publishes too."""
+_FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+FRAMES = {"mini": _FRAMES, "mini-arm64": replace(_FRAMES, direct_map=0xFFFF_0000_0000_0000)}
+"""mini's array of struct frame, which /proc/kpagerefs publishes too. On arm64 no table of a process leads to it."""
 FAMILY = """
     p0: map a 4 rw private anon
     p0: store a[0] 0x11
@@ -51,10 +52,12 @@ FAMILY = """
 @pytest.fixture(scope="module", params=["linux", "mini", "mini-arm64"])
 def subject(request: pytest.FixtureRequest) -> Iterator[MachineSubject]:
     definition = load_definition(request.param)
-    if request.param == "mini":
-        definition = replace(definition, counts=FRAMES)
+    if request.param in FRAMES:
+        definition = replace(definition, counts=FRAMES[request.param])
     try:
         subject = MachineSubject(Session(definition))
+    except DefinitionError:
+        raise
     except RigError as error:
         pytest.skip(f"no machine to test: {error}")
 
@@ -157,6 +160,8 @@ def test_bits_tell_what_was_read_and_what_was_written(subject: MachineSubject) -
 
     trace = subject.execute(parse_program(text), How(dense=True, pte_bits=True))
 
+    if subject.name == "mini-arm64":
+        pytest.skip("a CPU without FEAT_HAFDBS leaves it to the kernel to note what was written, and where")
     vpn = min(trace.observations[0].processes[0].pages)
     written = trace.observations[1].processes[0].pages[vpn]
     read = trace.observations[2].processes[0].pages[vpn + 1]
@@ -165,4 +170,4 @@ def test_bits_tell_what_was_read_and_what_was_written(subject: MachineSubject) -
     assert (written.accessed, written.dirty) == (True, True)
     assert (read.accessed, read.dirty) == (True, False)
     assert (copied.accessed, copied.dirty) == (True, True)
-    assert (untouched.accessed, untouched.dirty) == (None, None)
+    assert not untouched.dirty  # it may be there, where a kernel prefaults
