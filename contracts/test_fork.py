@@ -7,7 +7,7 @@ from hypothesis import given
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
 from contracts.stories import CHILD_STORES_AFTER_FORK, PARENT_STORES_AFTER_FORK
-from harness.program.ops import Fork, Load, Observe, Protect, Refuse, Starve, Store
+from harness.program.ops import Fork, Load, Map, Observe, Protect, Refuse, Starve, Store
 from harness.program.program import Program
 
 
@@ -96,6 +96,47 @@ def test_parent_and_child_share_what_neither_wrote(guest: Guest, program: Progra
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="fork.shares-frames")
+
+
+@contract("fork.file-private", catches=("file-private-not-cow",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private f
+        p0: map a[2..3] rw shared f
+        p0: load a[0]
+        p0: fork p1
+        p1: store a[0] 0x22
+        p0: load a[0]
+        p0: load a[2]
+        p1: load a[2]
+        """,
+        """
+        p0: map a 2 rw private f
+        p0: fork p1
+        p0: store a[1]+7 0x22
+        p1: load a[1]+7
+        p1: read f 4100 bss[0] 8
+        p1: load bss[0]+3
+        """,
+        """
+        p0: load data[1]
+        p0: fork p1
+        p1: fork p2
+        p2: store data[1] 0x22
+        p1: load data[1]
+        p0: exec
+        p0: load data[1]
+        """,
+        containing=(Fork, Store, Load, Map),
+        weights={Map: 8},
+    )
+)
+def test_a_private_file_page_is_copied_for_its_writer_alone(guest: Guest, program: Program) -> None:
+    """A private file page is copied on write for each process; neither the file nor any other mapping sees it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="fork.file-private")
 
 
 @contract("fork.inherits-vmas", catches=("fork-drops-prot-none",))

@@ -71,7 +71,7 @@ def test_what_is_free_to_go_goes_whole_and_alone(guest: Guest, program: Program)
     assert_conforms(verdict, to="madvise.free")
 
 
-@contract("madvise.populate")
+@contract("madvise.populate", catches=("populate-write-reads",))
 @given(
     program=drawn(
         """

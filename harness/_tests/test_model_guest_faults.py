@@ -131,6 +131,15 @@ CASES = {
         p0: load a[2]
         """,
     ),
+    "populate-write-reads": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0] populate-write
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import harness.model
+from harness.program.image import IMAGES, OWN
 from harness.report.summary import EVENTS, RunNumbers, other_lines, reach_lines, summary_lines
 from harness.runner import Statistics
 
@@ -82,4 +83,7 @@ def test_every_event_that_the_model_counts_is_known_here() -> None:
         for name in re.findall(r'"([^"]+)"', place)
     }
 
-    assert counted == set(EVENTS)
+    others = [image for image in IMAGES if image != OWN]
+    named = {name.replace("{op.image}", image) for name in counted for image in others}
+
+    assert named == set(EVENTS)

@@ -65,7 +65,8 @@ def _populate(need: Prot, *, write: bool) -> Effect:
             return "EINVAL"
         try:
             for vpn in part:
-                touch(machine, space, vpn, write=write)
+                # planted: both kinds bring pages in as a load would
+                touch(machine, space, vpn, write=write and not machine.has("populate-write-reads"))
         except Segfault:
             return "EFAULT"
         return ""

@@ -122,6 +122,11 @@ _ALL = (
         ("kernel-write.exact-bytes", "kernel-write.respects-protection"),
     ),
     Fault(
+        "populate-write-reads",
+        "MADV_POPULATE_WRITE brings pages in as a load would",
+        ("madvise.populate",),
+    ),
+    Fault(
         "vfork-does-not-suspend",
         "the parent of a vfork runs on beside its child",
         ("vfork.shares-and-suspends",),
