@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Crash, Exit, Fork, Store, Wait
+from harness.program.ops import Clone, Crash, Exit, Fork, Kill, Load, Store, Wait
 from harness.program.program import Program
 
 
@@ -46,3 +46,70 @@ def test_the_wait_status_is_exact(guest: Guest, program: Program) -> None:
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="wait.status")
+
+
+@contract("exit.drops-all", catches=("kill-skips-teardown",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[1] 0x22
+        p0: kill p1
+        p0: store a[0] 0x33
+        """,
+        containing=(Store, Fork, Kill),
+    )
+)
+def test_death_by_a_signal_drops_every_reference(guest: Guest, program: Program) -> None:
+    """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exit.drops-all")
+
+
+@contract("wait.status", catches=("kill-reports-sigsegv",))
+@given(
+    program=drawn(
+        """
+        p0: fork p1
+        p0: kill p1
+        p0: wait p1
+        """,
+        """
+        p0: fork p1
+        p0: fork p2
+        p2: kill p1
+        p0: reap p1 bss[0]
+        """,
+        containing=(Fork, Kill, Wait),
+    )
+)
+def test_the_wait_status_tells_the_signal(guest: Guest, program: Program) -> None:
+    """The wait status tells the exit code or the killing signal, exactly."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="wait.status")
+
+
+@contract("clone-vm.shares", catches=("kill-drops-twice",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: clone p1
+        p1: store a[1] 0x22
+        p0: kill p1
+        p0: load a[1]
+        p0: store a[0] 0x33
+        """,
+        containing=(Clone, Kill, Load),
+    )
+)
+def test_the_death_of_one_leaves_a_shared_address_space_to_the_others(guest: Guest, program: Program) -> None:
+    """CLONE_VM children see one address space with their parent, until they exec; the last to leave it ends it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="clone-vm.shares")

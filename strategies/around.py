@@ -33,6 +33,7 @@ from harness.program.ops import (
     Fill,
     Force,
     Fork,
+    Kill,
     Load,
     Map,
     Observe,
@@ -108,6 +109,8 @@ class Telling:
             moved = replace(op, process=parent, child=self.names[op.child])
         elif isinstance(moved, WAITS):
             moved = replace(moved, process=self.names[moved.process], child=self.names[moved.child])
+        elif isinstance(moved, Kill):
+            moved = replace(moved, process=self.names[moved.process], victim=self.names[moved.victim])
         elif not isinstance(op, Observe):
             moved = replace(moved, process=self.names[op.process])
         if isinstance(moved, Map):
@@ -123,6 +126,8 @@ class Telling:
         actor = self.names.get(op.process)
         if isinstance(op, WAITS):
             return actor in family.active and self.names.get(op.child) in family.waitable(self.names[op.process])
+        if isinstance(op, Kill):
+            return actor in family.active and self.names.get(op.victim) in family.victims(self.names[op.process])
         if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
             return False
         if isinstance(op, Disperse):
@@ -145,6 +150,8 @@ class Telling:
             return True
         if isinstance(op, WAITS):
             return op.child in ours
+        if isinstance(op, Kill):
+            return op.victim in ours
         return not twist and any(page in self.pages for each in places(op) for page in _pages_of(each))
 
     def _moved(self, op: Op) -> Op:

@@ -9,6 +9,7 @@ from harness.program.ops import (
     Disperse,
     Exit,
     Fork,
+    Kill,
     Limit,
     Op,
     Refuse,
@@ -31,6 +32,11 @@ def _clone(scene: Scene, process: int, child: int) -> Op | None:
     if not scene.may_fork:
         return None
     return Clone(process, scene.add_child(process, child, shares=True))
+
+
+def _kill(scene: Scene, process: int, victim: int) -> Op | None:
+    found = scene.victim(process, victim)
+    return None if found is None else Kill(process, found)
 
 
 CROWDS = (1, 2, 3, 7, 12, 25)
@@ -94,6 +100,7 @@ def _limit(_scene: Scene, process: int, left: int) -> Op:
 ROWS: tuple[Row, ...] = (
     Row(Vfork, 1, (ACTOR, CHILD), _vfork),
     Row(Clone, 1, (ACTOR, CHILD), _clone),
+    Row(Kill, 1, (ACTOR, CHILD), _kill),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),

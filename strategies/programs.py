@@ -19,7 +19,22 @@ from itertools import accumulate, islice
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from harness.program.ops import ENDING, FORKS, WAITS, Crowd, Disperse, Exec, Exit, Fork, Load, Map, Observe, Op, Repeat
+from harness.program.ops import (
+    ENDING,
+    FORKS,
+    WAITS,
+    Crowd,
+    Disperse,
+    Exec,
+    Exit,
+    Fork,
+    Kill,
+    Load,
+    Map,
+    Observe,
+    Op,
+    Repeat,
+)
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
 from strategies.echo import emit
@@ -57,6 +72,7 @@ COST: Mapping[type[Op], int] = {
     **dict.fromkeys(WAITS, 4),
     Observe: 2,
     **dict.fromkeys((*FORKS, *ENDING), 2),
+    Kill: 4,
     Repeat: 5,
 }
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
@@ -95,7 +111,10 @@ def _begin(scene: Scene, npages: int) -> None:
 def _fits(scene: Scene, op: type[Op], *, more: int = 0) -> bool:
     """Whether one step and `more` leave room, and for a fork a name, for all that is still missing."""
     still = [each for each in scene.missing if each is not op]
-    if op in (Repeat, *FORKS) and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Repeat} & set(still)) >= MAX_PROCESSES:
+    if (
+        op in (Repeat, *FORKS)
+        and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Kill, Repeat} & set(still)) >= MAX_PROCESSES
+    ):
         return False
     more += {Crowd: 1, Repeat: 3}.get(op, 0)
     return len(scene.steps) + 1 + more + reserve(still) + len(scene.family.crowds) <= scene.limits.max_steps
@@ -113,6 +132,8 @@ def complete(scene: Scene) -> Scene:
             _append(scene, Load)
         if op in (Repeat, *FORKS) and not scene.may_fork:
             _append(scene, Exit, by=max(scene.family.active))
+        if op is Kill:
+            _provide_victim(scene)
         if op is Disperse and not scene.family.crowds.keys() & scene.family.active:
             _append(scene, Crowd)
         _append(scene, op)
@@ -133,6 +154,20 @@ def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     step = simplest(op, actor=scene.slot_of[process], fate=LONE).resolve(scene)
     assert step is not None, f"{op.verb} was not possible here"
     scene.emit(step)
+
+
+def _provide_victim(scene: Scene) -> None:
+    """See to it that there is somebody whom the first process can kill."""
+    if scene.victim(min(scene.family.active), 0) is not None:
+        return
+    crowded = scene.family.crowds.keys() & scene.family.active - {min(scene.family.active)}
+    if crowded:
+        scene.emit(Disperse(min(crowded)))
+        return
+    if not scene.may_fork:
+        _append(scene, Exit, by=max(scene.family.active))
+    if scene.victim(min(scene.family.active), 0) is None:
+        _append(scene, Fork)
 
 
 def _reap(scene: Scene, op: type[Op]) -> None:
@@ -294,7 +329,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Repeat} or wanted >= set(ENDING)):
+    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Kill, Repeat} or wanted >= set(ENDING)):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

@@ -140,6 +140,11 @@ class Scene:
         ended = [child for child in self.family.zombies if parent[child] in active]
         return self._by_slot(ended, wish) if ended else None
 
+    def victim(self, killer: int, wish: int) -> int | None:
+        """Give the process whom `killer` may kill whose slot is nearest; None where there is none."""
+        victims = self.family.victims(killer)
+        return self._by_slot(victims, wish) if victims else None
+
     def _by_slot(self, processes: Iterable[int], wish: int) -> int:
         by_slot = {self.slot_of[process]: process for process in processes}
         slot = nearest(by_slot, wish)

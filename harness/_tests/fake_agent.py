@@ -31,6 +31,7 @@ from harness.program.ops import (
     Fill,
     Fix,
     Force,
+    Kill,
     Limit,
     Load,
     Map,
@@ -150,6 +151,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Remap(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
+    elif kind is Kill:
+        op = Kill(process, part.byte())
     elif kind is Exec:
         op = Exec(process, [*IMAGES][part.byte()])
     elif kind is Brk:

@@ -88,6 +88,7 @@ EVERY_OPERATION = parse_program(
     observe
     p1: exec
     p1: load data[2]+7
+    p1: exec large-text
     p1: crash store text[1]+9
     p0: wait p1
     p0: clone p3
@@ -95,6 +96,7 @@ EVERY_OPERATION = parse_program(
     p0: crowd 300
     p0: disperse
     p0: starve 12
+    p0: kill p3
     p0: refuse
     p0: limit 3
     p0: vfork p4
@@ -145,7 +147,14 @@ def test_the_agent_reads_every_operation_as_it_was_written() -> None:
     flags, pages, program = read_program(reader)
 
     assert (command, flags, reader.exhausted) == (2, 5, True)
-    assert pages == [PageRange("c", 3, 4), PageRange("text", 1, 1), PageRange("data", 2, 1), PageRange("heap", 0, 3)]
+    assert pages == [
+        PageRange("c", 3, 4),
+        PageRange("text", 0, 2),
+        PageRange("data", 0, 4),
+        PageRange("bss", 0, 4),
+        PageRange("heap", 0, 3),
+        PageRange("textend", 0, 4),
+    ]
     assert program == EVERY_OPERATION
 
 

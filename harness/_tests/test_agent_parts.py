@@ -23,6 +23,7 @@ FLAGS = shlex.split("""
     -std=gnu11 -O1 -ffreestanding -fno-stack-protector -fno-pic -fno-pie -fno-builtin -fno-strict-aliasing
     -fno-asynchronous-unwind-tables -fcf-protection=none -mgeneral-regs-only -Wall -Wextra -Werror -I. -Iarch/x86_64
     -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-T,agent.ld
+    -DNUMBER=0 -DTEXT_PAGES=2 -DDATA_BYTES=16384 -DMEMORY_BYTES=32768
 """)
 PATIENCE_S = 60.0  # for a machine under load; nothing here waits for time to pass
 

@@ -29,6 +29,31 @@ class Case:
 
 
 CASES = {
+    "kill-skips-teardown": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p0: kill p1
+        """,
+    ),
+    "kill-drops-twice": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: clone p1
+        p0: kill p1
+        p0: load bss[0]
+        """,
+    ),
+    "kill-reports-sigsegv": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p0: kill p1
+        p0: wait p1
+        """,
+    ),
     "exec-template-of-wrong-image": Case(
         "outcomes",
         """

@@ -112,6 +112,7 @@ def _backing(value: Any, _: Slices) -> bytes:
 
 
 _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
+    Kind.PROCESS: _one,
     Kind.CHILD: _one,
     Kind.BYTE: _one,
     Kind.NPAGES: _one,

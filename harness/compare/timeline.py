@@ -32,6 +32,7 @@ from harness.program.ops import (
     Remap,
     Store,
     Unmap,
+    ended_by,
 )
 from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
@@ -57,6 +58,12 @@ def _stores(machine: Machine, op: Op, outcome: object) -> Iterator[tuple[int, in
 def _pages(op: Op) -> set[int]:
     """Give the pages that the operands of `op` name."""
     return {vpn for place in places(op) for vpn in (place.vpns if isinstance(place, PageRange) else (place.vpn,))}
+
+
+def _leaver(op: Op) -> int:
+    """Give the process that may have left its address space by `op`."""
+    ended = ended_by(op)
+    return op.process if ended is None else ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +359,7 @@ class Timeline:
             type(op)
             for step, op in self.steps()
             if step and space is not None
-            and self.spaces[step - 1].get(op.process) is space and self.spaces[step].get(op.process) is not space
+            and self.spaces[step - 1].get(leaver := _leaver(op)) is space and self.spaces[step].get(leaver) is not space
         }  # fmt: skip
 
     def most_holders(self, frame: Frame) -> int:

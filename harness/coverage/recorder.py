@@ -13,7 +13,7 @@ from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
 from harness.program.files import FILES
 from harness.program.image import SEGMENT_OF
-from harness.program.ops import FORKS, Op, Remap
+from harness.program.ops import FORKS, Kill, Op, Remap
 from harness.program.program import places
 from harness.program.units import HEAP, Address, PageRange, Prot, address_of, in_windows
 
@@ -24,7 +24,7 @@ ACTIONS = {
     "readv": Action.KERNEL_WRITE,
     "force": Action.KERNEL_WRITE, "fix": Action.KERNEL_WRITE,
     "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
-    "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT,
+    "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT, "kill": Action.EXIT,
     "unmap": Action.MUNMAP, "map": Action.MUNMAP, "brk": Action.MUNMAP,
     "protect": Action.MPROTECT, "remap": Action.MREMAP, "advise": Action.MADVISE,
 }  # fmt: skip
@@ -46,10 +46,11 @@ class Recorder:
     def before(self, machine: Machine, op: Op) -> None:
         """Note what `op` is about to meet."""
         action = ACTIONS.get(op.verb)
-        process = machine.processes.get(op.process)
+        actor = op.victim if isinstance(op, Kill) else op.process
+        process = machine.processes.get(actor)
         if action is None or process is None or process.space is None:
             return
-        role = (Role.PARENT, Role.CHILD, Role.GRANDCHILD)[min(self._generation.get(op.process, 0), 2)]
+        role = (Role.PARENT, Role.CHILD, Role.GRANDCHILD)[min(self._generation.get(actor, 0), 2)]
         if action in _WHOLE:
             self._note_all(machine, process, action, role)
         else:

@@ -19,6 +19,7 @@ from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
+from harness.model.syscalls.kill import kill
 from harness.model.syscalls.limit import limit
 from harness.model.syscalls.load import load
 from harness.model.syscalls.map_ import map_
@@ -59,6 +60,7 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Kill,
     Limit,
     Load,
     Map,
@@ -105,6 +107,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Starve: starve,
     Refuse: refuse,
     Limit: limit,
+    Kill: kill,
     Repeat: repeat,
     Exec: exec_,
     Exit: exit_,

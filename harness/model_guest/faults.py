@@ -137,6 +137,21 @@ _ALL = (
         ("vfork.shares-and-suspends",),
     ),
     Fault(
+        "kill-skips-teardown",
+        "a process that is killed while it sleeps keeps its memory",
+        ("exit.drops-all", "count.equals-references", "conserve.frames"),
+    ),
+    Fault(
+        "kill-drops-twice",
+        "a process that is killed lets go of its address space twice, where others work in it too",
+        ("clone-vm.shares", "exit.drops-all"),
+    ),
+    Fault(
+        "kill-reports-sigsegv",
+        "a process that was killed is reported to have died of a wrong access",
+        ("wait.status",),
+    ),
+    Fault(
         "clone-vm-copies",
         "a CLONE_VM child works in a copy of its parent's memory",
         ("clone-vm.shares",),

@@ -36,6 +36,7 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Kill,
     Limit,
     Load,
     Map,
@@ -149,6 +150,7 @@ class Kernel:
             Starve: self._starve,
             Refuse: self._refuse,
             Limit: self._limit,
+            Kill: self._kill,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -529,6 +531,18 @@ class Kernel:
             page[op.at.offset] = 0
         self._end(op.process, killed(Signal.SIGKILL))
         return Gone()
+
+    def _kill(self, op: Kill) -> Outcome:
+        victim = self.processes[op.victim]
+        if self.machine.has("kill-skips-teardown"):  # planted: only who runs gives its memory back
+            victim.space.users += 1
+        if self.machine.has("kill-drops-twice") and victim.space.users > 1:  # planted: by the killer, and by the killed
+            victim.space.users -= 1
+        signal = Signal.SIGKILL
+        if self.machine.has("kill-reports-sigsegv"):  # planted: it is ended like one that made a wrong access
+            signal = Signal.SIGSEGV
+        self._end(op.victim, killed(signal))
+        return Done()
 
     def _notify(self, parent: int | None) -> None:
         """Tell a parent that its child was killed; it takes no notice."""

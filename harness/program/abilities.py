@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import ProgramError
 from harness.program.image import IMAGES, OWN
-from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Exec, Map, Op, Receive, Sharing, Try
+from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Exec, Kill, Map, Op, Receive, Sharing, Try
 from harness.program.program import Family, Program
 
 BASIC = frozenset(
@@ -85,6 +85,7 @@ PROBES = {
     "clone": "p0: clone p1",
     "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
     "readv": _PAGES + "p0: readv f 0 a[0] a[1] 1",
+    "kill": "p0: fork p1\np0: kill p1",
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",
@@ -114,6 +115,8 @@ def within(program: Program, lacking: AbstractSet[str]) -> Program:
             renamed["child"] = len(names)
         elif isinstance(op, WAITS):
             renamed["child"] = names.get(op.child)
+        elif isinstance(op, Kill):
+            renamed["victim"] = names.get(op.victim)
         if needs(op) & lacking or None in renamed.values():
             continue
         kept = replace(op, **renamed)

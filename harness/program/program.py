@@ -28,6 +28,7 @@ from harness.program.ops import (
     Exec,
     Fill,
     Fix,
+    Kill,
     Load,
     Map,
     Observe,
@@ -47,6 +48,7 @@ from harness.program.ops import (
     Vfork,
     Wait,
     Write,
+    ended_by,
 )
 from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
@@ -145,10 +147,13 @@ class Family:
             if op.child not in self.waitable(op.process):
                 raise ProgramError(f"p{op.child} is no ended child of p{op.process}")
             self.zombies.discard(op.child)
-        elif isinstance(op, ENDING):
-            self.live.discard(op.process)
-            self.zombies.add(op.process)
-        if isinstance(op, (Exec, *ENDING)):
+        elif (ended := ended_by(op)) is not None:
+            if isinstance(op, Kill):
+                self._check_victim(op)
+            self.live.discard(ended)
+            self.zombies.add(ended)
+            self._let_go(ended)
+        if isinstance(op, Exec):
             self._let_go(op.process)
 
     def _crowd(self, op: Op) -> None:
@@ -163,6 +168,14 @@ class Family:
             self.crowds[op.process] = op.count
             if sum(self.crowds.values()) > MAX_CROWD:
                 raise ProgramError(f"there are at most {MAX_CROWD} idle children at a time")
+
+    def victims(self, process: int) -> list[int]:
+        """List whom `process` may kill: who sleeps until its turn, and has no idle children, who would be left."""
+        return sorted(self.active - self.crowds.keys() - {process})
+
+    def _check_victim(self, op: Kill) -> None:
+        if op.victim not in self.victims(op.process):
+            raise ProgramError(f"p{op.victim} is nobody whom p{op.process} may kill: it is to sleep until its turn")
 
     def _let_go(self, child: int) -> None:
         """Wake the process that did vfork and waits for `child`, if there is one."""
@@ -182,7 +195,7 @@ class Family:
         return sorted(child for child in self.zombies if self.parent[child] == process)
 
 
-REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Wait, *FORKS, *ENDING)
+REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Kill, Wait, *FORKS, *ENDING)
 """What can be done again and again, and leaves nothing behind but memory."""
 
 

@@ -27,6 +27,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p1: starve 12                      (a fork that finds 12 more frames)
     p1: refuse                         (a fork where no process more is allowed)
     p1: limit 3                        (3 pages more may be mapped, and no more)
+    p0: kill p1                        (by SIGKILL)
     p1: exec small                     (another image; exec alone is of the one that p0 begins in)
     p0: repeat 100 3                   (the next three steps, 100 times)
 

@@ -53,6 +53,7 @@ from harness.program.ops.process import (
     Exec,
     Exit,
     Fork,
+    Kill,
     Limit,
     Refuse,
     Starve,
@@ -63,10 +64,11 @@ from harness.program.ops.process import (
 __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "OPS", "OP_BY_VERB",
     "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone",
-    "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kind", "Limit", "Load",
-    "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
+    "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kill", "Kind", "Limit",
+    "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive",
+    "Refuse",
     "Remap", "Repeat", "Scratch", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap",
-    "Unpin", "Vfork", "Via", "Wait", "Write",
+    "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
 
@@ -93,7 +95,7 @@ OPS: tuple[type[Op], ...] = (
     Remap, Advise, Brk, Scratch, Try,
     Read, Readv, Write, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit,
+    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
@@ -104,6 +106,14 @@ SILENT = (Observe, Repeat)
 
 ENDING = (Exit, Crash)
 """The operations after which their process is gone."""
+
+
+def ended_by(op: Op) -> int | None:
+    """Give the process that is gone after `op`: its own, or another; None where there is none."""
+    if isinstance(op, Kill):
+        return op.victim
+    return op.process if isinstance(op, ENDING) else None
+
 
 FORKS = (Fork, Vfork, Clone)
 """The operations that make a process; each has a `child`."""

@@ -36,6 +36,7 @@ MAX_LENGTH = 64
 """The longest `print`, in bytes: a few words, and never more than a pipe takes at once."""
 
 Proc = Annotated[int, Kind.PROCESS]
+Victim = Annotated[int, Kind.PROCESS]
 Child = Annotated[int, Kind.CHILD]
 Npages = Annotated[int, Kind.NPAGES]
 Byte = Annotated[int, Kind.BYTE]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.image import OWN
-from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status
+from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status, Victim
 from harness.program.units import Address
 
 
@@ -110,6 +110,15 @@ class Crash(Op):
     code: ClassVar[int] = 11
     access: Access
     at: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Kill(Op):
+    """kill(2) with SIGKILL: another process, which sleeps until its turn, ends."""
+
+    verb: ClassVar[str] = "kill"
+    code: ClassVar[int] = 44
+    victim: Victim
 
 
 @dataclass(frozen=True, slots=True)
