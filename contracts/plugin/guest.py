@@ -63,7 +63,9 @@ class Guest:
         self.finding: Verdict | None = None
         """The shortest finding about the tested contract so far."""
         self.examples_to_find: int | None = None
-        self._programs_before = 0
+        """Programs up to the first such finding."""
+        self.seconds_to_find: float | None = None
+        self._programs_before, self._began = 0, 0.0
         runner.listeners.append(self._note)
 
     def begin(self, entry: Contract, name: str) -> None:
@@ -74,8 +76,8 @@ class Guest:
         self.findings.begin()
         self.expected.clear()
         self.finding = None
-        self.examples_to_find = None
-        self._programs_before = self.runner.statistics.programs
+        self.examples_to_find = self.seconds_to_find = None
+        self._programs_before, self._began = self.runner.statistics.programs, time.monotonic()
 
     def _note(self, verdict: Verdict) -> None:
         """Save every finding at once, and count the programs up to the first that breaks the tested contract."""
@@ -92,6 +94,7 @@ class Guest:
                 self.finding = verdict
             if self.examples_to_find is None:
                 self.examples_to_find = self.runner.statistics.programs - self._programs_before
+                self.seconds_to_find = time.monotonic() - self._began
         elif contract not in self.others:
             self.findings.keep(verdict, contract)
             self.others[contract] = self.findings.file(contract)

@@ -145,6 +145,7 @@ class ReportPlugin:
                 "broken": found.contract if found else None,
                 "steps": len(found.verdict.program) if found else None,
                 "examples": guest.examples_to_find if guest and found else None,
+                "seconds_to_find": guest.seconds_to_find if guest and found else None,
                 "seconds": report.duration,
             }
         )

@@ -45,6 +45,7 @@ def result_row(**changes: object) -> dict[str, object]:
         "steps": 4,
         "examples": 32,
         "seconds": 3.9,
+        "seconds_to_find": 1.25,
     }
     return row | changes
 
@@ -66,6 +67,7 @@ def test_a_contract_that_failed_by_a_violation_has_caught_the_fault(tmp_path: Pa
     (result,) = run.results
     assert (result.found, result.contract) == (Found.CAUGHT, "live.bounded")
     assert (result.examples, result.steps, result.test) == (32, 4, "test_every_step_ends")
+    assert (result.seconds_to_find, result.seconds) == (1.25, 3.9)
 
 
 def test_a_contract_that_passed_has_missed_the_fault(tmp_path: Path) -> None:

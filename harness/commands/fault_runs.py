@@ -41,8 +41,8 @@ class Result:
     """One contract in one run.
 
     `broken` is the contract that the found program breaks: this one, or any where it asks for all.
-    `examples` is the number of programs up to the first such, `steps` the length of the shrunk one,
-    `seconds` the time for all of it. `note` says why, where it was skipped or went wrong.
+    `examples` is the number of programs up to the first such, `seconds_to_find` the time until then, `steps` the
+    length of the shrunk one, `seconds` the time for all of it. `note` says why, where it was skipped or went wrong.
     """
 
     contract: str
@@ -53,6 +53,7 @@ class Result:
     steps: int | None = None
     seconds: float = 0.0
     note: str = ""
+    seconds_to_find: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def _result_of(row: dict[str, Any], failures: dict[str, str]) -> Result:
         found = Found.CAUGHT
     else:
         found, note = Found.ERROR, failures.get(name, "it failed, and not for a violation")
-    return Result(contract, name, found, broken, row["examples"], row["steps"], row["seconds"], note)
+    return Result(
+        contract, name, found, broken, row["examples"], row["steps"], row["seconds"], note, row["seconds_to_find"]
+    )
 
 
 def _without_result(cases: Sequence[ET.Element], known: set[str]) -> list[Result]:

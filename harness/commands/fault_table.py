@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.commands.fault_runs import FaultRun, Found, Result
 
 HEADINGS = ("fault", "contract", "found after", "steps", "seconds")
-WIDTHS = (32, 32, 18, 5, 7)
+WIDTHS = (32, 32, 22, 5, 7)
 
 
 def rows_of(fault: str, run: FaultRun, examples: int) -> list[tuple[str, ...]]:
@@ -30,7 +30,8 @@ def rows_of(fault: str, run: FaultRun, examples: int) -> list[tuple[str, ...]]:
 
 def _after(result: Result, examples: int) -> str:
     if result.found is Found.CAUGHT:
-        return f"{result.examples} example" + "s" * (result.examples != 1)
+        seconds = "" if result.seconds_to_find is None else f", {result.seconds_to_find:.1f} s"
+        return f"{result.examples} example" + "s" * (result.examples != 1) + seconds
     if result.found is Found.MISSED:
         return f"MISSED in {examples}"
     return result.found.upper()
