@@ -93,7 +93,7 @@ class Guest:
             if self.finding is None or len(verdict.program) < len(self.finding.program):
                 self.finding = verdict
             if self.examples_to_find is None:
-                self.examples_to_find = self.runner.statistics.programs - self._programs_before
+                self.examples_to_find = max(self.runner.statistics.programs - self._programs_before, 1)
                 self.seconds_to_find = time.monotonic() - self._began
         elif contract not in self.others:
             self.findings.keep(verdict, contract)
@@ -119,6 +119,8 @@ class Guest:
             self.broken = error
             raise
         self.progress.tick(self.runner.statistics)
+        if not verdict.conforms and self.examples_to_find is None and is_about(verdict, self.contract):
+            self._note(verdict)  # it was run for an earlier contract, so that the runner does not tell of it again
         if not verdict.conforms and expected(verdict, self.known):
             return Verdict(verdict.program, verdict.trace)  # a contract goes on looking for what is not known
         return verdict
