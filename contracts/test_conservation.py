@@ -10,12 +10,23 @@ from harness.program.ops import Store
 from harness.program.program import Program
 
 
-@contract("conserve.frames", catches=("dec-only-teardown", "no-vm-drop", "cache-keeps-ref-after-truncate"))
+@contract(
+    "conserve.frames",
+    catches=("dec-only-teardown", "no-vm-drop", "cache-keeps-ref-after-truncate", "exit-leaks-shared-memory"),
+)
 @given(
     program=drawn(
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        observe
+        p0: exec
+        p1: exit 0
         """,
         """
         p0: map a 2 rw shared f

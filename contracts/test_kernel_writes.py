@@ -140,7 +140,7 @@ def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> N
     assert_conforms(verdict, to="kernel-write.exact-bytes")
 
 
-@contract("foll-force.private-only", catches=("force-writes-shared-frame",))
+@contract("foll-force.private-only", catches=("force-writes-shared-frame", "force-grants-write"))
 @given(
     program=drawn(
         """
@@ -162,6 +162,18 @@ def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> N
         p0: load data[1]+9
         p0: exec
         p0: load data[1]+9
+        """,
+        """
+        p0: map a 1 r private f
+        p0: load a[0]
+        p0: force a[0] 0x22
+        p0: store a[0] 0x33
+        p0: load a[0]
+        """,
+        """
+        p0: map a 1 r shared f
+        p0: force a[0] 0x22
+        p0: load a[0]
         """,
         containing=(Force, Fork),
     )

@@ -119,7 +119,7 @@ def test_memory_that_is_not_forked_stays_with_the_parent(guest: Guest, program: 
     assert_conforms(verdict, to="fork.dontfork")
 
 
-@contract("fork.wipeonfork", catches=("wipeonfork-ignored",))
+@contract("fork.wipeonfork", catches=("wipeonfork-ignored", "protect-forgets-advice"))
 @given(
     program=drawn(
         """
@@ -132,6 +132,17 @@ def test_memory_that_is_not_forked_stays_with_the_parent(guest: Guest, program: 
         p1: fork p2
         p2: load a[1]
         p0: load a[1]
+        """,
+        """
+        p0: map a 3 rw private anon
+        p0: store a[1] 0x11
+        p0: advise a[1] wipeonfork
+        p0: protect a[1] r
+        p0: fork p1
+        p1: load a[1]
+        p0: remap a[1] a[3]
+        p0: fork p2
+        p2: load a[3]
         """,
         containing=(Store, Advise, Fork, Load),
     )

@@ -56,6 +56,12 @@ def test_a_fixed_mapping_replaces_what_was_there(guest: Guest, program: Program)
         p0: unmap a[0]
         p0: load a[1]
         """,
+        """
+        p0: map a 3 rw private anon
+        p0: store a[1] 0x11
+        p0: unmap a[0..2]
+        p0: load a[1]
+        """,
         containing=(Map, Store, Fork, Unmap),
     )
 )
@@ -75,7 +81,7 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
     assert_conforms(verdict, to="file.private-offset")
 
 
-@contract("tlb.no-stale", catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb"))
+@contract("tlb.no-stale", catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb", "flush-first-page"))
 @given(
     program=drawn(
         """
@@ -98,6 +104,23 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: store a[0] 0x11
         p0: load a[0]
         p0: protect a[0] none
+        p0: load a[0]
+        """,
+        """
+        p0: map a 4 rw private anon
+        p0: store a[3] 0x11
+        p0: protect a[0..3] r
+        p0: store a[3] 0x22
+        p0: load a[3]
+        p0: unmap a[2..3]
+        p0: load a[3]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: load a[0]
+        p0: receive pipe a[0] 3 0x22
         p0: load a[0]
         """,
         containing=(Store, Unmap, Load),

@@ -10,7 +10,7 @@ from harness.program.ops import Fork, Load, Remap, Store
 from harness.program.program import Program
 
 
-@contract("mremap.preserves", catches=("remap-leaves-old", "remap-loses-protection"))
+@contract("mremap.preserves", catches=("remap-leaves-old", "remap-loses-protection", "remap-grows-over"))
 @given(
     program=drawn(
         """
@@ -33,6 +33,22 @@ from harness.program.program import Program
         p0: store a[3] 0x11
         p0: remap a[0..3] a[0..1]
         p0: remap a[0..1] a[0..3]
+        p0: load a[3]
+        """,
+        """
+        p0: map a 2 rw private f+1
+        p0: map a[2] r private anon
+        p0: remap a[0..1] a[0..2]
+        p0: unmap a[2]
+        p0: remap a[0..1] a[0..2]
+        p0: load a[2]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: protect a[0] none
+        p0: remap a[0] a[3]
+        p0: protect a[3] rw
         p0: load a[3]
         """,
         containing=(Remap, Store, Load),

@@ -560,6 +560,51 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "remap-grows-over": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: map a[1] r private anon
+        p0: remap a[0] a[0..1]
+        """,
+    ),
+    "flush-first-page": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: store bss[1] 0x11
+        p0: protect bss[0..1] r
+        p0: store bss[1] 0x22
+        """,
+    ),
+    "force-grants-write": Case(
+        "outcomes",
+        """
+        p0: map a 1 r private f
+        p0: load a[0]
+        p0: force a[0] 0x22
+        p0: store a[0] 0x33
+        """,
+    ),
+    "protect-forgets-advice": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: advise bss[0] wipeonfork
+        p0: protect bss[0] r
+        p0: fork p1
+        p1: load bss[0]
+        """,
+    ),
+    "exit-leaks-shared-memory": Case(
+        "leftover",
+        """
+        p0: map a 1 rw shared anon
+        p0: store a[0] 0x11
+        observe
+        p0: exit 0
+        """,
+    ),
     "remap-loses-protection": Case(
         "outcomes",
         """

@@ -105,7 +105,7 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
         _fresh_byte(timeline, process, vpn, offset),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
         _stale_byte(timeline, process, vpn),
-        _unwiped_byte(timeline, process, vpn),
+        _unwiped(timeline, process, vpn),
         _outdated_byte(timeline, process, vpn, offset=offset, value=value),
     )
     return _unique(explained or _early_free(timeline, process, vpn), ("alloc.never-twice", "store.load"))
@@ -238,7 +238,7 @@ def _stale_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
     return ()
 
 
-def _unwiped_byte(timeline: Timeline, process: int, vpn: int) -> Ids:
+def _unwiped(timeline: Timeline, process: int, vpn: int) -> Ids:
     """Memory that children find wiped may have come to one as it was, whatever else was done to the mapping before."""
     vma = timeline.vma(process, vpn)
     wiped = vma is not None and bool(vma.flags & VmaFlag.WIPED_ON_FORK) and process in timeline.parent
@@ -532,7 +532,9 @@ def _over_budget(timeline: Timeline, _: Difference) -> Ids:
 def _advised(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
-    return by_advice(change[1]) if change and isinstance(change[1], Advise) else ()
+    if change and isinstance(change[1], Advise):
+        return by_advice(change[1])
+    return _unwiped(timeline, it.process, it.vpn)
 
 
 def _absent(timeline: Timeline, it: Difference) -> Ids:

@@ -307,6 +307,31 @@ _ALL = (
         ("tlb.no-stale", "mremap.preserves"),
     ),
     Fault(
+        "remap-grows-over",
+        "a mapping that grows in place takes the pages of its neighbour",
+        ("mremap.preserves",),
+    ),
+    Fault(
+        "flush-first-page",
+        "after munmap, mprotect or madvise of several pages only the first is flushed",
+        ("tlb.no-stale", "mprotect.last-one-counts"),
+    ),
+    Fault(
+        "force-grants-write",
+        "a forced store that copies a page leaves the process the right to write to it",
+        ("foll-force.private-only",),
+    ),
+    Fault(
+        "protect-forgets-advice",
+        "mprotect drops what fork was advised to do with the mapping",
+        ("fork.wipeonfork",),
+    ),
+    Fault(
+        "exit-leaks-shared-memory",
+        "shared anonymous memory whose last mapper exits or execs is never freed",
+        ("conserve.frames",),
+    ),
+    Fault(
         "remap-loses-protection",
         "a moved mapping is readable and writable, whatever it was",
         ("mremap.preserves",),

@@ -136,8 +136,7 @@ class Files:
             self._nameless.remove(file)
 
     def close(self) -> None:
-        """End all, when the program is over."""
-        for file in (*self._named.values(), *self._nameless):
+        """End the files that have names, when the program is over. The others have ended with their last mapping."""
+        for file in self._named.values():
             file.evict(0)
         self._named.clear()
-        self._nameless.clear()

@@ -72,9 +72,17 @@ def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: b
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
     if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
-        machine.tlb.flush()
+        _flush(machine, vpns)
     for pfn in dropped:
         _drop(machine, pfn, unasked=unasked)
+
+
+def _flush(machine: Machine, vpns: range) -> None:
+    """Forget the translations of a range whose entries have changed."""
+    if machine.has("flush-first-page"):  # planted: one page is flushed, however many have changed
+        machine.tlb.forget(vpns.start)
+    else:
+        machine.tlb.flush()
 
 
 def _drop(machine: Machine, pfn: int, *, unasked: bool) -> None:
@@ -107,7 +115,7 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> b
             _drop(machine, pfn_of(entry), unasked=False)
         machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
     if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
-        machine.tlb.flush()
+        _flush(machine, mapped)
     return mapped == vpns
 
 
@@ -134,8 +142,11 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
     if not in_place:
         _move(machine, space, range(old.start, old.start + kept), new.start)
     if len(new) > len(old):
-        if space.vmas.any_in(new.start + kept, new.stop):
+        taken = space.vmas.any_in(new.start + kept, new.stop)
+        if taken and not machine.has("remap-grows-over"):  # planted: nobody looks what is behind the mapping
             return "ENOMEM"
+        if taken:
+            unmap(machine, space, range(new.start + kept, new.stop))
         space.vmas.extend(new.start + kept, new.stop)
     return ""
 

@@ -102,7 +102,8 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool 
     if not entry & PRESENT:
         _demand(machine, space, vma, vpn, write=write)
     elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
-        _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(vma.prot))
+        rights = Prot.R | Prot.W if machine.has("force-grants-write") else vma.prot  # planted: as if a store had asked
+        _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(rights))
         _let_go_of_old(machine, pfn)
     elif not entry & WRITABLE:
         machine.tables.store(live_root(space), vpn, entry_of(pfn, own_bits(vma.prot)))

@@ -169,7 +169,10 @@ class VmaList:
         """Give the mapped pages of a range another protection."""
         for vma in self.carve(start, end):
             vma.count(1)
-            self._vmas.append(replace(vma, prot=prot))
+            flags = vma.flags
+            if "protect-forgets-advice" in self.planted:  # planted: the VMA is made anew with its protection alone
+                flags &= GROWS_DOWN
+            self._vmas.append(replace(vma, prot=prot, flags=flags))
         self._tidy()
 
     def move(self, start: int, end: int, to: int) -> None:
