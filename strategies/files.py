@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.program.ops import Backing, Op, Read, Readv, Sharing, Sync, Truncate, Unlink, Write
+from harness.program.ops import Backing, Op, Read, Readv, Sendfile, Sharing, Sync, Truncate, Unlink, Write
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
 from strategies.fields import ACTOR, SPANS, SPOT, UNMAP_SHAPE, WHERE, Field, Row, byte_at, pick, rank_at, spread
 from strategies.scene import Scene
@@ -76,6 +76,10 @@ def _write(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
     return Write(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
 
 
+def _sendfile(_scene: Scene, process: int, extent: int, into: int, bulk: int) -> Op:
+    return Sendfile(process, *_of_file(extent, OFFSETS), *_of_file(into, OFFSETS), pick(LENGTHS, bulk))
+
+
 def _truncate(_scene: Scene, process: int, new_size: int) -> Op:
     return Truncate(process, *_of_file(new_size, SIZES))
 
@@ -93,6 +97,7 @@ FILE_ROWS: tuple[Row, ...] = (
     Row(Write, 1, (ACTOR, SPOT, EXTENT, BULK), _write),
     Row(Read, 1, (ACTOR, SPOT, EXTENT, BULK), _read),
     Row(Readv, 1, (ACTOR, SPOT, EXTENT, SPOT), _readv),
+    Row(Sendfile, 1, (ACTOR, EXTENT, EXTENT, BULK), _sendfile),
     Row(Truncate, 1, (ACTOR, NEW_SIZE), _truncate),
     Row(Sync, 1, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
     Row(Unlink, 1, (ACTOR, FILE), _unlink),

@@ -48,6 +48,7 @@ from harness.program.ops import (
     Remap,
     Repeat,
     Scratch,
+    Sendfile,
     Sharing,
     Starve,
     Store,
@@ -187,6 +188,9 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, BACKINGS[part.byte()], part.number(), place(), part.number())
     elif kind is Readv:
         op = Readv(process, BACKINGS[part.byte()], part.number(), place(), place(), part.number())
+    elif kind is Sendfile:
+        source, offset = BACKINGS[part.byte()], part.number()
+        op = Sendfile(process, source, offset, BACKINGS[part.byte()], part.number(), part.number())
     elif kind is Truncate:
         op = Truncate(process, BACKINGS[part.byte()], part.number())
     elif kind is Unlink:

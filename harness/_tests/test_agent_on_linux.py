@@ -221,6 +221,7 @@ PROGRAMS = {
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
         p0: starve 3
+        p0: sendfile f 100 g 5 17
         p0: readv f 100 a[0] a[1] 17
         p0: refuse
         p0: limit 1

@@ -165,6 +165,16 @@ CASES = {
         p1: advise a[0] populate-write
         """,
     ),
+    "sendfile-moves-page": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: sendfile f 0 g 0 4096
+        p0: store a[0] 0x11
+        p0: read g 0 bss[0] 1
+        p0: load bss[0]
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

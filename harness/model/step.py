@@ -33,6 +33,7 @@ from harness.model.syscalls.receive import receive
 from harness.model.syscalls.remap import remap
 from harness.model.syscalls.repeat import repeat
 from harness.model.syscalls.scratch import scratch
+from harness.model.syscalls.sendfile import sendfile
 from harness.model.syscalls.starve import refuse, starve
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
@@ -77,6 +78,7 @@ from harness.program.ops import (
     Remap,
     Repeat,
     Scratch,
+    Sendfile,
     Starve,
     Store,
     Sync,
@@ -130,6 +132,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Unfix: unfix,
     Read: read,
     Readv: readv,
+    Sendfile: sendfile,
     Write: write,
     Truncate: truncate,
     Unlink: unlink,

@@ -127,6 +127,11 @@ _ALL = (
         ("madvise.populate",),
     ),
     Fault(
+        "sendfile-moves-page",
+        "sendfile puts the page of one file into the other, too, in place of a copy",
+        ("file.shared-coherent", "count.equals-references"),
+    ),
+    Fault(
         "vfork-does-not-suspend",
         "the parent of a vfork runs on beside its child",
         ("vfork.shares-and-suspends",),

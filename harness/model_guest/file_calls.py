@@ -9,7 +9,7 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
-from harness.program.ops import Read, Readv, Write
+from harness.program.ops import Read, Readv, Sendfile, Write
 from harness.program.units import PAGE_SIZE, Address
 
 
@@ -71,6 +71,26 @@ def _place(at: Address, done: int) -> tuple[int, int]:
     """Give the page and the byte in it where the transfer goes on when `done` bytes are through."""
     pages, start = divmod(at.offset + done, PAGE_SIZE)
     return at.vpn + pages, start
+
+
+def sendfile(machine: Machine, source: File, target: File, op: Sendfile) -> int:
+    """Copy bytes from file to file. Returns the count. Raises OutOfMemory."""
+    data = _content(machine, source, op.offset, min(op.length, source.size - op.offset))
+    done = 0
+    while done < len(data):
+        page, at = divmod(op.at + done, PAGE_SIZE)
+        part = data[done : done + PAGE_SIZE - at]
+        if machine.has("sendfile-moves-page") and len(part) == PAGE_SIZE and not (op.offset + done) % PAGE_SIZE:
+            pfn = source.page(
+                (op.offset + done) // PAGE_SIZE
+            )  # planted: a whole page is not copied, but put into both files
+            machine.frames.get(pfn)
+            target.insert(page, pfn)
+        else:
+            machine.frames[_page_to_write(machine, target, page)].data[at : at + len(part)] = part
+        done += len(part)
+    target.size = max(target.size, op.at + done) if done else target.size
+    return done
 
 
 def _page_to_write(machine: Machine, file: File, page: int) -> int:

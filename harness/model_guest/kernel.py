@@ -53,6 +53,7 @@ from harness.program.ops import (
     Refuse,
     Remap,
     Scratch,
+    Sendfile,
     Sharing,
     Starve,
     Store,
@@ -171,6 +172,7 @@ class Kernel:
             Unfix: self._unfix,
             Read: self._read,
             Readv: self._readv,
+            Sendfile: self._sendfile,
             Write: self._write,
             Truncate: self._truncate,
             Unlink: self._unlink,
@@ -399,6 +401,10 @@ class Kernel:
     def _readv(self, op: Readv) -> Outcome:
         done = file_calls.readv(self.machine, self._space(op), self.machine.files.open(op.file), op)
         return Failed("EFAULT") if done is None else Received(done)
+
+    def _sendfile(self, op: Sendfile) -> Outcome:
+        files = self.machine.files
+        return Received(file_calls.sendfile(self.machine, files.open(op.file), files.open(op.into), op))
 
     def _write(self, op: Write) -> Outcome:
         done = file_calls.write(self.machine, self._space(op), self.machine.files.open(op.file), op)

@@ -84,6 +84,7 @@ PROBES = {
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
     "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
+    "sendfile": "p0: sendfile f 0 g 0 1",
     "readv": _PAGES + "p0: readv f 0 a[0] a[1] 1",
     "kill": "p0: fork p1\np0: kill p1",
     "starve": "p0: starve 64",

@@ -40,6 +40,7 @@ from harness.program.ops import (
     Reap,
     Remap,
     Repeat,
+    Sendfile,
     Starve,
     Store,
     Truncate,
@@ -104,7 +105,8 @@ class Program:
     def files(self) -> tuple[str, ...]:
         """The names of the files that the program maps, reads, writes or changes, in the order of `FILES`."""
         used = {op.backing.name for op in self.steps if isinstance(op, Map)}
-        used.update(op.file for op in self.steps if isinstance(op, Read | Readv | Write | Truncate | Unlink))
+        used.update(op.file for op in self.steps if isinstance(op, Read | Readv | Write | Sendfile | Truncate | Unlink))
+        used.update(op.into for op in self.steps if isinstance(op, Sendfile))
         return tuple(name for name in FILES if name in used)
 
 
@@ -261,6 +263,8 @@ def check_operands(op: Op) -> None:
     if isinstance(op, Read | Write) and op.offset + op.length > MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Readv) and op.offset + 2 * op.length > MAX_FILE_SIZE:
+        raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
+    if isinstance(op, Sendfile) and max(op.offset, op.at) + op.length > MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Unlink) and FILES[op.file].is_memfd:
         raise ProgramError(f"{op.file} is a memfd, which has no name to unlink")

@@ -24,7 +24,7 @@ EVENTS = (
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
-    "starve", "starve.enomem", "refuse", "repeat",
+    "sendfile", "sendfile.short", "starve", "starve.enomem", "refuse", "repeat",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -27,7 +27,7 @@ from harness.program.ops.base import (
     Rounds,
     Sharing,
 )
-from harness.program.ops.files import Read, Readv, Sync, Truncate, Unlink, Write
+from harness.program.ops.files import Read, Readv, Sendfile, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -66,9 +66,8 @@ __all__ = [
     "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone",
     "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kill", "Kind", "Limit",
     "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive",
-    "Refuse",
-    "Remap", "Repeat", "Scratch", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try", "Unfix", "Unlink", "Unmap",
-    "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
+    "Refuse", "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try",
+    "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
 
@@ -93,7 +92,7 @@ class Repeat(Op):
 OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
-    Read, Readv, Write, Truncate, Unlink, Sync,
+    Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill,
 )  # fmt: skip

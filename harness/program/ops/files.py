@@ -47,6 +47,19 @@ class Write(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Sendfile(Op):
+    """sendfile(2): `length` bytes of `file` from `offset` on into the file `into` from `at` on; no memory takes part."""
+
+    verb: ClassVar[str] = "sendfile"
+    code: ClassVar[int] = 45
+    file: FileName
+    offset: FileOffset
+    into: FileName
+    at: FileOffset
+    length: Count
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate(Op):
     """ftruncate(2): `file` has `size` bytes from now on, more or fewer than before."""
 
