@@ -9,6 +9,7 @@ import pytest
 from harness.model.adopt import (
     ExpectedPage,
     Presence,
+    adopt_crowds,
     adopt_move,
     adopt_presence,
     adopt_zero,
@@ -429,3 +430,45 @@ def test_a_page_that_is_free_to_go_stays_while_it_is_a_buffer(held: bool, presen
 
     assert page(machine, 0, BSS).presence is presence
     assert len(page(machine, 0, BSS).contents) == (1 if held else 2)
+
+
+@pytest.mark.parametrize("end", ["p0: unmap a[0..1]", "p0: map a 2 rw private anon", "p0: exec"])
+def test_shared_memory_ends_with_its_last_mapping(end: str) -> None:
+    machine = run("p0: map a 2 rw shared anon\np0: store a[1] 0x11")
+    cached = len(machine.cache.frames)
+
+    more(machine, end)
+
+    assert broken(machine) == []
+    assert len(machine.cache.frames) == cached - 1
+
+
+@pytest.mark.parametrize(("to", "unknown"), [("a[0]", True), ("a[0]+50", True), ("a[0]+100", False), ("a[1]", False)])
+def test_what_a_read_of_a_page_into_itself_gives_is_not_said(to: str, unknown: bool) -> None:
+    machine = run("p0: map a 1 rw shared f\np0: map a[1] rw private anon\np0: store a[0] 0x11\np0: store a[1] 0x22")
+
+    for op in parse_program(f"p0: read f 0 {to} 100").steps:
+        step(machine, op)
+
+    assert bool(machine.unspecified) == unknown
+
+
+def test_whether_two_mappings_that_are_alike_move_as_one_is_the_kernels_choice() -> None:
+    machine = run("p0: map a 1 rw private anon\np0: map a[1] rw private anon")
+    (op,) = parse_program("p0: remap a[0..1] e[0..1]").steps
+
+    allowed = step(machine, op)
+
+    assert allowed.outcomes == (Done(), Failed("EFAULT"))
+
+
+def test_idle_children_may_lack_clean_pages_and_the_counts_tell_how_many() -> None:
+    machine = run("p0: load data[0]\np0: crowd 3")
+    frame = page(machine, 0, DATA).frame
+    assert frame is not None
+    before = references(machine, frame)
+
+    adopted = adopt_crowds(machine, frame, 3)
+
+    assert adopted
+    assert references(machine, frame) == before - 3
