@@ -9,6 +9,7 @@ is left out too, which is what the shrinker likes best: what remains is the part
 And now and then a story takes a *twist*: one operation that it does not have is done to its own pages. What it was to tell
 may have to hold all the same (memory that is to be wiped in children is, though its protection was changed in between), or
 no longer does; the model knows which. So every story is told with every operation in its middle, and nobody writes them.
+In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from harness.program.ops import (
     SHARERS,
     WAITS,
     Advise,
+    Backing,
     Clone,
     Crowd,
     Disperse,
@@ -54,7 +56,7 @@ from harness.program.ops import (
 )  # fmt: skip
 from harness.program.program import Program, places
 from harness.program.text import parse_program
-from harness.program.units import WINDOW_BY_NAME, Address, PageRange
+from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot
 from strategies.echo import emit
 from strategies.fields import WHERE, WISHES, Row, Wish, spread
 from strategies.ops import ROWS, Raw
@@ -81,6 +83,9 @@ TWISTS: dict[type[Op], int] = {
 TWIST_IN = 12
 """At one gap of a story in so many it takes a twist."""
 
+CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
+"""How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
+
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
 _TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
 _HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WISHES.index(Wish(2))))
@@ -98,8 +103,11 @@ class Telling:
         ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
         self.pages = {page for each in ranges for page in _pages_of(each)}
 
-    def tell(self, op: Op) -> None:
-        """Do the next step of the story, unless steps that were left out have made it impossible."""
+    def tell(self, op: Op, cut: type[Op] | None = None) -> None:
+        """Do the next step of the story, unless steps that were left out have made it impossible.
+
+        What it maps is, with `cut`, the rest of a larger mapping, of which a page was unmapped or protected.
+        """
         if not self._is_possible(op):
             return
         moved = self._moved(op)
@@ -113,13 +121,38 @@ class Telling:
             moved = replace(moved, process=self.names[moved.process], victim=self.names[moved.victim])
         elif not isinstance(op, Observe):
             moved = replace(moved, process=self.names[op.process])
+        if isinstance(moved, Map) and cut and self._has_page_below(moved):
+            self._map_and_cut(moved, cut)
+            return
         if isinstance(moved, Map):
-            ranks = self.scene.space.ranks(moved.pages)
-            self.scene.layouts[moved.process].update(dict.fromkeys(ranks, moved.prot))
-            self.scene.used.update(ranks)
+            self._note_mapped(moved)
         elif isinstance(moved, Exec):
             self.scene.layouts[moved.process] = self.scene.space.image(moved.image)
         self.scene.emit(moved)
+
+    def _note_mapped(self, op: Map) -> None:
+        ranks = self.scene.space.ranks(op.pages)
+        self.scene.layouts[op.process].update(dict.fromkeys(ranks, op.prot))
+        self.scene.used.update(ranks)
+
+    def _has_page_below(self, op: Map) -> bool:
+        below = (op.pages.window, op.pages.first - 1)
+        return op.backing == Backing.ANON and op.pages.first > 0 and below not in self.pages
+
+    def _map_and_cut(self, op: Map, cut: type[Op]) -> None:
+        """Map one page more, below, and cut it off: what the story maps is then a part of a mapping that was split."""
+        window, first, npages = op.pages.window, op.pages.first, op.pages.npages
+        below = PageRange(window, first - 1, 1)
+        whole = replace(op, pages=PageRange(window, first - 1, npages + 1))
+        self._note_mapped(whole)
+        self.scene.emit(whole)
+        rank = self.scene.space.ranks(below)[0]
+        if cut is Unmap:
+            self.scene.layouts[op.process].pop(rank, None)
+            self.scene.emit(Unmap(op.process, below))
+        else:
+            self.scene.layouts[op.process][rank] = Prot.NONE
+            self.scene.emit(Protect(op.process, below, Prot.NONE))
 
     def _is_possible(self, op: Op) -> bool:
         family = self.scene.family
@@ -195,7 +228,8 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
         if body < 0 and draw(st.integers(0, ONE_IN - 1)) == 0:
             continue
         steps = len(telling.scene.steps)
-        telling.tell(op)
+        is_cut = twists and body < 1 and isinstance(op, Map) and len(telling.scene.steps) + len(story) < limits.max_steps
+        telling.tell(op, draw(st.sampled_from(CUTS)) if is_cut else None)
         if isinstance(op, Repeat) and len(telling.scene.steps) > steps:
             body = op.body + 1
         if body > 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, find, settings
@@ -60,7 +61,10 @@ def _same(told: Op, step: Op, names: dict[int, int], place: Address) -> bool:
         return type(told) is type(step)
     if isinstance(step, Fork):
         return told.process == names.get(step.process)
-    return told == _retold(step, names, place)
+    retold = _retold(step, names, place)
+    if isinstance(told, Map) and isinstance(retold, Map) and set(retold.pages.vpns) < set(told.pages.vpns):
+        return told == replace(retold, pages=told.pages)  # a larger mapping, of which this is left
+    return told == retold
 
 
 def _retold(step: Op, names: dict[int, int], place: Address) -> Op:
@@ -98,7 +102,7 @@ def _tells(steps: tuple[Op, ...], story: tuple[Op, ...], names: dict[int, int], 
     return False
 
 
-@pytest.mark.parametrize(("name", "least"), [("copy", 0.4), ("family", 0.2), ("nothing", 1.0), ("a lone load", 0.5)])
+@pytest.mark.parametrize(("name", "least"), [("copy", 0.4), ("family", 0.15), ("nothing", 1.0), ("a lone load", 0.5)])
 def test_many_programs_tell_the_whole_story_in_order(name: str, least: float) -> None:
     story = parse_program(STORIES[name])
     drawn = draw_many(around(STORIES[name]), 200)
@@ -130,7 +134,7 @@ def test_the_places_of_a_story_vary() -> None:
 
 
 def test_all_kinds_of_noise_are_heard() -> None:
-    drawn = draw_many(around(COPY), 400)
+    drawn = draw_many(around(COPY), 600)
 
     heard = {type(op) for program in drawn for op in program.steps}
     assert heard >= set(NOISE) - {Exit, Wait}  # these two need a process that is not of the story, and so are rare
@@ -159,7 +163,7 @@ def test_noise_does_not_spoil_the_pages_of_a_story_nor_ends_its_processes() -> N
 
 def test_a_twist_happens_to_the_pages_of_a_story_that_is_told_all_the_same() -> None:
     story = parse_program(COPY)
-    drawn = [program for program in draw_many(around(COPY), 400, number=4) if tells(program, story)]
+    drawn = [program for program in draw_many(around(COPY), 600, number=4) if tells(program, story)]
 
     twists = {type(op) for program in drawn for op in program.steps[1:]} & {Protect, Remap, Advise, Unmap, Receive, Force}
     assert len(twists) >= 4
@@ -185,3 +189,14 @@ def test_what_takes_a_part_of_the_story_shrinks_to_that_part() -> None:
 def test_a_text_that_is_no_program_is_refused_at_once() -> None:
     with pytest.raises(ProgramError, match="there is no operation"):
         around("p0: lod a[0]")
+
+
+def test_a_story_is_told_of_what_is_left_of_larger_mappings_too() -> None:
+    story = "p0: map a 2 rw shared anon\np0: store a[0] 0x11\np0: fork p1\np1: store a[0] 0x22"
+    cut: set[type[Op]] = set()
+    for program in draw_many(around(story), 200):
+        for whole, then in pairwise(program.steps):
+            if isinstance(whole, Map) and whole.pages.npages == 3 and isinstance(then, Unmap | Protect):
+                cut |= {type(then)} if then.pages.first == whole.pages.first else set()
+
+    assert cut == {Unmap, Protect}
