@@ -45,6 +45,24 @@ def test_a_kernel_path_is_relative_to_its_definition(tmp_path: Path) -> None:
     assert definition.kernel.path == tmp_path / "bzImage"
 
 
+def test_faults_can_be_those_of_another_definition(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('faults = ["cow-shares", "count-u8"]', encoding="utf-8")
+
+    definition = load_definition(write(tmp_path, 'faults = "other.toml"\n' + GOOD))
+
+    assert definition.faults == ("cow-shares", "count-u8")
+
+
+@pytest.mark.parametrize("other", ["", "faults", 'name = "x"'])
+def test_faults_of_a_definition_that_has_none_are_refused(tmp_path: Path, other: str) -> None:
+    (tmp_path / "other.toml").write_text(other, encoding="utf-8")
+
+    with pytest.raises(
+        DefinitionError, match=r"faults' names .*other\.toml, which is no definition with faults of its own"
+    ):
+        load_definition(write(tmp_path, 'faults = "other.toml"\n' + GOOD))
+
+
 def test_another_kernel_can_take_the_place_of_the_definitions() -> None:
     definition = load_definition("linux").with_kernel(Path("/boot/vmlinuz"))
 

@@ -131,7 +131,7 @@ class GuestDefinition:
     quiescence: Quiescence = _AT_ONCE
     known_divergences: Path | None = None
     counts: KernelCounts | None = None  # where its counts lie in its memory, for who looks from outside
-    faults: tuple[str, ...] = ()  # those that this kernel can be told to have, by `fault=NAME[,NAME]`
+    faults: tuple[str, ...] = ()  # those that it can be told to have, by `fault=NAME[,NAME]`; or whose file has the same
     file: Path | None = None  # where it was read; no key
 
     def with_kernel(self, path: Path) -> GuestDefinition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -276,9 +277,18 @@ class Reader:
         return address & (1 << 64) - 1
 
     def _faults(self, key: str, value: object) -> tuple[str, ...]:
+        if isinstance(value, str):  # of a kernel that is the same, but for its architecture
+            value = self._said_by_another(key, self._file(key, value))
         if not isinstance(value, list) or not all(isinstance(each, str) and _FAULT_NAME.fullmatch(each) for each in value):
             self._wrong(key, "must be a list of names of small letters, digits and '-'")
         return tuple(cast(list[str], value))
+
+    def _said_by_another(self, key: str, path: Path) -> object:
+        """Return the value of `key` in the definition `path`."""
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))[key]
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+            raise self._wrong(key, f"names {path}, which is no definition with {key} of its own: {error}") from error
 
     def _kernel(self, key: str, value: object) -> KernelSource:
         if not isinstance(value, dict):
