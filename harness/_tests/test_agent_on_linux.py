@@ -228,6 +228,9 @@ PROGRAMS = {
         p0: map b 2 rw private anon
         p0: map b 1 rw private anon
         p0: store a[0] 0x22
+        p0: fork p1
+        p0: kill p1
+        p0: wait p1
         """,
     "orphans": """
         p0: fork p1
