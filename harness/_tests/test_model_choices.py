@@ -355,6 +355,15 @@ def test_the_image_may_be_copied_by_exec_where_the_kernel_says_so() -> None:
     assert page(cached, 0, DATA).frame is cached.cache.frames["data", 0]
 
 
+def test_a_pin_is_of_the_frame_that_its_page_turns_out_to_have() -> None:
+    machine = run("p0: pin data[0]", replace(PREFAULT, image_may_be_copied=True))
+
+    settle(machine, {(0, DATA): ("A", Whose.CACHE)})
+
+    assert references(machine, machine.cache.frames["data", 0]) == 3
+    assert broken(machine) == []
+
+
 def test_fault_around_maps_the_cached_frame() -> None:
     machine = run("observe", replace(LINUX_6_1, file_pages_may_appear=True))
 

@@ -21,7 +21,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from harness.model.address_space import AddressSpace
-from harness.model.counts import free_unheld, pins, references
+from harness.model.counts import free_unheld, mapcount, pins, references
 from harness.model.fault import (
     WRITE,
     guessed_entry,
@@ -137,6 +137,7 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
     Pages that share a frame go on sharing it, if the guess allowed that; all others get one for themselves.
     """
     names: dict[Frame, dict[Hashable, list[Place]]] = {}
+    known: dict[Frame, Frame] = {}
     guesses = {place.pte.frame for place in guessed_places(machine)}
     for place in guessed_places(machine):
         name, whose = seen.get((place.process.number, place.vpn), (None, Whose.UNKNOWN))
@@ -146,6 +147,7 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             names.setdefault(place.pte.frame, {}).setdefault(name, []).append(place)
         else:
             frame = _entry_to(machine, place.vma, place.vpn, whose).frame
+            known.setdefault(place.pte.frame, frame)
             _follow(place, frame)
     for guessed, by_name in names.items():
         for number, places in enumerate(by_name.values()):
@@ -153,6 +155,9 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             for place in places:
                 _follow(place, frame)
             _make_own(machine, places, frame)
+    for pin in machine.pins:
+        if pin.frame in known and not mapcount(machine, pin.frame):
+            pin.frame = known[pin.frame]  # what was pinned is what its page turned out to be
     free_unheld(machine, guesses)
 
 
