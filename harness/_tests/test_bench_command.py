@@ -13,10 +13,12 @@ import pytest
 from harness.commands.bench_machine import draw_programs, measure_model
 from harness.commands.bench_rounds import RemoteWorker, Rounds, rate, round_measurements, run_rounds
 from harness.commands.bench_table import Measurement, Target, number, table_lines
+from harness.commands.bench_views import OUTSIDE, PROGRAMS, SPARSE, WAYS, measure_views, view_measurements
 from harness.commands.bench_worker import STAGES, ProgramStream, Round, TimedLink, Watch, Worker
 from harness.commands.children import Children
 from harness.commands.cli import run
 from harness.errors import RigError
+from harness.guest.definition import load_definition
 from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.text import parse_program
@@ -47,7 +49,6 @@ def test_the_rate_of_two_counts_only_the_time_in_which_both_ran() -> None:
 
 def test_rounds_become_rates_shares_and_a_ratio() -> None:
     alone = Round(0.0, [1.0, 2.0], stages(guest=1.5, draw=0.5), steps=24, processes=6, resident_bytes=10**8)
-    alone.outside_seconds, alone.outside_processes = 0.004, 20
     pair = (Round(4.0, [5.0, 6.0], stages(guest=2.0)), Round(4.0, [5.0, 6.0], stages(guest=2.0)))
     found = {each.name: each for each in round_measurements(Rounds((alone,), (pair,)))}
 
@@ -57,7 +58,6 @@ def test_rounds_become_rates_shares_and_a_ratio() -> None:
     assert found["  waiting for the guest"].samples == (75.0,)
     assert found["  waiting for the guest"].note == "750.00 ms an example"
     assert found["host memory of a guest"].value == pytest.approx(100)
-    assert found["a look from outside"].value == pytest.approx(0.2)
 
 
 def test_a_guest_that_is_no_machine_has_no_memory_to_show() -> None:
@@ -65,7 +65,30 @@ def test_a_guest_that_is_no_machine_has_no_memory_to_show() -> None:
 
     names = [each.name for each in round_measurements(Rounds((alone,), ((alone, alone),)))]
 
-    assert not {"host memory of a guest", "a look from outside"} & set(names)
+    assert "host memory of a guest" not in names
+
+
+def test_looks_from_outside_are_set_against_looks_at_the_end() -> None:
+    rates = {way: [40.0, 50.0] for way in WAYS} | {OUTSIDE: [20.0, 60.0]}
+
+    found = {each.name: each for each in view_measurements(rates, [0.1, 0.2])}
+
+    assert len(found) == len(WAYS) + 2
+    assert found[SPARSE.name].samples == (40.0, 50.0)
+    assert found["after every step, outside, to end"].samples == (0.5, 1.2)
+    assert not found["after every step, outside, to end"].met
+    assert found["a look from outside"].met
+
+
+def test_every_way_to_look_is_measured_on_a_machine() -> None:
+    program = parse_program("p0: map a 1 rw private anon\np0: store a[0] 1\np0: fork p1\np1: store a[0] 2")
+    try:
+        found = measure_views(load_definition("mini"), [program] * 2 * PROGRAMS)
+    except RigError as error:
+        pytest.skip(f"no machine to test: {error}")
+
+    assert [len(each.samples) for each in found] == [1] * (len(WAYS) + 2)
+    assert all(each.value for each in found)
 
 
 # ------------------------------------------------------------------------------- the table

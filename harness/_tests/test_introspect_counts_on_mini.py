@@ -31,6 +31,7 @@ FAULTS = {
     "no-vm-drop": ("seed-inflation", "count.equals-references"),
     "fork-forgets-ref": ("fault-fork-forgets-ref", "count.equals-references"),
     "cow-keeps-old-ref": ("fault-cow-keeps-old-ref", "cow.old-frame-released"),
+    "eager-prefault": ("seed-eager-prefault", "prefault.budget"),
     "cow-shares": ("fault-cow-shares", "cow.no-writable-shared"),
     "mprotect-grants-shared-write": ("fault-mprotect-grants-shared-write", "mprotect.never-breaks-isolation"),
 }

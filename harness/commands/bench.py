@@ -19,6 +19,7 @@ from harness.commands.bench_machine import (
 )
 from harness.commands.bench_rounds import RemoteWorker, round_measurements, run_rounds
 from harness.commands.bench_table import Measurement, Target, table_lines
+from harness.commands.bench_views import measure_views
 from harness.commands.bench_worker import serve
 from harness.commands.children import Children
 from harness.commands.cli import CONFORMS
@@ -35,6 +36,7 @@ METHOD = (
     "two workers: two processes with a guest each; examples of both over the time in which both ran",
     "one and two workers take turns; the value is the median, and the ratio is that of neighbours",
     "shares: of the wall time of one worker",
+    "looks: the same programs in each way, run and traced, not drawn or compared; 5 times 20 of them by turns",
     "pytest: the same mix in a run of the contracts, to check; it hands nothing over",
 )
 BUSY = 0.5
@@ -92,7 +94,12 @@ def _measure(
         _say("boot and restore")
         machine = measure_machine(guest, definition)
     _say("the model alone")
-    model = measure_model(draw_programs(children), PRESETS[definition.semantics])
+    programs = draw_programs(children)
+    model = measure_model(programs, PRESETS[definition.semantics])
+    views: list[Measurement] = []
+    if definition.kind != "model":
+        _say("ways to look")
+        views = measure_views(definition, programs)
     _say(f"one worker and two by turns, {2 * seconds:g} s")
     workers = [RemoteWorker(children, guest, number) for number in (1, 2)]
     ready = [worker.wait_ready() for worker in workers]
@@ -102,7 +109,7 @@ def _measure(
         worker.end()
     _say("pytest")
     whole = measure_pytest(children, guest)
-    found = [*round_measurements(rounds), whole, *machine, model]
+    found = [*round_measurements(rounds), whole, *views, *machine, model]
     findings = sum(each.findings for each in rounds.all)
     if findings:
         header = [*header, f"note: {findings} programs broke a contract, which costs restores"]

@@ -130,7 +130,6 @@ def round_measurements(rounds: Rounds) -> list[Measurement]:
         Measurement("two workers", "examples/s", tuple(two)),
         Measurement("two workers to one", "", tuple(ratios), Target(1.8, at_least=True)),
         *_shares(rounds.alone),
-        *_outside(rounds.alone),
         *_memory(rounds.all),
     ]
 
@@ -156,13 +155,6 @@ def _shares(rounds: Sequence[Round]) -> list[Measurement]:
         each_ms = 1000 * seconds / sum(len(each.finished) for each in rounds)
         found.append(Measurement(f"  {WORDS[stage]}", "%", tuple(shares), note=f"{each_ms:.2f} ms an example"))
     return found
-
-
-def _outside(rounds: Sequence[Round]) -> list[Measurement]:
-    each_ms = [1000 * each.outside_seconds / each.outside_processes for each in rounds if each.outside_processes]
-    if not each_ms:
-        return []
-    return [Measurement("a look from outside", "ms a process", tuple(each_ms), Target(0.3, at_least=False))]
 
 
 def _memory(rounds: Sequence[Round]) -> list[Measurement]:

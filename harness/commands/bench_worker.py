@@ -21,7 +21,6 @@ from harness.agent.client import Link
 from harness.commands.children import Children
 from harness.errors import RigError
 from harness.guests import MachineSubject, open_subject, semantics_of
-from harness.introspect.view import Cost
 from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.ops import Observe
@@ -68,9 +67,6 @@ class Round:
     findings: int = 0
     resident_bytes: int | None = None
     """Host memory of the guest, where the guest is a machine."""
-    outside_seconds: float = 0.0
-    """What looking at processes from outside took, once their roots were known."""
-    outside_processes: int = 0
 
 
 class TimedLink:
@@ -178,10 +174,6 @@ class Worker:
         done.stages = self._stages()
         if isinstance(self.subject, MachineSubject):
             done.resident_bytes = self.subject.session.resident_bytes
-            if self.subject.observer is not None:
-                cost = self.subject.observer.cost
-                done.outside_seconds, done.outside_processes = cost.seconds, cost.processes
-                self.subject.observer.cost = Cost()
         return done
 
     def _example(self, done: Round) -> None:

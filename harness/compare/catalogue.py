@@ -133,7 +133,7 @@ CONTRACTS = _table(
      "A forbidden access gives one SIGSEGV with the right si_code and si_addr; an allowed one completes."),
     ("file.private-offset", Level.OUTCOMES,
      "Every byte of an untouched private file page equals the file's at that offset, after splits and merges."),
-    ("page.present", Level.MAPPINGS,
+    ("page.present", Level.FRAMES,
      "A page is present once it was touched, and until it is unmapped."),
     ("errno.table", Level.OUTCOMES,
      "A system call fails with the documented errno, or does what it is documented to do."),
@@ -152,7 +152,7 @@ CONTRACTS = _table(
     ("kernel-read.sees-memory", Level.OUTCOMES,
      "What the kernel reads for a process is what the process itself would read."),
     # ------------------------------------------------------------ prefault and batches
-    ("prefault.budget", Level.MAPPINGS,
+    ("prefault.budget", Level.FRAMES,
      "No more untouched pages are present than the kernel's declared prefault budget."),
     ("batch.distinct-zeroed", Level.FRAMES,
      "Frames handed out in a batch are distinct, zeroed, and counted once each."),

@@ -13,8 +13,8 @@ class Level(enum.Enum):
     """One kind of observation. The value completes the sentence "the guest shows …"."""
 
     OUTCOMES = "values read, exit statuses, signals and errnos"
-    MAPPINGS = "VMAs, and which pages are present"
-    FRAMES = "which pages share a frame, and whether a page keeps it"
+    MAPPINGS = "VMAs"
+    FRAMES = "which pages are present, which share a frame, and whether a page keeps it"
     MAPCOUNTS = "how many page-table entries map a frame"
     REFCOUNTS = "how many holders a frame has"
     PTE_BITS = "writable, dirty and accessed bits"
