@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Exec, Exit, Fork, Load, Store
+from harness.program.ops import Exec, Exit, Fork, Load, Store, Threads
 from harness.program.program import Program
 
 
@@ -180,3 +180,25 @@ def test_bss_reads_zero_from_the_first_byte_behind_the_file(guest: Guest, progra
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="zero.fresh-memory")
+
+
+@contract("exec.drops-all", catches=("exec-forgets-threads",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: threads 3
+        p1: store a[1] 0x22
+        p1: exec
+        p0: store a[0] 0x33
+        """,
+        containing=(Store, Fork, Threads, Exec),
+    )
+)
+def test_exec_drops_what_the_other_threads_hold(guest: Guest, program: Program) -> None:
+    """Exec drops the old address space whole, and nothing of it is visible to the new image."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exec.drops-all")

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Clone, Crash, Exit, Fork, Kill, Load, Store, Wait
+from harness.program.ops import Clone, Crash, Exit, Fork, Kill, Load, Store, Threads, Wait
 from harness.program.program import Program
 
 
@@ -113,3 +113,33 @@ def test_the_death_of_one_leaves_a_shared_address_space_to_the_others(guest: Gue
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="clone-vm.shares")
+
+
+@contract("exit.drops-all", catches=("exit-forgets-threads",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: threads 3
+        p1: store a[1] 0x22
+        p1: exit 0
+        p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: threads 1
+        p0: kill p1
+        p0: store a[0] 0x33
+        """,
+        containing=(Store, Fork, Threads, Exit),
+    )
+)
+def test_the_end_of_a_process_drops_what_its_threads_hold(guest: Guest, program: Program) -> None:
+    """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exit.drops-all")

@@ -48,6 +48,7 @@ from harness.program.ops import (
     Remap,
     Repeat,
     Store,
+    Threads,
     Unmap,
     Unpin,
     Vfork,
@@ -162,6 +163,8 @@ class Telling:
         if isinstance(op, Kill):
             return actor in family.active and self.names.get(op.victim) in family.victims(self.names[op.process])
         if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
+            return False
+        if isinstance(op, Threads) and actor in family.threaded:
             return False
         if isinstance(op, Disperse):
             return actor in family.crowds and actor in family.active

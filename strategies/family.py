@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.program.ops import (
     MAX_CROWD,
+    MAX_THREADS,
     Clone,
     Crowd,
     Disperse,
@@ -15,6 +16,7 @@ from harness.program.ops import (
     Refuse,
     Repeat,
     Starve,
+    Threads,
     Vfork,
     Wait,
 )
@@ -37,6 +39,13 @@ def _clone(scene: Scene, process: int, child: int) -> Op | None:
 def _kill(scene: Scene, process: int, victim: int) -> Op | None:
     found = scene.victim(process, victim)
     return None if found is None else Kill(process, found)
+
+
+THREADS = Field(1, MAX_THREADS)
+
+
+def _threads(scene: Scene, process: int, count: int) -> Op | None:
+    return None if process in scene.family.threaded else Threads(process, count)
 
 
 CROWDS = (1, 2, 3, 7, 12, 25)
@@ -101,6 +110,7 @@ ROWS: tuple[Row, ...] = (
     Row(Vfork, 1, (ACTOR, CHILD), _vfork),
     Row(Clone, 1, (ACTOR, CHILD), _clone),
     Row(Kill, 1, (ACTOR, CHILD), _kill),
+    Row(Threads, 1, (ACTOR, THREADS), _threads),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),

@@ -53,6 +53,7 @@ from harness.program.ops import (
     Starve,
     Store,
     Sync,
+    Threads,
     Truncate,
     Try,
     Unlink,
@@ -152,6 +153,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Remap(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
+    elif kind is Threads:
+        op = Threads(process, part.number())
     elif kind is Kill:
         op = Kill(process, part.byte())
     elif kind is Exec:

@@ -98,6 +98,7 @@ EVERY_OPERATION = parse_program(
     p0: disperse
     p0: starve 12
     p0: kill p3
+    p0: threads 8
     p0: refuse
     p0: limit 3
     p0: vfork p4

@@ -29,6 +29,24 @@ class Case:
 
 
 CASES = {
+    "exec-forgets-threads": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: threads 2
+        p1: exec
+        """,
+    ),
+    "exit-forgets-threads": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: threads 2
+        p1: exit 0
+        """,
+    ),
     "kill-skips-teardown": Case(
         "observations",
         """

@@ -119,6 +119,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Kind.STATUS: _one,
     Kind.LENGTH: lambda value, _: number(value),
     Kind.CROWD: lambda value, _: number(value),
+    Kind.THREADS: lambda value, _: number(value),
     Kind.FRAMES: lambda value, _: number(value),
     Kind.ROUNDS: lambda value, _: number(value),
     Kind.BODY: lambda value, _: number(value),

@@ -37,6 +37,7 @@ from harness.model.syscalls.sendfile import sendfile
 from harness.model.syscalls.starve import refuse, starve
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
+from harness.model.syscalls.threads import threads
 from harness.model.syscalls.truncate import truncate
 from harness.model.syscalls.try_ import try_
 from harness.model.syscalls.unfix import unfix
@@ -82,6 +83,7 @@ from harness.program.ops import (
     Starve,
     Store,
     Sync,
+    Threads,
     Truncate,
     Try,
     Unfix,
@@ -110,6 +112,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Refuse: refuse,
     Limit: limit,
     Kill: kill,
+    Threads: threads,
     Repeat: repeat,
     Exec: exec_,
     Exit: exit_,

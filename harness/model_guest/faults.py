@@ -142,6 +142,16 @@ _ALL = (
         ("vfork.shares-and-suspends",),
     ),
     Fault(
+        "exec-forgets-threads",
+        "exec ends the other threads of the process, and not their hold on the address space",
+        ("exec.drops-all", "count.equals-references"),
+    ),
+    Fault(
+        "exit-forgets-threads",
+        "exit of a process with threads drops the hold of one of them on the address space",
+        ("exit.drops-all", "count.equals-references"),
+    ),
+    Fault(
         "kill-skips-teardown",
         "a process that is killed while it sleeps keeps its memory",
         ("exit.drops-all", "count.equals-references", "conserve.frames"),

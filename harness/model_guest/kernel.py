@@ -58,6 +58,7 @@ from harness.program.ops import (
     Starve,
     Store,
     Sync,
+    Threads,
     Truncate,
     Try,
     Unfix,
@@ -112,6 +113,8 @@ class Process:
     """How many pages it may map in all."""
     crowd: list[AddressSpace] = field(default_factory=list)
     """Those of its idle children."""
+    threads: int = 0
+    """How many there are beside the one that acts; each is a user of its address space."""
     waits_for: int | None = None
     """The child of its vfork that has neither exec'd nor ended yet."""
 
@@ -152,6 +155,7 @@ class Kernel:
             Refuse: self._refuse,
             Limit: self._limit,
             Kill: self._kill,
+            Threads: self._threads,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -506,6 +510,8 @@ class Kernel:
             return Failed("ENOMEM")
         if self.machine.has("exec-keeps-old-mappings"):  # planted: exec unmaps only what is in the new image's way
             lifecycle.keep_old_mappings(self.machine, self._space(op), space)
+        # planted: the other threads are gone, and what they held is not
+        self._end_threads(process, forgets=self.machine.has("exec-forgets-threads"))
         old, process.space = process.space, space
         process.limit = None
         self.machine.tlb.switch(space.root)
@@ -537,6 +543,18 @@ class Kernel:
             page[op.at.offset] = 0
         self._end(op.process, killed(Signal.SIGKILL))
         return Gone()
+
+    def _threads(self, op: Threads) -> Outcome:
+        process = self.processes[op.process]
+        process.threads += op.count
+        process.space.users += op.count
+        return Done()
+
+    def _end_threads(self, process: Process, *, forgets: bool) -> None:
+        """End all threads of a process but the one that acts; each lets go of the address space once."""
+        if not forgets:
+            process.space.users -= process.threads
+        process.threads = 0
 
     def _kill(self, op: Kill) -> Outcome:
         victim = self.processes[op.victim]
@@ -578,6 +596,8 @@ class Kernel:
         """Turn a process into a zombie: its memory goes now, its status stays."""
         process = self.processes[name]
         process.status = status
+        # planted: only the thread that ends the process lets go
+        self._end_threads(process, forgets=self.machine.has("exit-forgets-threads"))
         self.machine.tlb.switch(None)
         lifecycle.release(self.machine, process.space)
         self._wake(name)

@@ -86,6 +86,7 @@ PROBES = {
     "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
     "sendfile": "p0: sendfile f 0 g 0 1",
     "readv": _PAGES + "p0: readv f 0 a[0] a[1] 1",
+    "threads": "p0: threads 1",
     "kill": "p0: fork p1\np0: kill p1",
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",

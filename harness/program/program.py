@@ -43,6 +43,7 @@ from harness.program.ops import (
     Sendfile,
     Starve,
     Store,
+    Threads,
     Truncate,
     Unlink,
     Unmap,
@@ -126,6 +127,9 @@ class Family:
     crowds: dict[int, int] = field(default_factory=dict)
     """How many idle children those have who did crowd, up to their disperse. Till then they neither end nor exec."""
 
+    threaded: set[int] = field(default_factory=set)
+    """Those who have made threads, which they do once in an image."""
+
     @property
     def active(self) -> set[int]:
         """The processes that can do a step: they live, and wait for no child of a vfork."""
@@ -141,6 +145,8 @@ class Family:
             raise ProgramError(f"p{op.process} waits until p{self.suspended[op.process]} execs or ends")
         if isinstance(op, (Crowd, Disperse, Exec, *ENDING)):
             self._crowd(op)
+        if isinstance(op, (Threads, Exec)):
+            self._thread(op)
         if isinstance(op, FORKS):
             self._fork(op.process, op.child)
             if isinstance(op, Vfork):
@@ -157,6 +163,14 @@ class Family:
             self._let_go(ended)
         if isinstance(op, Exec):
             self._let_go(op.process)
+
+    def _thread(self, op: Op) -> None:
+        if isinstance(op, Exec):
+            self.threaded.discard(op.process)
+        elif op.process in self.threaded:
+            raise ProgramError(f"p{op.process} has threads already, and makes no more till it execs")
+        else:
+            self.threaded.add(op.process)
 
     def _crowd(self, op: Op) -> None:
         has = op.process in self.crowds

@@ -29,6 +29,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p1: refuse                         (a fork where no process more is allowed)
     p1: limit 3                        (3 pages more may be mapped, and no more)
     p0: kill p1                        (by SIGKILL)
+    p0: threads 3                      (idle ones, till it ends or execs)
     p1: exec small                     (another image; exec alone is of the one that p0 begins in)
     p0: repeat 100 3                   (the next three steps, 100 times)
 
@@ -50,6 +51,7 @@ from harness.program.ops import (
     MAX_CROWD,
     MAX_FRAMES_LEFT,
     MAX_LENGTH,
+    MAX_THREADS,
     OP_BY_VERB,
     OPS,
     Access,
@@ -183,6 +185,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.STATUS: Operand(str, _number(0, 255)),
     Kind.LENGTH: Operand(str, _number(1, MAX_LENGTH)),
     Kind.CROWD: Operand(str, _number(1, MAX_CROWD)),
+    Kind.THREADS: Operand(str, _number(1, MAX_THREADS)),
     Kind.FRAMES: Operand(str, _number(0, MAX_FRAMES_LEFT)),
     Kind.ROUNDS: Operand(str, _number(1, 100_000)),
     Kind.BODY: Operand(str, _number(1, 16)),

@@ -19,7 +19,7 @@ EVENTS = (
     "remap.move", "remap.grow", "remap.shrink", "remap.efault", "remap.einval", "remap.enomem",
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
-    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "wait",
+    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",

@@ -17,6 +17,7 @@ from harness.program.ops.base import (
     MAX_CROWD,
     MAX_FRAMES_LEFT,
     MAX_LENGTH,
+    MAX_THREADS,
     Access,
     Advice,
     Backing,
@@ -57,17 +58,18 @@ from harness.program.ops.process import (
     Limit,
     Refuse,
     Starve,
+    Threads,
     Vfork,
     Wait,
 )
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "OPS", "OP_BY_VERB",
-    "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk", "Clone",
-    "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kill", "Kind", "Limit",
-    "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive",
-    "Refuse", "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Starve", "Store", "Sync", "Truncate", "Try",
-    "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS", "OPS",
+    "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
+    "Clone", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Fill", "Fix", "Force", "Fork", "Kill", "Kind",
+    "Limit", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap",
+    "Receive", "Refuse", "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Starve", "Store", "Sync", "Threads",
+    "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
 
@@ -94,7 +96,7 @@ OPS: tuple[type[Op], ...] = (
     Remap, Advise, Brk, Scratch, Try,
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Pin, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill,
+    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

@@ -18,6 +18,7 @@ class Kind(enum.Enum):
     LENGTH = "a count of bytes, 1 to 64"
     COUNT = "a count of bytes, 1 to 4096"
     CROWD = "a count of idle children, 1 to 400"
+    THREADS = "a count of idle threads, 1 to 8"
     FRAMES = "a count of frames or pages that are left, 0 to 64"
     FILE = "a file of the program, by its name"
     IMAGE = "an image that exec runs, by its name"
@@ -28,6 +29,9 @@ class Kind(enum.Enum):
 
 MAX_FRAMES_LEFT = 64
 """The most that a limit may leave: no fork of a program needs as many frames."""
+
+MAX_THREADS = 8
+"""The most idle threads that one step makes."""
 
 MAX_CROWD = 400
 """The most idle children that a program may have at a time."""
@@ -44,6 +48,7 @@ Status = Annotated[int, Kind.STATUS]
 Length = Annotated[int, Kind.LENGTH]
 Count = Annotated[int, Kind.COUNT]
 CrowdSize = Annotated[int, Kind.CROWD]
+ThreadCount = Annotated[int, Kind.THREADS]
 FrameCount = Annotated[int, Kind.FRAMES]
 FileName = Annotated[str, Kind.FILE]
 ImageName = Annotated[str, Kind.IMAGE]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.image import OWN
-from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status, Victim
+from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status, ThreadCount, Victim
 from harness.program.units import Address
 
 
@@ -119,6 +119,15 @@ class Kill(Op):
     verb: ClassVar[str] = "kill"
     code: ClassVar[int] = 44
     victim: Victim
+
+
+@dataclass(frozen=True, slots=True)
+class Threads(Op):
+    """clone(2) with CLONE_THREAD: `count` idle threads, which end with the process, or when it execs."""
+
+    verb: ClassVar[str] = "threads"
+    code: ClassVar[int] = 46
+    count: ThreadCount
 
 
 @dataclass(frozen=True, slots=True)
