@@ -17,6 +17,7 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
 
     The bytes are copied: the two files share no page afterwards, whatever went through the pipe in between. They go to
     the frames that the page cache has of `into`, and so to all who map them. A hole reads zero and stays a hole.
+    A file that is sent to its own end grows meanwhile: Linux goes on with what it has just written there.
 
     Source: sendfile(2); splice_direct_to_actor, generic_file_splice_read, iter_file_splice_write.
     """
@@ -30,6 +31,9 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
     length = max(0, min(op.length, source.size - op.offset))
     if op.file == op.into and abs(op.offset - op.at) < length:
         machine.end_of_knowledge("bytes of a file are sent over themselves, and nobody says in which order")
+    grows_itself = op.file == op.into and 0 < length < op.length and op.at + length > source.size
+    if grows_itself:
+        machine.end_of_knowledge("a file grows by what is sent of it, and nobody says whether that is sent, too")
     data = _bytes(machine, op.file, op.offset, length)
     if length and op.at + length > target.size:
         grow(machine, target, op.at + length)
@@ -42,6 +46,8 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
     machine.reach["sendfile" if length == op.length else "sendfile.short"] += 1
 
     # OUTCOME
+    if grows_itself:
+        return Allowed((Received(length), Received(op.length)), _CLAUSE)
     return Allowed((Received(length),), _CLAUSE)
 
 
