@@ -198,6 +198,13 @@ class Semantics:
     tail only where the size stays or falls, shmem_write_end only in a page that is new.
     """
 
+    truncate_to_same_clears_tail: bool = True
+    """ftruncate to the size that a file has clears what a shared mapping stored behind the end, in the last page.
+
+    ftruncate(2) says nothing of it, nor mmap(2): what is stored behind the end is nobody's. Source: shmem_setattr, whose
+    `newsize <= oldsize` covers it; truncate_setsize elsewhere in Linux.
+    """
+
     prefault_budget: int = 0
     """How many pages that a process never touched the kernel may map for it, in pages (see `prefault`).
 
@@ -318,6 +325,7 @@ PRESETS = {
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,
+                ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),
                 ("protect_changes_before_hole", (False,)),
                 ("write_implies_read", (False,)),
@@ -328,6 +336,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="mini",
+            truncate_to_same_clears_tail=False,
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,

@@ -29,7 +29,7 @@ def truncate(machine: Machine, op: Truncate) -> Allowed:
     if op.size > file.size:
         grow(machine, file, op.size)
         machine.reach["truncate.up"] += 1
-    else:
+    elif op.size < file.size or machine.semantics.truncate_to_same_clears_tail:
         cut(machine, file, op.size)
         machine.reach["truncate.down"] += 1
 
