@@ -85,7 +85,9 @@ def test_the_fields_that_were_asked_for_are_told_in_order() -> None:
     assert list(consulted.asked) == ["remap_moves_many", "write_implies_read"]
 
 
-WIDER = ("prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "image_may_be_copied")
+WIDER = (
+    "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "image_may_be_copied", "tail_may_come_late",
+)  # fmt: skip
 """Fields of which one value allows all that another does."""
 SHIPPED = [each for name, each in PRESETS.items() if name.startswith("linux-")]
 
@@ -111,7 +113,7 @@ def test_every_field_of_any_kernel_is_a_choice_or_not_known() -> None:
 
     settled = {field.name for field in fields(Semantics)} - free - set(dict(generic.unknown))
 
-    assert settled == {"name", "unknown", *WIDER}
+    assert settled == {"name", "unknown", "uname", *WIDER}
 
 
 @given(
