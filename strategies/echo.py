@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.program.ops import ENDING, Fill, Load, Observe, Op, Print, Repeat, Store
+from harness.program.ops import ENDING, FORKS, Fill, Load, Observe, Op, Print, Repeat, Store
 from harness.program.program import places
 from harness.program.units import Address, PageRange
 from strategies.scene import Scene
@@ -17,8 +17,10 @@ from strategies.scene import Scene
 VALUE = 0x5E
 """The byte that an echo stores, wherever it does."""
 
-_ITSELF = (Load, Store, Fill, Print, Observe, Repeat, *ENDING)
-"""Operations without an echo: they are touches themselves, or nobody is there to touch anything after them."""
+_ITSELF = (Load, Store, Fill, Print, Observe, Repeat, *ENDING, *FORKS)
+"""Operations without an echo: they are touches themselves, or nobody is there to touch anything after them. Nor have forks
+one: the shrinker cannot turn an echo into a step of its own, and would keep a fork of which only the echo matters.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.guests import open_runner
 from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.program import Program
+from harness.program.without import shorten
 from harness.report.known import KnownDivergence, expected
 from harness.runner import Runner
 
@@ -58,6 +60,8 @@ class Guest:
         self.broken: PagepactError | None = None
         self.opened_at = time.monotonic()
         self.contract = ""
+        self.whole = False
+        """Whether the last program was looked at as deep as the guest can show."""
         self.others: dict[str, str] = {}
         """Contracts that programs drawn for other contracts broke, and the file of the first such program."""
         self.finding: Verdict | None = None
@@ -107,6 +111,7 @@ class Guest:
         """
         if self.broken is not None:
             raise self.broken
+        self.whole = whole
         program = within(program, self.lacking.keys())
         try:
             verdict = self.runner.run(
@@ -124,6 +129,28 @@ class Guest:
         if not verdict.conforms and expected(verdict, self.known):
             return Verdict(verdict.program, verdict.trace)  # a contract goes on looking for what is not known
         return verdict
+
+    def shortened(self, verdict: Verdict, contract: str) -> Verdict:
+        """Give the verdict of the shortest program that is left of this one, and breaks the same contract.
+
+        Hypothesis shrinks what it draws, and where an echo of an operation is all that matters, the operation stays.
+        What needs other programs before it, or was seen once only, stays as it is.
+        """
+        if verdict.after or not verdict.reproduced:
+            return verdict
+        best = verdict
+
+        def fails(program: Program) -> bool:
+            nonlocal best
+            found = self.run(program, whole=self.whole)
+            if not found.breaks(contract) or found.after or not found.reproduced:
+                return False
+            best = found
+            return True
+
+        with suppress(RigError, GuestTrouble):  # the finding stands, as long as it is
+            shorten(verdict.program, fails)
+        return best
 
     def close(self) -> None:
         """End the guest."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 from contracts.contract import ContractViolation
 from contracts.plugin.findings import broken_contract
@@ -94,6 +95,7 @@ class ReportPlugin:
             report.when = "setup"  # pytest calls what fails outside the call an ERROR: it is no finding
         found = violation_of(call.excinfo) or self._late_finding(call, report)
         if found is not None:
+            found = self._shortened(item, found)
             report.longrepr = self._explain(item, found)
         if found is None:
             self._mark_expected(report)
@@ -115,6 +117,12 @@ class ReportPlugin:
             return None
         report.outcome = "failed"
         return ContractViolation(guest.finding, broken_contract(guest.finding, guest.contract))
+
+    def _shortened(self, item: pytest.Item, found: ContractViolation) -> ContractViolation:
+        """Leave out what a finding does not need, but for a program that somebody asked for as it is."""
+        if item.get_closest_marker("program_file") is not None or Phase.shrink not in settings().phases:
+            return found
+        return ContractViolation(self.guests.guest().shortened(found.verdict, found.contract), found.contract)
 
     def _explain(self, item: pytest.Item, found: ContractViolation) -> str:
         """Write the failing program to its file, and the report."""

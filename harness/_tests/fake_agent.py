@@ -15,6 +15,7 @@ from harness.model_guest import ModelGuest
 from harness.program.files import BACKINGS, FILES
 from harness.program.image import IMAGES
 from harness.program.ops import (
+    ANSWERS,
     FORKS,
     OPS,
     Access,
@@ -85,7 +86,7 @@ from harness.subject import How
 ALL_ONES = (1 << 64) - 1
 ERRNO = {
     "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16,
-    "EINVAL": 22,
+    "EINVAL": 22, "ERANGE": 34, "ENOSYS": 38, "EOPNOTSUPP": 95,
 }  # fmt: skip
 _FILE_BITS = {None: 0, "f": 1 << 5, "g": 2 << 5, "m": 3 << 5}
 ENDINGS = {Ending.COMPLETE: 0, Ending.LOST: 1, Ending.STUCK: 2, Ending.FORK_FAILED: 3}
@@ -431,11 +432,14 @@ class FakeAgent:
             if command == 2:
                 yield self._run(reader)
                 continue
-            does = {0: self._ping, 1: self._configure, 3: self._read, 4: self._write}[command]
+            does = {0: self._ping, 1: self._configure, 3: self._read, 4: self._write, 9: self._uname}[command]
             yield bytes([command]) + does(reader)
 
     def _ping(self, _: Reader) -> bytes:
         return b"pagepact 1 twin\n"
+
+    def _uname(self, _: Reader) -> bytes:
+        return leb(0) + ANSWERS[Query.UNAME]
 
     def _read(self, reader: Reader) -> bytes:
         path, offset, length = text(reader), reader.number(), reader.number()

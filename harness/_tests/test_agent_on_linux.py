@@ -65,6 +65,18 @@ PROGRAMS = {
         p0: wait p1
         p0: load c[7]+4095
         """,
+    "threads end with their process, and with its image": """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: threads 2
+        p0: fork p1
+        p1: threads 1
+        p1: store a[0] 0x22
+        p1: exit 3
+        p0: wait p1
+        p0: exec
+        p0: threads 1
+        """,
     "an exec starts afresh": """
         p0: store data[1]+17 0x99
         p0: map e[3..5] rw private anon

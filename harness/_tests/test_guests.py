@@ -90,7 +90,7 @@ def test_the_toy_kernel_is_opened_by_its_name_with_faults() -> None:
 
     assert isinstance(subject, ModelGuest)
     assert subject.faults == {"cow-shares"}
-    assert semantics_of(subject) is PRESETS["model"]
+    assert semantics_of(subject) == PRESETS["model"]
 
 
 def test_a_runner_is_opened_on_the_semantics_of_its_guest() -> None:

@@ -9,14 +9,11 @@ must have, because without it no program runs at all, needs nothing.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from dataclasses import replace
-from typing import Any
 
-from harness.errors import ProgramError
 from harness.program.image import IMAGES, OWN
-from harness.program.ops import FORKS, WAITS, Advice, Advise, Ask, Backing, Exec, Kill, Map, Op, Receive, Sharing, Try
-from harness.program.program import Family, Program
+from harness.program.ops import Advice, Advise, Ask, Backing, Exec, Map, Op, Receive, Sharing, Try
+from harness.program.program import Program
+from harness.program.without import without
 
 BASIC = frozenset(
     {
@@ -107,24 +104,5 @@ def within(program: Program, lacking: AbstractSet[str]) -> Program:
 
     The processes that are left are named in the order in which they come to be; the same program where nothing is left out.
     """
-    if not any(needs(op) & lacking for op in program.steps):
-        return program
-    family, names = Family(), {0: 0}
-    steps: list[Op] = []
-    for op in program.steps:
-        renamed: dict[str, Any] = {"process": names.get(op.process)}
-        if isinstance(op, FORKS):
-            renamed["child"] = len(names)
-        elif isinstance(op, WAITS):
-            renamed["child"] = names.get(op.child)
-        elif isinstance(op, Kill):
-            renamed["victim"] = names.get(op.victim)
-        if needs(op) & lacking or None in renamed.values():
-            continue
-        kept = replace(op, **renamed)
-        with suppress(ProgramError):
-            family.apply(kept)
-            steps.append(kept)
-            if isinstance(op, FORKS):
-                names[op.child] = renamed["child"]
-    return Program(tuple(steps), program.title)
+    left_out = {number for number, op in enumerate(program.steps) if needs(op) & lacking}
+    return without(program, left_out) if left_out else program
