@@ -29,6 +29,12 @@ class Case:
 
 
 CASES = {
+    "exec-leaks-frame": Case(
+        "after",
+        """
+        p0: exec
+        """,
+    ),
     "exec-forgets-threads": Case(
         "observations",
         """

@@ -37,6 +37,11 @@ _ALL = (
         ),
     ),
     Fault(
+        "exec-leaks-frame",
+        "exec keeps a frame of its own, in which it had collected the arguments",
+        ("conserve.free-memory",),
+    ),
+    Fault(
         "free-cached-pages",
         "full teardown frees frames that the page cache still holds, uncounted",
         ("cache.outlives-mappers", "exec.image-intact", "alloc.never-twice"),

@@ -512,6 +512,8 @@ class Kernel:
             lifecycle.keep_old_mappings(self.machine, self._space(op), space)
         # planted: the other threads are gone, and what they held is not
         self._end_threads(process, forgets=self.machine.has("exec-forgets-threads"))
+        if self.machine.has("exec-leaks-frame"):  # planted: the page in which the arguments were collected stays
+            self.machine.frames.allocate()
         old, process.space = process.space, space
         process.limit = None
         self.machine.tlb.switch(space.root)

@@ -215,6 +215,10 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         r"(\d+) ([a-z-]+) frames, as before the program", r"(\d+)",
         "the count of {1} frames is {2}, and was {0} before the program",
     ),
+    (
+        r"less than a frame a round gone from the free memory, in (\d+) rounds", r"(\d+) frames gone",
+        "{1} frames are gone from the free memory: that is a frame a round or more, in {0} rounds",
+    ),
     (r"every process is reaped", r"(.+) could not be", "{0} could neither be reaped nor killed"),
     (r"(b['\"].*)", r"(b['\"].*)", "{where} was {1}, and should have been {0}"),
 )  # fmt: skip
