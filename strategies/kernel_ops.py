@@ -120,9 +120,9 @@ ROWS: tuple[Row, ...] = (
     Row(Reap, 5, (CHILD, WHERE, PLACE), _reap),
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
-    Row(Unpin, 4, (ACTOR,), _unpin),
+    Row(Unpin, 7, (ACTOR,), _unpin),
     Row(Fix, 2, (ACTOR, WHERE), _fix),
-    Row(Deliver, 3, (ACTOR, SPOT, VALUE), _deliver),
-    Row(Unfix, 4, (ACTOR,), _unfix),
+    Row(Deliver, 5, (ACTOR, SPOT, VALUE), _deliver),
+    Row(Unfix, 5, (ACTOR,), _unfix),
 )
 """The rows of this family, in the order of simplicity."""

@@ -113,7 +113,7 @@ def test_the_report_says_what_is_broken_and_how_to_replay_it(broken: Ran) -> Non
 
 
 def test_the_failing_program_is_in_a_file_that_replays(broken: Ran) -> None:
-    (name,) = re.findall(r"REPLAY  python -m harness replay (\S+)", broken.out)
+    (name,) = set(re.findall(r"REPLAY  python -m harness replay (\S+)", broken.out))
     (file,) = [each for each in broken.failures if each.name == Path(name).name]
     failure = read_failure(file)
 
