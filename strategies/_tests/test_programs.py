@@ -112,7 +112,7 @@ def test_most_programs_begin_with_a_map_and_some_do_not(default: list[Program]) 
 def test_every_operation_is_drawn(default: list[Program]) -> None:
     drawn = Counter(type(op) for program in default for op in program.steps)
 
-    # One in 400 steps: of 44 operations some make sense only after another, as Unfix after Fix, and Hypothesis repeats itself.
+    # One in 400 steps: of 44 operations some make sense only after another, as Unfix after Fix.
     assert all(drawn[op] / drawn.total() > 0.0025 for op in OPS if ROW_OF[op].weight)
 
 
