@@ -33,7 +33,7 @@ from strategies.programs import programs
 
 Predicate = Callable[[Program], bool]
 SEEDS = (1, 2)
-QUIET = settings(max_examples=5000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=50_000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def in_order(*tests: Callable[..., bool]) -> Predicate:
