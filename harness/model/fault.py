@@ -309,6 +309,8 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     semantics, frame = machine.semantics, pte.frame
     held = [pin for pin in machine.pins if pin.frame is frame]
     choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
+    if held and frame.forked_in_vain:
+        choice = SoleOwner.EITHER  # where that fork has got to the page, its owner's pin is one more holder
     if fixed(machine, frame):
         choice = SoleOwner.REUSE  # what the owner stores and what the kernel delivers meet in one frame
     if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
@@ -317,6 +319,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
             pin.before = (*pin.before, frame.content)
     frame.kind = FrameKind.ANON
     frame.exclusive = True
+    frame.forked_in_vain = False
     pte.writable = bool(_vma(process, vpn).prot & WRITE)
     pte.optional = pte.write_pending = pte.guessed = False
     machine.reach["cow.reuse"] += 1

@@ -47,6 +47,7 @@ class Frame:
     reused (Linux: PageAnonExclusive). This is how a pin by the owner itself is told from one by somebody else.
     `also`: what it may hold in place of `content`, until somebody looks: its bytes were free to go (MADV_FREE) when it
     was written to.
+    `forked_in_vain`: a fork that failed may have shared it on the way, so that it may be exclusive no longer.
     `was_advised`: it was advised to be free, so that a kernel may hold it for a while on the way to its list of such.
     """
 
@@ -57,6 +58,7 @@ class Frame:
     exclusive: bool = False
     also: tuple[bytes, ...] = ()
     was_advised: bool = False
+    forked_in_vain: bool = False
 
     def __repr__(self) -> str:
         return f"<frame {self.serial} {self.kind.name.lower()}>"
