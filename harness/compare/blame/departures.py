@@ -1,0 +1,101 @@
+"""Which contracts speak of how a frame was let go: by which operation, from an address space of its own or a shared one."""
+
+from __future__ import annotations
+
+from harness.compare.blame.ids import Ids, unique
+from harness.compare.timeline import Timeline
+from harness.model.frame import Frame
+from harness.program.ops import (
+    KERNEL_STORES,
+    Advice,
+    Advise,
+    Brk,
+    Clone,
+    Crash,
+    Exec,
+    Exit,
+    Fill,
+    Force,
+    Kill,
+    Map,
+    Op,
+    Remap,
+    Store,
+    Unmap,
+    Vfork,
+)
+
+ADVICE: dict[Advice, str] = {
+    Advice.DONTNEED: "madvise.dontneed",
+    Advice.FREE: "madvise.free",
+    Advice.DONTFORK: "fork.dontfork",
+    Advice.DOFORK: "fork.dontfork",
+    Advice.WIPEONFORK: "fork.wipeonfork",
+    Advice.KEEPONFORK: "fork.wipeonfork",
+    Advice.POPULATE_READ: "madvise.populate",
+    Advice.POPULATE_WRITE: "madvise.populate",
+}
+"""The contract that each advice has."""
+
+
+def by_advice(op: Advise) -> Ids:
+    """Name the contract of what `op` advises."""
+    return (ADVICE[op.advice],)
+
+
+MANY = 8
+"""From so many sharers on, an early free may be a counter that wrapped around."""
+
+
+def early_free(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """A frame that somebody else let go of may have been freed under those who still hold it."""
+    frame = timeline.frames[-1].get((process, vpn)) if timeline.frames else None
+    if frame is None:
+        return ()
+    return (*many_held(timeline, process, vpn), *by_departures(timeline, frame), *after_teardown(timeline))
+
+
+def many_held(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """Where many held the page's frame, the page may have lost it to a count that wrapped."""
+    frames = {held[process, vpn] for held in timeline.frames if (process, vpn) in held}
+    return ("count.many-sharers",) if any(timeline.most_holders(frame) >= MANY for frame in frames) else ()
+
+
+def after_teardown(timeline: Timeline) -> Ids:
+    """Where an address space was torn down before, memory that goes wrong for no other reason may be its tables."""
+    ended = any(isinstance(op, Exit | Crash | Kill | Exec) for _, op in timeline.steps())
+    return ("tables.no-double-free",) if ended else ()
+
+
+def by_departures(timeline: Timeline, frame: Frame) -> Ids:
+    """Name the contracts of those operations by which pages let go of `frame`, or were told that they may."""
+    ids: Ids = ("madvise.free",) if timeline.freed(frame) else ()
+    for left in timeline.left(frame):
+        ids = unique(ids, by_advice(left.op) if isinstance(left.op, Advise) else _DEPARTURES.get(type(left.op), ()))
+    return ids
+
+
+_DEPARTURES: dict[type[Op], Ids] = {
+    Exit: ("exit.drops-all", "count.no-inflation"),
+    Crash: ("exit.drops-all", "count.no-inflation"),
+    Kill: ("exit.drops-all", "count.no-inflation"),
+    Exec: ("exec.drops-all", "count.no-inflation"),
+    Store: ("cow.old-frame-released",),
+    Fill: ("cow.old-frame-released",),
+    **dict.fromkeys((*KERNEL_STORES, Force), ("cow.old-frame-released",)),
+    Unmap: ("munmap.exact",),
+    Map: ("mmap.fixed-replaces",),
+    Remap: ("mremap.preserves",),
+    Brk: ("brk.exact",),
+}
+
+
+_SHARING: dict[type[Op], Ids] = {Vfork: ("vfork.shares-and-suspends",), Clone: ("clone-vm.shares",)}
+
+
+def shared_space(timeline: Timeline, process: int) -> Ids:
+    """Where `process` works, or worked, in an address space with others, what is wrong there may be wrong with that."""
+    how = timeline.sharing(process)
+    if how is None:
+        return ()
+    return unique(_SHARING[how[1]], *(_DEPARTURES.get(kind, ()) for kind in timeline.left_by(process)))

@@ -1,0 +1,160 @@
+"""Which contracts a wrong outcome breaks: what the caller of an operation saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.compare.blame.departures import by_advice, shared_space
+from harness.compare.blame.ids import Ids, unique
+from harness.compare.blame.wrong_byte import wrong_byte
+from harness.compare.timeline import Timeline
+from harness.program.files import STACK
+from harness.program.ops import (
+    Advise,
+    Ask,
+    Brk,
+    Deliver,
+    Exec,
+    Fill,
+    Fix,
+    Force,
+    Limit,
+    Load,
+    Map,
+    Op,
+    Pin,
+    Print,
+    Protect,
+    Readv,
+    Reap,
+    Receive,
+    Refuse,
+    Remap,
+    Scratch,
+    Sendfile,
+    Starve,
+    Store,
+    Unfix,
+    Unmap,
+    Unpin,
+    Wait,
+)
+from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed, RanOn, Received, Signal
+
+
+def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
+    """Blame what the caller of `op`, the last step done, saw."""
+    limited = _by_limit(timeline, op) if Failed("ENOMEM") in (expected, observed) else ()
+    return unique(
+        limited,
+        _wrong_outcome(timeline, op, expected, observed),
+        lost_to_limit(timeline),
+        shared_space(timeline, op.process),
+    )
+
+
+def _by_limit(timeline: Timeline, op: Op) -> Ids:
+    """Where a limit bounds what is mapped, and `op` maps something, the limit may be what decided."""
+    is_limited = any(isinstance(done, Limit) for _, done in timeline.steps())
+    return ("limit.exact",) if is_limited and isinstance(op, Map | Remap | Brk | Scratch | Limit) else ()
+
+
+def lost_to_limit(timeline: Timeline) -> Ids:
+    """Where a call failed for want of room before, it may have done half of its work."""
+    failed = any(timeline.outcomes[step] == Failed("ENOMEM") and _by_limit(timeline, op) for step, op in timeline.steps())
+    return ("limit.exact",) if failed else ()
+
+
+def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outcome) -> Ids:
+    if isinstance(observed, RanOn):
+        return ("vfork.shares-and-suspends",)
+    match op:
+        case Load(process, at) if isinstance(expected, Loaded) and isinstance(observed, Loaded):
+            return wrong_byte(timeline, process, at.vpn, offset=at.offset, value=observed.value)
+        case Load() | Store() | Fill():
+            return _wrong_access(timeline, op, expected, observed)
+        case Print():
+            return unique(_wrong_access(timeline, op, expected, observed), ("kernel-read.sees-memory",))
+        case Receive() | Ask() | Reap():
+            return _wrong_kernel_store(timeline, op, expected, observed)
+        case Advise():
+            return unique(by_advice(op), ("errno.table",))
+        case Map() | Unmap() | Protect() | Remap() if isinstance(expected, Failed) != isinstance(observed, Failed):
+            return ("errno.table", _SHAPES[type(op)])
+        case _:
+            return _ANSWERS.get(type(op), ("errno.table",))
+
+
+_SHAPES: dict[type[Op], str] = {
+    Map: "mmap.fixed-replaces",
+    Unmap: "munmap.exact",
+    Protect: "mprotect.last-one-counts",
+    Remap: "mremap.preserves",
+}
+"""What is broken where a range was changed that must not be, or was not though it must; a wrong errno breaks less."""
+
+
+_ANSWERS: dict[type[Op], Ids] = {
+    Wait: ("wait.status", "conserve.process"),
+    Force: ("foll-force.private-only", "errno.table"),
+    Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
+    **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
+    Sendfile: ("file.shared-coherent", "errno.table"),
+    Readv: ("kernel-write.exact-bytes", "kernel-write.respects-protection", "errno.table"),
+    Pin: ("kernel-read.sees-memory", "errno.table"),
+    **dict.fromkeys((Starve, Refuse), ("fork.failed-is-no-op", "errno.table")),
+    Brk: ("brk.exact", "errno.table"),
+    Scratch: ("mmap.geometry", "zero.fresh-memory", "alloc.never-twice"),
+}
+"""What a wrong outcome breaks, where that does not depend on more."""
+
+
+def _wrong_kernel_store(timeline: Timeline, op: Receive | Ask | Reap, expected: Outcome, observed: Outcome) -> Ids:
+    ids: Ids = ("wait.status", "conserve.process") if isinstance(op, Reap) else ()
+    if isinstance(expected, Received) and isinstance(observed, Received):
+        return ("kernel-write.exact-bytes",)
+    if isinstance(expected, Failed) and isinstance(observed, Failed):
+        return unique(ids, ("errno.table",))
+    return unique(("kernel-write.respects-protection",), _wrong_access(timeline, op, expected, observed), ids)
+
+
+def _wrong_access(
+    timeline: Timeline, op: Load | Store | Fill | Print | Receive | Ask | Reap, expected: Outcome, observed: Outcome
+) -> Ids:
+    change = timeline.last_change(op.process, op.at.vpn)
+    by: Callable[[type[Op]], bool] = lambda kind: change is not None and isinstance(change[1], kind)  # noqa: E731
+    was_allowed = isinstance(observed, Done | Loaded | Printed | Received)
+    is_allowed = isinstance(expected, Done | Loaded | Printed | Received)
+    if was_allowed == is_allowed:
+        return ("fault.signal",)
+    ids: Ids = ()
+    if any(isinstance(each, Faulted) and each.signal is Signal.SIGBUS for each in (expected, observed)):
+        return ("file.truncate-cuts", "fault.signal")
+    if by(Unmap):
+        ids = ("munmap.exact",)
+    elif by(Remap):
+        ids = ("mremap.preserves",)
+    elif by(Brk):
+        ids = ("brk.exact",)
+    elif change and isinstance(change[1], Advise):
+        ids = by_advice(change[1])
+    elif by(Protect):
+        ids = ("mprotect.last-one-counts",)
+        if isinstance(op, Store | Fill) and was_allowed:
+            ids = ("mprotect.last-one-counts", "mprotect.never-breaks-isolation")
+    elif by(Exec):
+        ids = ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
+    if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
+        ids = unique(ids, ("stack.grows",))
+    if was_allowed:
+        return unique(_after_force(timeline, op.process, op.at.vpn), ids, ("tlb.no-stale", "fault.signal"))
+    if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):
+        ids = unique(ids, ("mmap.geometry",))
+    inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
+    return unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
+
+
+def _after_force(timeline: Timeline, process: int, vpn: int) -> Ids:
+    """A forced store changes bytes; that its page may be written from then on is wrong with it."""
+    forced = any(isinstance(stored.op, Force) for stored in timeline.inherited(process, vpn))
+    return ("foll-force.private-only",) if forced else ()

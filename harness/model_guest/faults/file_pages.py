@@ -1,0 +1,68 @@
+"""What goes wrong between a mapping, its file and the page cache."""
+
+from __future__ import annotations
+
+from harness.model_guest.faults.fault import Fault
+
+FILE_PAGES = (
+    Fault(
+        "file-offset-wraps",
+        "of the page of the file that a mapping asks for nine bits are looked at",
+        ("exec.image-intact", "file.private-offset"),
+    ),
+    Fault(
+        "file-private-not-cow",
+        "private file pages are not copied on write",
+        ("cache.private-write-stays-out", "fork.file-private", "exec.image-intact"),
+    ),
+    Fault(
+        "cache-poisoned",
+        "a written private page is put into the page cache",
+        ("cache.private-write-stays-out", "exec.image-intact", "exec.drops-all"),
+    ),
+    Fault(
+        "split-loses-offset",
+        "the upper half of a split file VMA has the wrong offset",
+        ("file.private-offset", "munmap.exact"),
+    ),
+    Fault(
+        "shared-write-lost",
+        "a page of a shared file mapping that was read first is copied on write",
+        ("file.shared-coherent",),
+    ),
+    Fault(
+        "write-replaces-page",
+        "write(2) puts a new frame into the page cache, and mappings keep the old one",
+        ("file.shared-coherent",),
+    ),
+    Fault(
+        "file-tail-not-zeroed",
+        "a file that is cut in the middle of a page keeps the rest of the page",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-keeps-mapping",
+        "truncation takes pages from the page cache and leaves them mapped",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-keeps-copies",
+        "truncation spares the private copies of the pages that it cuts off",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "sigbus-missing",
+        "a page behind the end of a file is brought in like any other",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "cache-keeps-ref-after-truncate",
+        "the page cache keeps its hold of pages that were cut off",
+        ("conserve.frames",),
+    ),
+    Fault(
+        "unlink-frees-mapped",
+        "unlink drops the pages of a file that is still open",
+        ("file.shared-coherent",),
+    ),
+)

@@ -1,0 +1,83 @@
+"""What goes wrong where the kernel itself reads, writes or holds the memory of a process."""
+
+from __future__ import annotations
+
+from harness.model_guest.faults.fault import Fault
+
+KERNEL_ACCESS = (
+    Fault(
+        "readv-goes-on",
+        "a read into several ranges goes on behind one that cannot be filled",
+        ("kernel-write.exact-bytes", "kernel-write.respects-protection"),
+    ),
+    Fault(
+        "sendfile-moves-page",
+        "sendfile puts the page of one file into the other, too, in place of a copy",
+        ("file.shared-coherent", "count.equals-references"),
+    ),
+    Fault(
+        "force-grants-write",
+        "a forced store that copies a page leaves the process the right to write to it",
+        ("foll-force.private-only",),
+    ),
+    Fault(
+        "kernel-write-ignores-cow",
+        "the kernel's own store goes to the shared frame",
+        ("kernel-write.breaks-cow", "fork.child-store-private", "fork.parent-store-private"),
+    ),
+    Fault(
+        "kernel-write-overruns",
+        "a copy to user memory writes 1 to 7 bytes too many at odd lengths",
+        ("kernel-write.exact-bytes",),
+    ),
+    Fault(
+        "kernel-write-ignores-protection",
+        "the kernel stores to memory that the process may not store to",
+        ("kernel-write.respects-protection",),
+    ),
+    Fault(
+        "reap-status-ignores-cow",
+        "the wait status goes to the shared frame",
+        ("kernel-write.breaks-cow",),
+    ),
+    Fault(
+        "force-writes-shared-frame",
+        "a write through /proc/PID/mem goes to the frame that is there, the page cache's too",
+        ("foll-force.private-only",),
+    ),
+    Fault(
+        "cow-ignores-pins",
+        "break CoW reuses a frame that a pipe still holds for somebody else",
+        ("cow.pinned-is-not-exclusive",),
+    ),
+    Fault(
+        "pin-not-counted",
+        "the pipe notes a frame without holding it",
+        ("cow.pinned-is-not-exclusive", "count.equals-references"),
+    ),
+    Fault(
+        "pin-leaks",
+        "the pipe does not let go of a frame when it was read, or is closed",
+        ("conserve.frames", "count.equals-references"),
+    ),
+    Fault(
+        "fork-shares-fixed-buffer",
+        "fork shares the frame of a fixed buffer, so that its owner's next store leaves it",
+        ("cow.fixed-buffer-stays",),
+    ),
+    Fault(
+        "cow-copies-fixed-buffer",
+        "a store by the owner of a fixed buffer goes to a copy (Linux before 5.19, after mprotect)",
+        ("cow.fixed-buffer-stays",),
+    ),
+    Fault(
+        "fixed-buffer-not-counted",
+        "the kernel stores into a buffer that it does not hold",
+        ("cow.fixed-buffer-stays", "count.equals-references"),
+    ),
+    Fault(
+        "print-reads-the-file",
+        "write(2) takes the bytes of a private file page from the page cache",
+        ("kernel-read.sees-memory",),
+    ),
+)

@@ -1,0 +1,176 @@
+"""What goes wrong where a mapping is made, changed, protected, moved, advised, touched or taken away."""
+
+from __future__ import annotations
+
+from harness.model_guest.faults.fault import Fault
+
+MAPPINGS = (
+    Fault(
+        "limited-map-unmaps-first",
+        "mmap beyond the limit of the address space fails when what it was to replace is gone already",
+        ("limit.exact", "mmap.geometry"),
+    ),
+    Fault(
+        "limit-counts-replaced",
+        "mmap counts what it replaces against the limit of the address space",
+        ("limit.exact",),
+    ),
+    Fault(
+        "remap-ignores-limit",
+        "mremap grows a mapping beyond the limit of the address space",
+        ("limit.exact",),
+    ),
+    Fault(
+        "populate-write-reads",
+        "MADV_POPULATE_WRITE brings pages in as a load would",
+        ("madvise.populate",),
+    ),
+    Fault(
+        "mprotect-grants-shared-write",
+        "mprotect(+W) sets the writable bit on a shared frame",
+        ("mprotect.never-breaks-isolation", "cow.no-writable-shared", "zero.page-stays-zero"),
+    ),
+    Fault(
+        "mprotect-keeps-cow-right",
+        "mprotect(R) leaves a pending right to write",
+        ("mprotect.never-breaks-isolation", "mprotect.last-one-counts", "fault.signal"),
+    ),
+    Fault(
+        "mprotect-loops",
+        "a store to a read-only page loops instead of signalling",
+        ("fault.signal", "live.bounded"),
+    ),
+    Fault(
+        "mprotect-keeps-tlb",
+        "no flush after mprotect",
+        ("tlb.no-stale", "mprotect.last-one-counts"),
+    ),
+    Fault(
+        "munmap-keeps-tlb",
+        "no flush after munmap",
+        ("tlb.no-stale", "fault.signal"),
+    ),
+    Fault(
+        "munmap-frees-shared",
+        "munmap frees a frame without asking its count",
+        ("munmap.exact", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "remap-resets-count",
+        "moving a shared page sets its count to one",
+        ("mremap.preserves", "count.equals-references", "count.mapcount", "alloc.never-twice"),
+    ),
+    Fault(
+        "remap-leaves-old",
+        "moving a page leaves its entry at the old place",
+        ("mremap.preserves", "tlb.no-stale"),
+    ),
+    Fault(
+        "remap-keeps-tlb",
+        "no flush after mremap has moved a page",
+        ("tlb.no-stale", "mremap.preserves"),
+    ),
+    Fault(
+        "remap-grows-over",
+        "a mapping that grows in place takes the pages of its neighbour",
+        ("mremap.preserves",),
+    ),
+    Fault(
+        "flush-first-page",
+        "after munmap, mprotect or madvise of several pages only the first is flushed",
+        ("tlb.no-stale", "mprotect.last-one-counts"),
+    ),
+    Fault(
+        "protect-forgets-advice",
+        "mprotect drops what fork was advised to do with the mapping",
+        ("fork.wipeonfork",),
+    ),
+    Fault(
+        "remap-loses-protection",
+        "a moved mapping is readable and writable, whatever it was",
+        ("mremap.preserves",),
+    ),
+    Fault(
+        "dontneed-ignored",
+        "MADV_DONTNEED keeps old bytes",
+        ("madvise.dontneed",),
+    ),
+    Fault(
+        "free-takes-shared",
+        "MADV_FREE frees a frame that others hold",
+        ("madvise.free", "count.equals-references", "alloc.never-twice"),
+    ),
+    Fault(
+        "brk-shrink-keeps",
+        "the break is taken back, and the memory behind it stays",
+        ("brk.exact",),
+    ),
+    Fault(
+        "brk-runs-over",
+        "a growing heap replaces what is in its way",
+        ("brk.exact",),
+    ),
+    Fault(
+        "mmap-chooses-taken",
+        "the kernel chooses an address where something is mapped",
+        ("mmap.geometry",),
+    ),
+    Fault(
+        "errno-wrong",
+        "a call that must fail succeeds",
+        ("errno.table",),
+    ),
+    Fault(
+        "stack-no-guard",
+        "a stack grows until it touches what is below it",
+        ("stack.grows",),
+    ),
+    Fault(
+        "batch-hands-out-twice",
+        "a batch contains one frame twice",
+        ("batch.distinct-zeroed", "alloc.never-twice"),
+    ),
+    Fault(
+        "batch-not-zeroed",
+        "the frames of a batch keep their old bytes",
+        ("batch.distinct-zeroed", "zero.fresh-memory"),
+    ),
+    Fault(
+        "mprotect-moves-pages",
+        "mprotect gives a page another frame",
+        ("frame.stays",),
+    ),
+    Fault(
+        "map-keeps-old-pages",
+        "a mapping over another leaves the old pages in place",
+        ("mmap.fixed-replaces",),
+    ),
+    Fault(
+        "load-brings-neighbour",
+        "a load of fresh memory brings in the next page too",
+        (
+            "page.present",
+            "prefault.budget",
+        ),
+    ),
+    Fault(
+        "store-lost-in-fault",
+        "a store that makes the zero page give way to a frame is lost",
+        ("store.load",),
+    ),
+    Fault(
+        "mprotect-forgives-holes",
+        "mprotect of memory that is not all mapped succeeds",
+        ("errno.table",),
+    ),
+    Fault(
+        "segv-says-accerr",
+        "a fault where nothing is mapped has the code of a forbidden one",
+        ("fault.signal",),
+    ),
+    Fault(
+        "segv-panics",
+        "a process that dies of a fault where nothing is mapped takes the kernel with it",
+        ("live.no-panic",),
+    ),
+)

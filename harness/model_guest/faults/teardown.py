@@ -1,0 +1,138 @@
+"""What goes wrong where an address space ends, or another one takes its place: exit, exec, wait and the tables."""
+
+from __future__ import annotations
+
+from harness.model_guest.faults.fault import Fault
+
+TEARDOWN = (
+    Fault(
+        "no-vm-drop",
+        "exit and exec never tear the old address space down",
+        (
+            "exit.drops-all",
+            "exec.drops-all",
+            "count.equals-references",
+            "cow.sole-owner-reuses",
+            "conserve.frames",
+        ),
+    ),
+    Fault(
+        "exec-leaks-frame",
+        "exec keeps a frame of its own, in which it had collected the arguments",
+        ("conserve.free-memory",),
+    ),
+    Fault(
+        "free-cached-pages",
+        "full teardown frees frames that the page cache still holds, uncounted",
+        ("cache.outlives-mappers", "exec.image-intact", "alloc.never-twice"),
+    ),
+    Fault(
+        "dec-only-teardown",
+        "counts drop at teardown, but frames that reach zero are never freed",
+        ("conserve.frames", "exit.drops-all"),
+    ),
+    Fault(
+        "exec-teardown-frees-live-tables",
+        "exec frees the root of the address space that it has just put in use, not the old one",
+        ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),
+    ),
+    Fault(
+        "exec-template-of-wrong-image",
+        "the layout of the image that was exec'd first serves for all images",
+        ("exec.image-intact", "exec.drops-all"),
+    ),
+    Fault(
+        "exec-tail-not-zeroed",
+        "what follows a segment in the last page of its file stays in memory, where bss should read zero",
+        ("zero.fresh-memory", "exec.image-intact"),
+    ),
+    Fault(
+        "exec-zeroes-tail-in-cache",
+        "the part of a page of bss that follows a segment's file is zeroed in the page cache",
+        ("cache.private-write-stays-out",),
+    ),
+    Fault(
+        "exec-keeps-old-mappings",
+        "exec unmaps only what is in the way of the new image",
+        ("exec.drops-all",),
+    ),
+    Fault(
+        "large-bss-cut",
+        "a segment of more than 2 MiB ends with its first page table",
+        ("exec.image-intact",),
+    ),
+    Fault(
+        "double-free-root",
+        "the root field is not cleared, and a second teardown frees it again",
+        ("tables.no-double-free", "alloc.never-twice", "live.no-panic"),
+    ),
+    Fault(
+        "exec-forgets-threads",
+        "exec ends the other threads of the process, and not their hold on the address space",
+        ("exec.drops-all", "count.equals-references"),
+    ),
+    Fault(
+        "exit-forgets-threads",
+        "exit of a process with threads drops the hold of one of them on the address space",
+        ("exit.drops-all", "count.equals-references"),
+    ),
+    Fault(
+        "kill-skips-teardown",
+        "a process that is killed while it sleeps keeps its memory",
+        ("exit.drops-all", "count.equals-references", "conserve.frames"),
+    ),
+    Fault(
+        "kill-drops-twice",
+        "a process that is killed lets go of its address space twice, where others work in it too",
+        ("clone-vm.shares", "exit.drops-all"),
+    ),
+    Fault(
+        "kill-reports-sigsegv",
+        "a process that was killed is reported to have died of a wrong access",
+        ("wait.status",),
+    ),
+    Fault(
+        "clone-vm-exit-frees",
+        "the exit of one process tears an address space down in which another works",
+        ("clone-vm.shares", "vfork.shares-and-suspends", "exit.drops-all", "tables.no-double-free", "live.no-panic"),
+    ),
+    Fault(
+        "exec-of-clone-tears-down-sharer",
+        "the exec of one process tears the old address space down though another works in it",
+        ("clone-vm.shares", "vfork.shares-and-suspends", "exec.drops-all", "tables.no-double-free", "live.no-panic"),
+    ),
+    Fault(
+        "eager-prefault",
+        "64 pages of a new mapping are brought in at once",
+        ("prefault.budget",),
+    ),
+    Fault(
+        "leak-page-tables",
+        "teardown leaves intermediate tables behind",
+        ("conserve.frames", "exit.drops-all", "exec.drops-all"),
+    ),
+    Fault(
+        "exit-leaks-shared-memory",
+        "shared anonymous memory whose last mapper exits or execs is never freed",
+        ("conserve.frames",),
+    ),
+    Fault(
+        "wait-status-wrong",
+        "death by signal reads as an exit",
+        ("wait.status",),
+    ),
+    Fault(
+        "orphans-stay",
+        "a process whose parent has ended is never reaped",
+        ("conserve.process",),
+    ),
+    Fault(
+        "sigchld-kills",
+        "a process that dies of a signal takes its parent with it",
+        (
+            "live.process-survives",
+            "wait.status",
+            "conserve.process",
+        ),
+    ),
+)
