@@ -25,6 +25,7 @@ from harness.model.adopt import (
     adopt_zero,
     certain_frames,
     expected_pages,
+    optional_pages,
 )
 from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
@@ -110,8 +111,9 @@ class StateCheck:
         self.binding.keep_only(self.machine.pool.in_use)
         for number in sorted(live):
             self._adopt_zero_pages(number)
+        index = reference_index(self.machine)
         for number in sorted(live):
-            self.expected[number] = expected_pages(self.machine, number)
+            self.expected[number] = expected_pages(self.machine, number, index)
             self._match_presence(number)
             self._compare_prefaulted(number)
         for number in sorted(live):
@@ -145,12 +147,11 @@ class StateCheck:
 
     def _adopt_presence(self, number: int) -> None:
         """Take over which of the pages that may or may not be there the guest has."""
-        expected = expected_pages(self.machine, number)
-        for vpn, page in self._pages(number):
-            want = expected.get(vpn)
-            if want is None or want.presence is not Presence.OPTIONAL:
+        optional = optional_pages(self.machine, number)
+        for vpn, page in self._pages(number) if optional else ():
+            if vpn not in optional:
                 continue
-            if want.frame is not None:
+            if optional[vpn]:
                 adopt_presence(self.machine, number, vpn, bool(page.present))
             elif page.present:
                 adopt_prefault(self.machine, number, vpn, self._whose(number, vpn, page))

@@ -60,12 +60,16 @@ class Recorder:
             self._was_shared.update(pte.frame for pte in process.space.page_table.ptes())
 
     def _note_all(self, machine: Machine, process: Process, action: Action, role: Role) -> None:
+        ptes = dict(process.memory.page_table.walk())
         index = reference_index(machine)
+        before = None
         for vma in process.memory.vmas:
             for vpn in in_windows(vma.start, vma.end):
-                pte = process.memory.page_table.lookup(vpn)
-                sharers = index[pte.frame].mapcount if pte else 0
-                self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
+                pte = ptes.get(vpn)
+                met = memory_of(vpn, pte, vma), self._state(vma, pte, index[pte.frame].mapcount if pte else 0)
+                if met != before:  # most pages are as the one before them
+                    self.situations.add(Situation(*met, action, role))
+                before = met
 
     def _note_some(self, machine: Machine, process: Process, op: Op, action: Action, role: Role) -> None:
         space = process.memory

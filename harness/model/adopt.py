@@ -9,6 +9,7 @@ counts, which are right only when no entry is OPTIONAL any more.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -60,14 +61,32 @@ def expected_vmas(machine: Machine, number: int) -> list[Vma]:
     return normalised(machine.process(number).memory.vmas)
 
 
-def expected_pages(machine: Machine, number: int) -> dict[int, ExpectedPage]:
+def optional_pages(machine: Machine, number: int) -> dict[int, bool]:
+    """List the OPTIONAL pages of live process `number` that lie in a window, and whether each has an entry."""
+    space = machine.process(number).memory
+    ptes = dict(space.page_table.walk())
+    optional: dict[int, bool] = {}
+    for vma in space.vmas:
+        may_appear = may_be_prefaulted(machine.semantics, vma)
+        for vpn in in_windows(vma.start, vma.end):
+            pte = ptes.get(vpn)
+            if pte is None:
+                if may_appear and not is_behind_end(machine, vma, vpn):
+                    optional[vpn] = False
+            elif pte.optional or may_vanish(machine, pte):
+                optional[vpn] = True
+    return optional
+
+
+def expected_pages(machine: Machine, number: int, index: Mapping[Frame, Holders] | None = None) -> dict[int, ExpectedPage]:
     """Tell, for each page of each VMA of live process `number` that lies in a window, what an observation must show.
 
-    Pages outside the VMAs are not in the result: they must not be present.
+    Pages outside the VMAs are not in the result: they must not be present. `index` is what `reference_index` gives now, for
+    who has it.
     """
     space = machine.process(number).memory
     ptes = dict(space.page_table.walk())
-    index = reference_index(machine)
+    index = reference_index(machine) if index is None else index
     expected: dict[int, ExpectedPage] = {}
     for vma in space.vmas:
         readable = may_read(machine.semantics, vma.prot)

@@ -30,10 +30,10 @@ class FrameKind(enum.Enum):
     FREE = "given back to the pool"
 
 
-RECREATABLE = frozenset({FrameKind.ZERO, FrameKind.CACHE, FrameKind.UNDETERMINED})
+RECREATABLE = (FrameKind.ZERO, FrameKind.CACHE, FrameKind.UNDETERMINED)
 """The kinds that a fault may map again as they were, so that fork need not copy their entries."""
 
-OWN = frozenset({FrameKind.ANON, FrameKind.UNDETERMINED})
+OWN = (FrameKind.ANON, FrameKind.UNDETERMINED)
 """The kinds that a process may write to in place, if nobody else holds the frame."""
 
 

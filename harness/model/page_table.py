@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from harness.model.frame import Frame, FrameKind, FramePool
 
@@ -133,18 +134,14 @@ class PageTable:
 
     def walk(self) -> Iterator[tuple[int, PTE]]:
         """Give each page that is mapped and its entry, in the order of addresses."""
-        for base, leaf in sorted(self._leaves(self.root, 0), key=lambda found: found[0]):
+        for base, leaf in sorted(self.leaves(), key=itemgetter(0)):
             for index in sorted(leaf.entries):
                 yield base + index, leaf.entries[index]
 
     def ptes(self) -> Iterator[PTE]:
         """Give each leaf entry, in no order: the walk that counting does."""
-        for _, leaf in self._leaves(self.root, 0):
+        for _, leaf in self.leaves():
             yield from leaf.entries.values()
-
-    def leaves(self) -> Iterator[tuple[int, LeafTable]]:
-        """Give each table of level 1 and the first page of its span, in no order."""
-        return self._leaves(self.root, 0)
 
     def tables(self) -> list[TableSeen]:
         """List every table page, the root first, then in the order of addresses."""
@@ -152,14 +149,17 @@ class PageTable:
         _collect(self.root, 0, found)
         return found
 
-    def _leaves(self, directory: Directory, base: int) -> Iterator[tuple[int, LeafTable]]:
-        shift = BITS * (directory.level - 1)
-        for index, below in directory.entries.items():
-            start = base | index << shift
-            if isinstance(below, LeafTable):
-                yield start, below
-            else:
-                yield from self._leaves(below, start)
+    def leaves(self) -> list[tuple[int, LeafTable]]:
+        """List each table of level 1 and the first page of its span, in no order."""
+        reached: list[tuple[int, Table]] = [(0, self.root)]
+        for level in range(ROOT_LEVEL - 1, 0, -1):
+            reached = [
+                (base | index << BITS * level, below)
+                for base, table in reached
+                if isinstance(table, Directory)
+                for index, below in table.entries.items()
+            ]
+        return [(base, leaf) for base, leaf in reached if isinstance(leaf, LeafTable)]
 
     # ------------------------------------------------------------------------------ freeing
 

@@ -124,7 +124,9 @@ def guessed_places(machine: Machine) -> list[Place]:
     """List the pages of which only a guess says what frame they lead to; idle children apart."""
     found = []
     for process, space in machine.spaces():
-        for vpn, pte in space.page_table.walk() if not space.idle else ():
+        if space.idle or not any(pte.guessed for pte in space.page_table.ptes()):
+            continue
+        for vpn, pte in space.page_table.walk():
             vma = space.vmas.find(vpn) if pte.guessed else None
             if vma is not None:
                 found.append(Place(process, vpn, vma, pte))
@@ -138,8 +140,11 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
     """
     names: dict[Frame, dict[Hashable, list[Place]]] = {}
     known: dict[Frame, Frame] = {}
-    guesses = {place.pte.frame for place in guessed_places(machine)}
-    for place in guessed_places(machine):
+    guessed = guessed_places(machine)
+    if not guessed:
+        return
+    guesses = {place.pte.frame for place in guessed}
+    for place in guessed:
         name, whose = seen.get((place.process.number, place.vpn), (None, Whose.UNKNOWN))
         if whose is Whose.UNKNOWN:
             continue
@@ -149,9 +154,9 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             frame = _entry_to(machine, place.vma, place.vpn, whose).frame
             known.setdefault(place.pte.frame, frame)
             _follow(place, frame)
-    for guessed, by_name in names.items():
+    for guess_of, by_name in names.items():
         for number, places in enumerate(by_name.values()):
-            frame = machine.pool.fresh(FrameKind.ANON, guessed.content) if number else guessed
+            frame = machine.pool.fresh(FrameKind.ANON, guess_of.content) if number else guess_of
             for place in places:
                 _follow(place, frame)
             _make_own(machine, places, frame)

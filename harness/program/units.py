@@ -143,7 +143,8 @@ class PageRange:
 def in_windows(start: int, end: int) -> Iterator[int]:
     """Give those of the virtual page numbers [start, end) that lie in a window, in their order."""
     for first, last in _SPANS:
-        yield from range(max(start, first), min(end, last))
+        if first < end and start < last:
+            yield from range(max(start, first), min(end, last))
 
 
 _SPANS = sorted((window.vpn, window.vpn + window.npages) for window in WINDOWS)
