@@ -9,6 +9,7 @@ from contracts.plugin.guest import Guest
 from contracts.stories import STORE_TO_WHAT_IS_READ_ONLY_NOW
 from harness.program.ops import Fork, Print, Protect, Store, Unmap
 from harness.program.program import Program
+from harness.program.text import parse_program
 
 
 @contract("live.no-panic", catches=("segv-panics",))
@@ -53,6 +54,100 @@ def test_every_step_ends(guest: Guest, program: Program) -> None:
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="live.bounded")
+
+
+CANARY = parse_program(
+    """
+    p0: load a[0]
+    p0: map a 6 rw private anon
+    p0: load a[0]
+    p0: store a[1] 0x11
+    p0: fill a[2] 0x12
+    p0: load data[0]
+    p0: store data[1] 0x13
+    p0: map b 2 rw shared f
+    p0: store b[1] 0x14
+    p0: map b[2..3] rw private g
+    p0: load b[2]
+    p0: map c 2 rw shared anon
+    p0: store c[0] 0x15
+    p0: fork p1
+    p1: store a[1] 0x21
+    p1: store a[3] 0x22
+    p1: load bss[0]
+    p1: store c[1] 0x23
+    observe
+    p1: exec small
+    p1: store data[1] 0x24
+    p1: load data[1]+1000
+    p1: fork p2
+    p1: exit 7
+    p0: wait p1
+    p2: store bss[1] 0x25
+    p0: fork p3
+    p0: kill p3
+    p0: wait p3
+    p0: store a[1] 0x31
+    p0: scratch 16
+    """
+)
+"""A little of everything that a kernel must be good for: zeroes, files and images as they are, fork, exec and the end of
+processes."""
+
+
+@contract("live.usable-after", catches=("teardown-frees-as-zeroed",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fork p1
+        p1: fill a[0] 0x22
+        """,
+        """
+        p0: exec written-data
+        p0: store bss[1] 0x11
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: store a[0] 0x11
+        p0: unlink f
+        p0: fork p1
+        """,
+        """
+        p0: vfork p1
+        p1: exec small
+        p0: threads 3
+        p0: clone p2
+        """,
+    )
+)
+def test_the_canary_behaves_after_any_program(guest: Guest, program: Program) -> None:
+    """After any program the canary program still behaves."""
+    verdict = guest.run(program, then=CANARY)
+
+    assert_conforms(verdict, to="live.usable-after")
+
+
+USED_UP = {
+    "refused forks": "p0: refuse\n" * 64,
+    "starved forks": "p0: starve 1\n" * 64,
+    "killed children": "p0: repeat 100 3\np0: fork p1\np0: kill p1\np0: wait p1",
+    "vfork children": "p0: repeat 100 3\np0: vfork p1\np1: exit 0\np0: wait p1",
+}
+"""Ends that a process, or the attempt to make one, may come to, so often that what each keeps is missed after it."""
+
+EVERYBODY = parse_program("p0: crowd 400\np0: disperse")
+"""As many processes at a time as programs may have."""
+
+
+@contract("live.usable-after", catches=("failed-fork-keeps-slot",))
+def test_as_many_processes_fit_after_any_program(guest: Guest) -> None:
+    """After any program the canary program still behaves."""
+    for text in USED_UP.values():
+        verdict = guest.run(parse_program(text), then=EVERYBODY)
+
+        assert_conforms(verdict, to="live.usable-after")
 
 
 @contract("live.process-survives", catches=("sigchld-kills",))

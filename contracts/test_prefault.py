@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Map, Store
+from harness.program.ops import Load, Map, Store
 from harness.program.program import Program
 
 
@@ -32,6 +32,71 @@ def test_no_more_is_prefaulted_than_declared(guest: Guest, program: Program) -> 
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="prefault.budget")
+
+
+@contract(
+    "prefault.transparent",
+    catches=("prefault-keeps-bytes", "prefault-counts-twice", "prefault-of-wrong-page", "prefault-stores"),
+)
+@given(
+    program=drawn(
+        """
+        p0: map b 8 rw private anon
+        p0: fill b[0] 0x11
+        p0: fill b[5] 0x22
+        p0: unmap b[0..7]
+        p0: map a 3 rw private anon
+        observe
+        p0: load a[1]
+        p0: load a[2]+4095
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: fork p1
+        observe
+        p1: store a[0] 0x11
+        p0: load a[0]
+        p0: store a[1] 0x22
+        """,
+        """
+        p0: load data[0]
+        p0: load data[1]
+        p0: load data[3]
+        p0: store data[2] 0x11
+        p0: fork p1
+        p1: exec
+        p1: load data[2]
+        """,
+        """
+        p0: exec written-data
+        p0: load data[0]
+        p0: exec written-data
+        p0: load data[1]
+        p0: load data[2]
+        """,
+        """
+        p0: map a 4 rw private f
+        p0: load a[2]
+        observe
+        p0: load a[0]
+        p0: load a[1]
+        p0: store a[0] 0x11
+        """,
+        """
+        p0: map a 4 rw shared f
+        p0: load a[0]
+        observe
+        p0: store a[1] 0x11
+        p0: load a[2]
+        """,
+        containing=(Map, Load),
+    )
+)
+def test_nobody_can_tell_what_came_early(guest: Guest, program: Program) -> None:
+    """Prefaulting (bss, fault-around, exec templates) changes no value and no count rule."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="prefault.transparent")
 
 
 @contract("batch.distinct-zeroed", catches=("batch-not-zeroed",))

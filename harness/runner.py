@@ -49,11 +49,20 @@ class Runner:
         self._history: list[Program] = []
         self._conformed: set[tuple[Program, How]] = set()
         self._remembered: dict[tuple[Program, How], Verdict] = {}
+        self._remembered_after: dict[tuple[Program, Program, How], Verdict] = {}
 
     def run(
-        self, program: Program, *, count_faults: bool = False, accounting: bool = False, pte_bits: bool = False
+        self,
+        program: Program,
+        *,
+        then: Program | None = None,
+        count_faults: bool = False,
+        accounting: bool = False,
+        pte_bits: bool = False,
     ) -> Verdict:
-        """Run `program` and compare. After a finding the guest has been restored.
+        """Run `program` and compare, and where it conforms do the same with `then`, on what it has left.
+
+        Gives the verdict of what ran last. After a finding the guest has been restored.
 
         A program that conformed once and diverges later, because of what ran in between, is a finding that the listeners
         hear of; the caller gets the same answer as before.
@@ -61,12 +70,35 @@ class Runner:
         Raises RigError where our own side fails.
         """
         how = How(count_faults=count_faults, accounting=accounting, pte_bits=pte_bits)
+        verdict = self._run_first(program, how)
+        return self._run_after(program, then, how) if then is not None and verdict.conforms else verdict
+
+    def _run_first(self, program: Program, how: How) -> Verdict:
         if (program, how) in self._remembered:
             return self._remembered[program, how]
+        verdict = self._tried(program, how)
+        if verdict.conforms:
+            self._conformed.add((program, how))
+            return verdict
+        if (program, how) in self._conformed:
+            verdict = Verdict(program, verdict.trace)
+        self._remembered[program, how] = verdict
+        return verdict
+
+    def _run_after(self, before: Program, program: Program, how: How) -> Verdict:
+        """Run `program` where `before` has just conformed; whatever it did elsewhere says nothing about that."""
+        if (before, program, how) in self._remembered_after:
+            return self._remembered_after[before, program, how]
+        verdict = self._tried(program, how)
+        if not verdict.conforms:
+            self._remembered_after[before, program, how] = verdict
+        return verdict
+
+    def _tried(self, program: Program, how: How) -> Verdict:
+        """Run, compare and count; confirm what diverges, and tell of it."""
         verdict = self._once(program, how)
         self._count(program, verdict)
         if verdict.conforms:
-            self._conformed.add((program, how))
             self._history.append(program)
             if len(self._history) >= MAX_HISTORY:
                 self.restore()
@@ -74,9 +106,6 @@ class Runner:
         verdict = self._confirm(program, verdict, how)
         for listener in self.listeners:
             listener(verdict)
-        if (program, how) in self._conformed:
-            verdict = Verdict(program, verdict.trace)
-        self._remembered[program, how] = verdict
         return verdict
 
     def explain(self, verdict: Verdict) -> Verdict:
@@ -104,7 +133,7 @@ class Runner:
             verdict = self._once(program, how or How())
             if not verdict.conforms:
                 self.restore()
-                return replace(verdict, after=tuple(programs[:number]))
+                return verdict.following(tuple(programs[:number]))
             self._history.append(program)
         return verdict
 

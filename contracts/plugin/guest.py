@@ -27,8 +27,9 @@ from harness.program.program import Program
 from harness.program.without import shorten
 from harness.report.known import KnownDivergence, expected
 from harness.runner import Runner
+from harness.subject import How
 
-DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES}
+DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES, Level.RSS}
 """The levels that cost a look at the whole machine around each program."""
 
 BITS = {
@@ -103,9 +104,9 @@ class Guest:
             self.findings.keep(verdict, contract)
             self.others[contract] = self.findings.file(contract)
 
-    def run(self, program: Program, *, whole: bool = False) -> Verdict:
+    def run(self, program: Program, *, then: Program | None = None, whole: bool = False) -> Verdict:
         """Run `program` and compare it with what the contracts allow: as deep as the tested contract asks for, or with
-        the `whole` of what the guest can show.
+        the `whole` of what the guest can show. Where it conforms `then` runs after it, and the verdict is about that.
 
         Raises RigError where our own side fails; once that happened, every later call raises it again.
         """
@@ -114,11 +115,13 @@ class Guest:
         self.whole = whole
         program = within(program, self.lacking.keys())
         try:
+            how = self._how
             verdict = self.runner.run(
                 program,
-                accounting=whole or self.level in DEEPER,
-                count_faults=whole or self.level is Level.ACCOUNTING,
-                pte_bits=whole or self.contract in BITS,
+                then=then and within(then, self.lacking.keys()),
+                accounting=how.accounting,
+                count_faults=how.count_faults,
+                pte_bits=how.pte_bits,
             )
         except (RigError, GuestTrouble) as error:
             self.broken = error
@@ -130,20 +133,32 @@ class Guest:
             return Verdict(verdict.program, verdict.trace)  # a contract goes on looking for what is not known
         return verdict
 
+    @property
+    def _how(self) -> How:
+        """What to look at for the tested contract."""
+        return How(
+            accounting=self.whole or self.level in DEEPER,
+            count_faults=self.whole or self.level is Level.ACCOUNTING,
+            pte_bits=self.whole or self.contract in BITS,
+        )
+
     def shortened(self, verdict: Verdict, contract: str) -> Verdict:
         """Give the verdict of the shortest program that is left of this one, and breaks the same contract.
 
-        Hypothesis shrinks what it draws, and where an echo of an operation is all that matters, the operation stays.
-        What needs other programs before it, or was seen once only, stays as it is.
+        Hypothesis shrinks what it draws, and where an echo of an operation is all that matters, the operation stays; nor
+        does it draw the canary. What was seen once only stays as it is, and so do the programs that have to run before.
         """
-        if verdict.after or not verdict.reproduced:
+        if not verdict.reproduced:
             return verdict
         best = verdict
 
         def fails(program: Program) -> bool:
             nonlocal best
-            found = self.run(program, whole=self.whole)
-            if not found.breaks(contract) or found.after or not found.reproduced:
+            if verdict.after:
+                found = self.runner.run_sequence([*verdict.after, program], self._how)
+            else:
+                found = self.run(program, whole=self.whole)
+            if not found.breaks(contract) or found.after != verdict.after or not found.reproduced:
                 return False
             best = found
             return True

@@ -26,9 +26,29 @@ class Case:
     shows_in: str
     program: str
     total_frames: int = 1 << 14
+    prefaults: bool = False
+    """Whether the sound kernel, to which the broken one is compared, brings pages in early as that does."""
 
 
 CASES = {
+    "rss-forgets-unmap": Case("observations", "p0: store bss[0] 0x11\np0: unmap bss[0]"),
+    "rss-counts-shared-as-anon": Case("observations", "p0: map a 1 rw shared anon\np0: load a[0]"),
+    "rss-not-inherited-by-fork": Case("observations", "p0: store bss[0] 0x11\np0: fork p1"),
+    "teardown-frees-as-zeroed": Case(
+        "observations",
+        """
+        p0: fork p1
+        p1: fill data[0] 0x11
+        p1: exit 0
+        p0: map a 16 rw private anon
+        """
+        + "".join(f"p0: store a[{page}] 0x22\n" for page in range(16)),
+    ),
+    "failed-fork-keeps-slot": Case("outcomes", "p0: refuse\n" * 64 + "p0: crowd 400\n"),
+    "prefault-keeps-bytes": Case("observations", "p0: map a 2 rw private anon", prefaults=True),
+    "prefault-counts-twice": Case("observations", "p0: map a 2 rw private anon", prefaults=True),
+    "prefault-of-wrong-page": Case("outcomes", "p0: load data[0]", prefaults=True),
+    "prefault-stores": Case("outcomes", "p0: load data[0]", prefaults=True),
     "exec-leaks-frame": Case(
         "after",
         """
@@ -993,7 +1013,7 @@ CASES = {
 
 
 def run(case: Case, *faults: str) -> Trace:
-    guest = ModelGuest(faults, total_frames=case.total_frames)
+    guest = ModelGuest(faults, total_frames=case.total_frames, prefaults=case.prefaults)
     return guest.execute(parse_program(case.program), EVERYTHING)
 
 

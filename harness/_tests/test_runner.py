@@ -285,3 +285,44 @@ def test_closing_the_runner_closes_the_subject() -> None:
     runner.close()
 
     assert subject.closed == 1
+
+
+# ---------------------------------------------------------------------------------- what a program leaves
+
+
+def test_what_diverges_after_a_program_only_is_blamed_on_what_that_has_left() -> None:
+    runner, subject = runner_of(after_poison)
+
+    verdict = runner.run(POISON, then=VICTIM)
+
+    assert verdict.after == (POISON,)
+    assert verdict.breaks("live.usable-after")
+    assert runner.run(POISON, then=VICTIM) is verdict
+    assert subject.since_restore == [POISON]
+
+
+def test_what_diverges_by_itself_says_nothing_of_the_program_before_it() -> None:
+    runner, _ = runner_of(always)
+
+    verdict = runner.run(POISON, then=VICTIM)
+
+    assert not verdict.conforms
+    assert not verdict.breaks("live.usable-after")
+
+
+def test_what_is_to_run_after_a_program_that_diverges_does_not_run() -> None:
+    runner, subject = runner_of(always)
+
+    verdict = runner.run(VICTIM, then=POISON)
+
+    assert (verdict.program, verdict.after) == (VICTIM, ())
+    assert POISON not in subject.ran
+
+
+def test_a_program_that_conforms_elsewhere_is_still_found_to_diverge_after_another() -> None:
+    runner, _ = runner_of(after_poison)
+    assert runner.run(VICTIM).conforms
+
+    verdict = runner.run(POISON, then=VICTIM)
+
+    assert verdict.after == (POISON,)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.guests import semantics_of
 from harness.model.invariants import broken
 from harness.model.machine import Machine
 from harness.model.semantics import PRESETS
@@ -28,7 +29,8 @@ every_program_with_a_fault = pytest.mark.parametrize("path", GALLERY, ids=lambda
 
 
 def runner(*faults: str) -> Runner:
-    return Runner(ModelGuest(faults), PRESETS["model"])
+    guest = ModelGuest(faults)
+    return Runner(guest, semantics_of(guest))
 
 
 def only_fault(failure: Failure) -> str:
@@ -58,6 +60,16 @@ def test_a_stored_program_conforms_on_the_sound_kernel(path: Path, how: How) -> 
     program = read_failure(path).program
 
     verdict = runner().run_sequence([program], how)
+
+    assert verdict.divergences == ()
+
+
+@every_program
+@pytest.mark.parametrize("how", [SPARSE, DENSE], ids=["sparse", "dense"])
+def test_a_stored_program_conforms_on_a_sound_kernel_that_prefaults(path: Path, how: How) -> None:
+    guest = ModelGuest(prefaults=True)
+
+    verdict = Runner(guest, semantics_of(guest)).run_sequence([read_failure(path).program], how)
 
     assert verdict.divergences == ()
 

@@ -136,7 +136,7 @@ class AgentClient:
         view = self._choose_view(reasons)
         answer = self._configure(view)
         view = self._without_unreadable(view, answer, reasons)
-        levels = _levels(view, answer, reasons)
+        levels = _levels(view, answer, reasons, counts_rss=self._counts_rss())
         self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around, self._counts_kernel_tables())
         return self.probe
 
@@ -145,6 +145,11 @@ class AgentClient:
         counted = _number_behind(b"nr_page_table_pages", self.read_file("/proc/vmstat", length=_VMSTAT_LENGTH))
         own = _number_behind(b"VmPTE:", self.read_file("/proc/self/status"))
         return counted is not None and own is not None and counted > own * 1024 // PAGE_SIZE + _TABLES_ABOVE
+
+    def _counts_rss(self) -> bool:
+        """Tell whether /proc/PID/status says of how many pages of each kind the resident set is."""
+        status = self.read_file("/proc/self/status")
+        return all(_number_behind(key, status) is not None for key in (b"RssAnon:", b"RssFile:", b"RssShmem:"))
 
     def reconfigure(self) -> None:
         """Configure again what `prepare` found out, after the guest went back to its snapshot."""
@@ -252,7 +257,7 @@ def _decode_ping(reader: Reader) -> str:
     return reader.bytes(len(reader.data) - reader.position).decode("ascii", "replace")
 
 
-def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozenset[Level]:
+def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str], *, counts_rss: bool) -> frozenset[Level]:
     names = set(view.field_names)
     levels = {Level.OUTCOMES, Level.ALIVE}
     if view.maps and view.pagemap:
@@ -265,6 +270,8 @@ def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozen
         levels.add(Level.REFCOUNTS)
     if view.keys and not answer.accounting:
         levels |= {Level.ACCOUNTING, Level.PAGE_TABLES}
+    if view.maps and view.pagemap and counts_rss:
+        levels.add(Level.RSS)
     for level in Level:
         if level not in levels:
             reasons.setdefault(level, "the guest does not publish it")

@@ -39,6 +39,7 @@ from harness.program.trace import (
     Observation,
     PageSeen,
     ProcessSeen,
+    RssSeen,
     Runs,
     Trace,
     VmaSeen,
@@ -55,7 +56,8 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
     TAG_ACCOUNT,
     TAG_UNREAPED,
     TAG_CONTENT,
-) = range(9)
+    TAG_RSS,
+) = range(10)
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
 _SI_CODES = {1: "exited with status", 2: "was killed by signal", 3: "was killed by signal"}
 _PROGRAM_FILES = (None, *FILES)
@@ -97,6 +99,7 @@ class _Pages:
     """For each page of the windows 0, or 1 + the index of its frame in the observation's table."""
     vmas: tuple[VmaSeen, ...] | None
     contents: dict[int, Runs] = field(default_factory=dict)
+    rss: RssSeen | None = None
     waiting: Iterator[int] = field(default_factory=lambda: iter(()))
     """The pages whose content is still to come, by index."""
 
@@ -144,6 +147,7 @@ class TraceDecoder:
             TAG_ACCOUNT: self._read_account,
             TAG_UNREAPED: self._read_unreaped,
             TAG_CONTENT: self._read_content,
+            TAG_RSS: self._read_rss,
         }
         while (tag := reader.byte()) != TAG_END:
             if tag not in readers:
@@ -265,11 +269,20 @@ class TraceDecoder:
             if runs:
                 pages.contents[self.vpns[index]] = runs
 
+    def _read_rss(self, reader: Reader) -> None:
+        slot = reader.byte()
+        if not self.snapshots or slot not in self.snapshots[-1].processes:
+            raise ProtocolError(f"the agent reports the resident set of p{slot}, which it did not observe")
+        if reader.byte():
+            anonymous, file, shared = (reader.number() * 1024 // PAGE_SIZE for _ in range(3))
+            self.snapshots[-1].processes[slot].rss = RssSeen(anonymous, file, shared, reader.number(), reader.number())
+
     # ------------------------------------------------------------------ assembling
 
     def _observation(self, snapshot: _Snapshot) -> Observation:
         processes = {
-            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas) for slot, pages in snapshot.processes.items()
+            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas, pages.rss)
+            for slot, pages in snapshot.processes.items()
         }
         return Observation(snapshot.after, processes, snapshot.seen)
 

@@ -83,6 +83,8 @@ CONTRACTS = _table(
      "A page that the kernel holds as a buffer stays its owner's: what is delivered there shows in its memory alone."),
     ("cow.one-fault-per-first-write", Level.ACCOUNTING,
      "A first touch takes one fault, and a touch of memory that is there takes none."),
+    ("account.rss", Level.RSS,
+     "What the kernel counts as resident, anonymous, of files and shared, is what a process's page tables hold."),
     ("frame.stays", Level.FRAMES,
      "A page keeps its frame until it is written while shared, unmapped, or replaced by exec."),
     # ------------------------------------------------------------ end of an address space
@@ -156,6 +158,8 @@ CONTRACTS = _table(
     # ------------------------------------------------------------ prefault and batches
     ("prefault.budget", Level.FRAMES,
      "No more untouched pages are present than the kernel's declared prefault budget."),
+    ("prefault.transparent", Level.OUTCOMES,
+     "Prefaulting (bss, fault-around, exec templates) changes no value and no count rule."),
     ("batch.distinct-zeroed", Level.FRAMES,
      "Frames handed out in a batch are distinct, zeroed, and counted once each."),
     ("alloc.never-twice", Level.FRAMES,
@@ -168,6 +172,8 @@ CONTRACTS = _table(
      "No program makes the kernel panic, oops, warn, reboot, or stop answering."),
     ("live.bounded", Level.ALIVE,
      "Every step ends, within a bounded number of faults."),
+    ("live.usable-after", Level.OUTCOMES,
+     "After any program the canary program still behaves."),
     ("live.process-survives", Level.OUTCOMES,
      "A process dies of what its program says, and of nothing else."),
 )  # fmt: skip

@@ -25,7 +25,7 @@ from harness.model.machine import Machine
 from harness.model.semantics import Semantics
 from harness.model.step import rehearse
 from harness.model.step import step as model_step
-from harness.program.ops import SILENT, Crowd, Fill, Load, Op, Print, Repeat, Store
+from harness.program.ops import SILENT, Crowd, Fill, Load, Op, Print, Repeat, Store, Threads, Vfork
 from harness.program.outcome import Lost, Outcome
 from harness.program.program import Program
 from harness.program.text import format_outcome
@@ -164,14 +164,16 @@ class _Comparison:
             torn = (
                 (*blame.after_teardown(timeline), *blame.shared_space(timeline, op.process if op else 0)) if broke else ()
             )
-            return Divergence((*ids, *torn), number, where, expected, shown)
+            said = tuple(id for pattern, id in _SAID.items() if pattern in self.trace.evidence)
+            return Divergence((*said, *ids, *torn), number, where, expected, shown)
 
         self.found.append(build)
 
     # ------------------------------------------------------------------ state
 
     def _check_state(self, seen: Observation) -> None:
-        check = StateCheck(self.machine, seen, self.binding)
+        idle = sum(isinstance(op, Threads | Vfork) for op in self.program.steps)
+        check = StateCheck(self.machine, seen, self.binding, idle_tasks=idle)
         for difference in check.run():
             self.found.append(self._builder(difference, seen.after))
         if self.found and self.timeline is not None:
@@ -287,6 +289,9 @@ def is_lost(seen: FrameSeen, *, was_file: bool = False, was_image: bool = False)
         return not was_image
     return bool(seen.flags & FrameFlag.ANON) or (was_file and bool(seen.flags & FrameFlag.LRU))
 
+
+_SAID = {"Bad rss-counter": "account.rss"}
+"""What a kernel says of itself that names the contract. Source: check_mm, at the end of an address space."""
 
 _ENDINGS: dict[Ending, tuple[tuple[str, ...], str, str]] = {
     Ending.LOST: (("live.process-survives",), "the process survives the step", "it died"),

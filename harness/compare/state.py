@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.compare.binding import Binding
+from harness.compare.rss import expected_rss, fits
 from harness.compare.vmas import compare_vmas
 from harness.model.adopt import (
     ExpectedPage,
@@ -62,6 +63,7 @@ class Topic(enum.Enum):
     FORBIDDEN = "a page is writable that its VMA forbids to write"
     WRITABLE = "a page is writable and not its process's alone"
     BYTES = "what a page holds"
+    RSS = "what a process's resident set is counted as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Difference:
     excess: int = 0
     """How much higher than expected a count is (negative: lower); where pages share a frame, how much higher its mapcount
     is than the number of pages that show it."""
+    prefaulted: bool = False
+    """Whether a page of the frame is there though its process has not touched it."""
 
 
 @dataclass(slots=True)
@@ -94,6 +98,8 @@ class StateCheck:
     binding: Binding
     differences: list[Difference] = field(default_factory=list)
     expected: dict[int, dict[int, ExpectedPage]] = field(default_factory=dict)
+    idle_tasks: int = 0
+    """How many tasks of the program may be in its address spaces without being asked what they have counted."""
     over_budget: set[tuple[int, int]] = field(default_factory=set)
     """The pages, as (process, vpn), that are there and would not be if the kernel kept to its prefault budget."""
 
@@ -122,6 +128,7 @@ class StateCheck:
             self._compare_counts()
             for number in sorted(live):
                 self._compare_bits(number)
+                self._compare_rss(number)
         for number in sorted(live):
             self._compare_bytes(number)
             self._compare_vmas(number)
@@ -364,6 +371,19 @@ class StateCheck:
                     frame=want.frame, partner=others,
                 )  # fmt: skip
 
+    # ------------------------------------------------------------------ resident set
+
+    def _compare_rss(self, number: int) -> None:
+        seen = self.seen.processes[number]
+        want = None if seen.rss is None else expected_rss(self.machine, number, seen)
+        if seen.rss is None or want is None:
+            return
+        semantics = self.machine.semantics
+        slack = semantics.rss_slack + semantics.rss_slack_of_task * self.idle_tasks
+        if not fits(want, seen.rss, slack=slack):
+            counted = f"{seen.rss.anonymous} anonymous pages, {seen.rss.file} of files, {seen.rss.shared} shared"
+            self._note(Topic.RSS, number, None, f"a resident set of {want}", counted)
+
     # ------------------------------------------------------------------ bytes
 
     def _compare_bytes(self, number: int) -> None:
@@ -412,7 +432,14 @@ class StateCheck:
         partner: tuple[int, int] | None = None,
         excess: int = 0,
     ) -> None:
-        self.differences.append(Difference(topic, number, vpn, expected, observed, frame, offset, value, partner, excess))
+        early = frame is not None and self._is_prefaulted(frame)
+        self.differences.append(
+            Difference(topic, number, vpn, expected, observed, frame, offset, value, partner, excess, early)
+        )
+
+    def _is_prefaulted(self, frame: ModelFrame) -> bool:
+        entries = (pte for _, space in self.machine.spaces() for pte in space.page_table.ptes())
+        return any(pte.frame is frame and pte.prefaulted for pte in entries)
 
 
 def transient_references(seen: FrameSeen) -> int:

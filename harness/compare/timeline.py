@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from harness.model.address_space import AddressSpace
 from harness.model.counts import reference_index
+from harness.model.fault import may_be_prefaulted
 from harness.model.frame import Frame
 from harness.model.machine import Machine
+from harness.model.semantics import Semantics
 from harness.model.vma import Vma
 from harness.program.image import IMAGES, OWN, SEGMENT_OF, Image
 from harness.program.ops import (
@@ -133,15 +135,23 @@ class Timeline:
     """The frames that the program's pipe held at some time."""
     parent: dict[int, int] = field(default_factory=dict)
     forked_at: dict[int, int] = field(default_factory=dict)
+    semantics: Semantics | None = None
+    """What the kernel may choose, once a step was done."""
 
     def vma(self, process: int, vpn: int) -> Vma | None:
         """Give the VMA in which page `vpn` of `process` lies when all recorded steps are done."""
         space = self.spaces[-1].get(process) if self.spaces else None
         return space.vmas.find(vpn) if space is not None else None
 
+    def may_be_early(self, process: int, vpn: int) -> bool:
+        """Tell whether the kernel may have brought page `vpn` of `process` in before it was touched."""
+        vma = self.vma(process, vpn)
+        return vma is not None and self.semantics is not None and may_be_prefaulted(self.semantics, vma)
+
     def record(self, machine: Machine, op: Op, outcome: object) -> None:
         """Note the state after a step."""
         step = len(self.frames)
+        self.semantics = machine.semantics
         spaces = {number: each.space for number, each in machine.processes.items() if each.space is not None}
         held = {(number, vpn): pte.frame for number, space in spaces.items() for vpn, pte in space.page_table.walk()}
         for frame, holders in reference_index(machine).items():

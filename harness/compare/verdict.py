@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.compare.catalogue import CONTRACTS, Contract
 from harness.coverage.situation import Situation
 from harness.program.program import Program
 from harness.program.trace import Trace
+
+USABLE_AFTER = "live.usable-after"
+"""The contract that a divergence breaks beside its own where it shows only after other programs, which conformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,13 @@ class Verdict:
     def contracts(self) -> frozenset[str]:
         """The ids of every contract that the divergences break."""
         return frozenset(id for each in self.divergences for id in each.contracts)
+
+    def following(self, programs: tuple[Program, ...]) -> Verdict:
+        """Give this verdict as one that it takes `programs` for, run before: they have left the kernel unfit for use."""
+        if not programs:
+            return self
+        broken = [replace(each, contracts=(*each.contracts, USABLE_AFTER)) for each in self.divergences]
+        return replace(self, divergences=tuple(broken), after=programs)
 
     def breaks(self, contract: str) -> bool:
         """Tell whether a divergence breaks the contract with this id."""

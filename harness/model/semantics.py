@@ -205,6 +205,22 @@ class Semantics:
     `newsize <= oldsize` covers it; truncate_setsize elsewhere in Linux.
     """
 
+    rss_slack: int = 0
+    """By how many pages each number of RssAnon, RssFile and RssShmem may be off, once all who work in the address space
+    have been told to hand in what they have counted.
+
+    proc_pid_status(5): "This value is inaccurate". Source: until Linux 6.1 each task keeps what it has counted for itself
+    (SPLIT_RSS_COUNTING, sync_mm_rss), and hands it in when it unmaps something (add_mm_rss_vec); from 6.2 on
+    (f1a7941243c1) a CPU keeps up to percpu_counter_batch, 32, which get_mm_counter does not look at; since 6.16
+    (82241a83cd15) task_mem takes the sum of all.
+    """
+
+    rss_slack_of_task: int = 0
+    """By how many pages more, for each task in an address space that is not there to hand in what it has counted.
+
+    Source: TASK_RSS_EVENTS_THRESH, check_sync_rss_stat (until Linux 6.1).
+    """
+
     prefault_budget: int = 0
     """How many pages that a process never touched the kernel may map for it, in pages (see `prefault`).
 
@@ -259,9 +275,9 @@ def _value_like(old: object, name: str, value: object) -> object:
     return value
 
 
-LINUX_6_1 = Semantics("linux-6.1")
+LINUX_6_1 = Semantics("linux-6.1", rss_slack_of_task=64)
 
-LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False)
+LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False, rss_slack=31, rss_slack_of_task=0)
 
 _DIFFERS_IN_LINUX = (
     ("taking_grows_stack", (True,)),
@@ -284,6 +300,7 @@ LINUX = replace(
     sole_owner_write=SoleOwner.EITHER,
     pinned_owner_write=SoleOwner.EITHER,
     shared_load_grants_write=Choice.EITHER,
+    rss_slack=2 * 31,
     unknown=_DIFFERS_IN_LINUX,
 )
 """What every Linux may do, for an image of which nothing is known (`--kernel`)."""
@@ -308,6 +325,7 @@ PRESETS = {
         replace(
             LINUX_6_12,
             name="linux-6.17",
+            rss_slack=0,
             remap_unmaps_before_it_looks=False,
             remap_asks_for_overlap_first=True,
             remap_moves_many=True,
@@ -320,6 +338,7 @@ PRESETS = {
             tail_may_come_late=True,
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,
+            rss_slack=1 << 16,
             file_pages_may_appear=True,
             image_may_be_copied=True,
             processes_per_kernel_table=STACKS_PER_TABLE,
@@ -336,6 +355,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="mini",
+            rss_slack_of_task=0,
             truncate_to_same_clears_tail=False,
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
@@ -349,6 +369,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="model",
+            rss_slack_of_task=0,
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
             fixed_buffer_references=1,
@@ -357,6 +378,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="textbook",
+            rss_slack_of_task=0,
             zero_page_on_read=Choice.NEVER,
             pinned_owner_write=SoleOwner.COPY,
             fixed_buffer_references=1,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.model_guest.entries import live_root
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
-from harness.model_guest.pagefault import live_root, touch
+from harness.model_guest.pagefault import touch
 from harness.model_guest.paging import pfn_of
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.vmas import NOT_FORKED, WIPED_ON_FORK, Vma

@@ -18,6 +18,9 @@ from harness.program.units import PAGE_SIZE
 class File:
     """One file. `size` is in bytes; a page without a frame is a hole."""
 
+    is_in_memory = True
+    """Whether it is nowhere else."""
+
     def __init__(self, frames: Frames, name: str, size: int) -> None:
         self.frames = frames
         self.name = name
@@ -51,6 +54,7 @@ class File:
         old = self._pfn_of.get(page)
         self._pfn_of[page] = pfn
         self.frames[pfn].cached = True
+        self.frames[pfn].in_memory = self.is_in_memory
         if old is not None:
             self.frames[old].cached = False
             self.frames.put(old)
@@ -80,6 +84,8 @@ class ImageFile(File):
 
     Page 0 is the header, which nobody maps; then come the pages of the segments, in order, and `start_of` tells where.
     """
+
+    is_in_memory = False
 
     def __init__(self, frames: Frames, image: Image) -> None:
         self.start_of: dict[str, int] = {}

@@ -42,7 +42,11 @@ class Frame:
     """It holds a process's own data; cleared when it is freed."""
     cached: bool = False
     """The page cache holds it. Only observers look at this."""
+    in_memory: bool = False
+    """It is of a file that is nowhere else."""
     free: bool = True
+    zeroed: bool = False
+    """It is taken for free and zeroed already. Only where a fault says so."""
 
 
 class Frames:
@@ -82,11 +86,11 @@ class Frames:
         self[pfn].data[:] = bytes(PAGE_SIZE)
         return self._hand_out(pfn)
 
-    def take(self) -> int:
-        """Hand out one zeroed frame for anonymous memory, from the batch. Raises OutOfMemory."""
-        if not self._batch:
+    def take(self, *, as_it_is: bool = False) -> int:
+        """Hand out one zeroed frame for anonymous memory, from the batch; or one `as_it_is`. Raises OutOfMemory."""
+        if not as_it_is and not self._batch:
             self._refill()
-        pfn = self._hand_out(self._batch.pop())
+        pfn = self._hand_out(self._pop() if as_it_is else self._batch.pop())
         self[pfn].anonymous = True
         self.anonymous += 1
         return pfn
@@ -109,7 +113,7 @@ class Frames:
         if not batch:
             raise OutOfMemory("no frame is left")
         if "batch-not-zeroed" not in self.planted:  # planted: the frames keep their old bytes
-            for pfn in batch:
+            for pfn in [each for each in batch if not self[each].zeroed]:
                 self[pfn].data[:] = bytes(PAGE_SIZE)
         if "batch-hands-out-twice" in self.planted:  # planted: one slot is filled in twice
             batch.append(batch[-1])
@@ -130,7 +134,7 @@ class Frames:
         frame = self[pfn]
         frame.refcount = 1
         frame.mapcount = 0
-        frame.free = False
+        frame.free = frame.zeroed = frame.in_memory = False
         return pfn
 
     # ------------------------------------------------------------------------------------ counts

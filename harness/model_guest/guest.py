@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness.model_guest.faults import check_names
+from harness.model_guest.faults import FAULTS_OF_PREFAULT, check_names
 from harness.model_guest.kernel import Kernel
+from harness.model_guest.machine import PREFAULT_BUDGET
 from harness.model_guest.observe import accounting, leftover, observe
 from harness.model_guest.trouble import OutOfMemory, Panic, Stuck
 from harness.program.levels import Level
@@ -59,7 +60,8 @@ class _Run:
 class ModelGuest:
     """The in-process guest, with the named faults planted in it.
 
-    Arguments: `faults`, names from `FAULTS`; `total_frames`, the size of memory in frames of 4 KiB.
+    Arguments: `faults`, names from `FAULTS`; `total_frames`, the size of memory in frames of 4 KiB; `prefaults`, whether
+    it is a kernel that brings pages in before they are touched, as one is that has a fault of doing so.
     Raises: DefinitionError where a fault has no such name.
     """
 
@@ -67,16 +69,21 @@ class ModelGuest:
     semantics = "model"
     levels = frozenset(Level) - {Level.PTE_BITS}
 
-    def __init__(self, faults: Iterable[str] = (), *, total_frames: int = TOTAL_FRAMES) -> None:
+    def __init__(self, faults: Iterable[str] = (), *, total_frames: int = TOTAL_FRAMES, prefaults: bool = False) -> None:
         self.faults = check_names(faults)
+        self.prefaults = prefaults or bool(self.faults & FAULTS_OF_PREFAULT)
         self._total_frames = total_frames
-        self._panic = ""
-        self._kernel = Kernel(total_frames, self.faults)
+        self.restore()
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """What it declares beyond the preset."""
+        return {"prefault_budget": PREFAULT_BUDGET, "file_pages_may_appear": True} if self.prefaults else {}
 
     def restore(self) -> None:
         """Boot afresh: no leak and no poisoned page is left."""
         self._panic = ""
-        self._kernel = Kernel(self._total_frames, self.faults)
+        self._kernel = Kernel(self._total_frames, self.faults, prefaults=self.prefaults)
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
@@ -157,4 +164,5 @@ class ModelGuest:
         return run.ending is Ending.COMPLETE
 
     def _observe(self, run: _Run) -> None:
-        run.observations.append(observe(self._kernel, run.program.windows, after=len(run.outcomes)))
+        rss = run.how.accounting
+        run.observations.append(observe(self._kernel, run.program.windows, after=len(run.outcomes), rss=rss))

@@ -101,6 +101,10 @@ REFUSALS = {
 """How a misuse fails; with EINVAL where it is not named."""
 
 
+MAX_PROCESSES = 440
+"""The places in the table of processes."""
+
+
 @dataclass(slots=True)
 class Process:
     """One process. `status` is its wait status word once it has ended: a zombie."""
@@ -132,11 +136,13 @@ def killed(signal: Signal) -> int:
 class Kernel:
     """A booted kernel. It keeps its state from program to program, as a machine does."""
 
-    def __init__(self, total_frames: int, planted: frozenset[str]) -> None:
-        self.machine: Machine = boot(total_frames, planted)
+    def __init__(self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False) -> None:
+        self.machine: Machine = boot(total_frames, planted, prefaults=prefaults)
         self.processes: dict[int, Process] = {}
         self.outputs: dict[int, bytes] = {}
         self.unreaped = 0
+        self.lost_slots = 0
+        """Places in the table of processes that nobody has, and that are not free."""
         self.pipe = Pipe(self.machine)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
@@ -428,41 +434,59 @@ class Kernel:
 
     # ---------------------------------------------------------------------------- life and death
 
+    def _has_slot(self) -> bool:
+        """Tell whether one more process fits into the table."""
+        taken = len(self.processes) + sum(len(each.crowd) for each in self.processes.values())
+        return taken + self.lost_slots < MAX_PROCESSES
+
+    def _fork_failed(self, errno: str) -> Failed:
+        """Give up a fork that had a place in the table already."""
+        self.lost_slots += self.machine.has("failed-fork-keeps-slot")  # planted: the error path leaves it taken
+        return Failed(errno)
+
     def _fork(self, op: Fork) -> Outcome:
+        if not self._has_slot():
+            return Failed("EAGAIN")
         try:
             space = lifecycle.forked_space(self.machine, self._space(op))
         except OutOfMemory:
-            return Failed("ENOMEM")
+            return self._fork_failed("ENOMEM")
         self.processes[op.child] = Process(space, parent=op.process, limit=self.processes[op.process].limit)
         return Done()
 
     def _vfork(self, op: Vfork) -> Outcome:
-        if not self._share(op, waits=True):
-            return Failed("ENOMEM")
+        failed = self._share(op, waits=True)
+        if failed is not None:
+            return failed
         if self.machine.has("vfork-does-not-suspend"):  # planted: the parent goes on like after a fork
             return RanOn()
         self.processes[op.process].waits_for = op.child
         return Done()
 
     def _clone(self, op: Clone) -> Outcome:
-        return Done() if self._share(op, waits=False) else Failed("ENOMEM")
+        return self._share(op, waits=False) or Done()
 
-    def _share(self, op: Vfork | Clone, *, waits: bool) -> bool:
+    def _share(self, op: Vfork | Clone, *, waits: bool) -> Failed | None:
+        if not self._has_slot():
+            return Failed("EAGAIN")
         try:
             space = lifecycle.shared_space(self.machine, self._space(op), waits=waits)
         except OutOfMemory:
-            return False
+            return self._fork_failed("ENOMEM")
         self.processes[op.child] = Process(space, parent=op.process, limit=self.processes[op.process].limit)
-        return True
+        return None
 
     def _crowd(self, op: Crowd) -> Outcome:
         crowd = self.processes[op.process].crowd
         try:
-            for _ in range(op.count):
+            while len(crowd) < op.count and self._has_slot():
                 crowd.append(lifecycle.forked_space(self.machine, self._space(op)))
         except OutOfMemory:
             self._let_crowd_go(op.process)
-            return Failed("ENOMEM")
+            return self._fork_failed("ENOMEM")
+        if len(crowd) < op.count:
+            self._let_crowd_go(op.process)
+            return Failed("EAGAIN")
         return Done()
 
     def _disperse(self, op: Disperse) -> Outcome:
@@ -474,7 +498,7 @@ class Kernel:
         try:
             space = lifecycle.forked_space(self.machine, self._space(op))
         except OutOfMemory:
-            return Failed("ENOMEM")
+            return self._fork_failed("ENOMEM")
         finally:
             self.machine.frames.left = None
         lifecycle.release(self.machine, space)
@@ -484,7 +508,7 @@ class Kernel:
         space = lifecycle.forked_space(self.machine, self._space(op))
         if not self.machine.has("refused-fork-leaks"):  # planted: that one is too many is found last, and nothing undone
             lifecycle.release(self.machine, space)
-        return Failed("EAGAIN")
+        return self._fork_failed("EAGAIN")
 
     def _limit(self, op: Limit) -> Outcome:
         self.processes[op.process].limit = self.machine.limit = self._space(op).vmas.npages + op.left

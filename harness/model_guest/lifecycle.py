@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.model_guest.entries import duplicate, live_root
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
-from harness.model_guest.mapping import prefault
-from harness.model_guest.pagefault import duplicate, force_fault, live_root
+from harness.model_guest.pagefault import force_fault
 from harness.model_guest.paging import BITS, COW, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.prefault import prefault_image, prefault_mapping
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGES, OWN, Image, Segment
@@ -25,9 +26,9 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """What a fork has to know beside the tables: the child's VMAs, and the pages that it does not get."""
+    """What a fork has to know beside the tables: for whom they are, and the pages that the child does not get."""
 
-    vmas: VmaList
+    child: AddressSpace
     left_out: set[int]
 
 
@@ -44,7 +45,8 @@ def image_space(machine: Machine, image: Image = IMAGES[OWN]) -> AddressSpace:
             if segment.tail and segment.npages * PAGE_SIZE > segment.file_size:
                 _zero_tail(machine, space, segment)
         for vma in vmas:
-            prefault(machine, space, vma)
+            prefault_mapping(machine, space, vma)
+        prefault_image(machine, space)
     except OutOfMemory:
         release(machine, space)
         raise
@@ -71,6 +73,7 @@ def keep_old_mappings(machine: Machine, old: AddressSpace, new: AddressSpace) ->
             new.vmas.insert(Vma(vpn, vpn + 1, vma.prot, vma.file_page(vpn), vma.file))
             if entry & PRESENT:
                 machine.tables.store(live_root(new), vpn, entry)
+                machine.count_rss(new, pfn_of(entry), 1)
                 _count_new_entry(machine, entry)
 
 
@@ -82,11 +85,14 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     if machine.has("ghost-fork"):  # planted: the copy is saved, both work in the parent's memory
         parent.users += 1
         return parent
-    child = AddressSpace(machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk, brk_start=parent.brk_start)
+    child = AddressSpace(
+        machine.tables.new_table(), parent.vmas.copy(), brk=parent.brk, brk_start=parent.brk_start,
+        prefault_left=parent.prefault_left,
+    )  # fmt: skip
     if machine.has("shared-untouched-not-shared"):  # planted: what is not there yet is brought in by each for itself
         child.vmas.replace_files(lambda file: file if file.name else machine.files.adopt(file.twin()))
     try:
-        copying = Copying(child.vmas, parent.vmas.left_out())
+        copying = Copying(child, parent.vmas.left_out())
         _copy_tables(machine, copying, (live_root(parent), live_root(child)), TOP)
     except OutOfMemory:
         if not machine.has("failed-fork-leaks"):  # planted: the error path leaves what the fork had taken
@@ -114,9 +120,11 @@ def _copy_tables(machine: Machine, copying: Copying, tables: Pair, level: int, b
         first = base + (index << BITS * level)
         if level == 0:
             if first not in copying.left_out:
-                vma = copying.vmas.find(first)
+                vma = copying.child.vmas.find(first)
                 copy = _copy_shared_leaf if vma is not None and vma.shared else _copy_leaf
                 copy(machine, tables, index, entry)
+                if not machine.has("rss-not-inherited-by-fork"):  # planted: a child is taken to begin with nothing
+                    machine.count_rss(copying.child, pfn_of(entry), 1)
             continue
         table = machine.tables.new_table()
         machine.tables.write(tables[1], index, entry_of(table, TABLE))
@@ -223,3 +231,4 @@ def _drop_leaf(machine: Machine, pfn: int) -> None:
         left = 0  # planted: the page cache's own hold is not counted
     if left == 0 and not machine.has("dec-only-teardown"):  # planted: counts drop, nothing is freed
         machine.frames.free(pfn)
+        frame.zeroed = machine.has("teardown-frees-as-zeroed")  # planted: whoever takes it need not zero it

@@ -10,6 +10,12 @@ from harness.model_guest.paging import PageTables, Tlb
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGES, OWN, Image, Segment
 
+RSS_KINDS = ("anonymous", "file", "shared")
+"""Of what kind a resident page is: a process's own data, of an image, or of a file that lives in memory."""
+
+PREFAULT_BUDGET = 8
+"""The pages of new mappings that an address space may be given before it touches them, where the kernel prefaults."""
+
 
 @dataclass(slots=True)
 class AddressSpace:
@@ -25,6 +31,10 @@ class AddressSpace:
     """The program break, a byte address."""
     brk_start: int = 0
     """Where it was after exec: it does not go below that."""
+    rss: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RSS_KINDS, 0))
+    """How many pages of each kind are present, as counted (see `count_rss`)."""
+    prefault_left: int = PREFAULT_BUDGET
+    """How many pages of new mappings may still come before they are touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class Machine:
     files: Files
     zero_pfn: int
     """The shared zero page. It is never counted, never written and never freed."""
+    prefaults: bool = False
+    """Whether pages come before they are touched (see `prefault`)."""
     fixed: Fixed | None = None
     """The page that is registered as a buffer."""
     limit: int | None = None
@@ -58,6 +70,16 @@ class Machine:
     def is_fixed(self, pfn: int) -> bool:
         """Tell whether a frame is the registered buffer, and a process's own."""
         return self.fixed is not None and self.fixed.pfn == pfn and not self.frames[pfn].cached
+
+    def count_rss(self, space: AddressSpace, pfn: int, change: int) -> None:
+        """Count an entry of `space` that leads to frame `pfn`: one that came (`change` 1), or went (-1)."""
+        if pfn == self.zero_pfn:
+            return
+        frame = self.frames[pfn]
+        kind = "anonymous" if frame.anonymous else "shared" if frame.in_memory else "file"
+        if kind == "shared" and self.has("rss-counts-shared-as-anon"):  # planted: what has no disk is not of a file
+            kind = "anonymous"
+        space.rss[kind] += change
 
     def may_expand(self, space: AddressSpace, more: int) -> bool:
         """Tell whether the process that runs may map so many pages more."""
@@ -73,13 +95,13 @@ class Machine:
         return fault in self.planted
 
 
-def boot(total_frames: int, planted: frozenset[str]) -> Machine:
+def boot(total_frames: int, planted: frozenset[str], *, prefaults: bool = False) -> Machine:
     """Give a machine right after boot: the zero page and the first image's file are in memory, no process is."""
     frames = Frames(total_frames, planted)
     zero_pfn = frames.allocate()
     images = {image.name: ImageFile(frames, image) for image in IMAGES.values()}
     images[OWN].read_all()
-    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn)
+    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn, prefaults)
 
 
 def image_vmas(machine: Machine, image: Image) -> tuple[Vma, ...]:

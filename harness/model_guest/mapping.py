@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from harness.model_guest.entries import duplicate, live_root, readable_bits
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.pagefault import duplicate, live_root, map_zeroed, readable_bits
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.prefault import prefault_mapping
 from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE, Prot
-
-PREFAULT_PAGES = 0
-"""Pages of a new anonymous mapping that are brought in at once."""
 
 
 def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot, *, flags: int = 0) -> None:
@@ -30,17 +28,7 @@ def map_(machine: Machine, space: AddressSpace, vma: Vma) -> None:
         _unmap(machine, space, vma.vpns)
     space.vmas.insert(vma)
     machine.files.forget_unmapped()
-    prefault(machine, space, vma)
-
-
-def prefault(machine: Machine, space: AddressSpace, vma: Vma) -> None:
-    """Bring in the first pages of a new, writable, anonymous mapping. Raises OutOfMemory."""
-    budget = PREFAULT_PAGES
-    if machine.has("eager-prefault"):  # planted: the budget is as big as a whole BSS
-        budget = 64
-    if vma.pgoff is None and vma.prot & Prot.W:
-        for vpn in vma.vpns[:budget]:
-            map_zeroed(machine, space, vpn)
+    prefault_mapping(machine, space, vma)
 
 
 def may_replace(machine: Machine, space: AddressSpace, vpns: range) -> bool:
@@ -74,6 +62,8 @@ def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: b
     if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         _flush(machine, vpns)
     for pfn in dropped:
+        if not machine.has("rss-forgets-unmap"):  # planted: only teardown sets the counts back
+            machine.count_rss(space, pfn, -1)
         _drop(machine, pfn, unasked=unasked)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
+from harness.model_guest.entries import live_root
 from harness.model_guest.kernel import Kernel, Process
 from harness.model_guest.machine import Machine
-from harness.model_guest.pagefault import live_root, translate
+from harness.model_guest.pagefault import translate
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.program.files import FILES
 from harness.program.trace import (
@@ -23,6 +25,7 @@ from harness.program.trace import (
     Observation,
     PageSeen,
     ProcessSeen,
+    RssSeen,
     Runs,
     VmaSeen,
 )
@@ -32,13 +35,15 @@ _ABSENT = PageSeen(present=False)
 _RUN_OF = [re.compile(re.escape(bytes([value])) + b"*") for value in range(256)]
 
 
-def observe(kernel: Kernel, windows: Iterable[str], *, after: int) -> Observation:
-    """Look at the named windows of every live process, when `after` steps are done."""
+def observe(kernel: Kernel, windows: Iterable[str], *, after: int, rss: bool = False) -> Observation:
+    """Look at the named windows of every live process, when `after` steps are done; with `rss` at its resident set."""
     machine = kernel.machine
     ranges = [range(w.vpn, w.vpn + w.npages) for w in map(WINDOW_BY_NAME.__getitem__, windows)]
     resident = {name: _resident(machine, kernel.processes[name], ranges) for name in kernel.live}
     frames = {pfn: frame_seen(machine, pfn) for pfns in resident.values() for pfn in pfns.values()}
     seen = {name: _process_seen(kernel, name, ranges, pfns) for name, pfns in resident.items()}
+    if rss:
+        seen = {name: replace(each, rss=_rss_seen(machine, kernel.processes[name], ranges)) for name, each in seen.items()}
     return Observation(after, seen, frames)
 
 
@@ -92,6 +97,19 @@ def _process_seen(kernel: Kernel, name: int, ranges: list[range], pfns: dict[int
     for vpn, pfn in pfns.items():
         pages[vpn] = PageSeen(True, pfn, _content(kernel.machine, process, vpn))
     return ProcessSeen(pages, _vmas(process, ranges))
+
+
+def _rss_seen(machine: Machine, process: Process, ranges: list[range]) -> RssSeen:
+    """Give the counts of a process's resident pages, and how many of those lie outside of `ranges`."""
+    space = process.space
+    entries = [
+        pfn_of(entry)
+        for vpn, entry in machine.tables.leaves(live_root(space))
+        if not any(vpn in vpns for vpns in ranges) and pfn_of(entry) != machine.zero_pfn
+    ]
+    anonymous = sum(machine.frames[pfn].anonymous for pfn in entries)
+    counted = space.rss
+    return RssSeen(counted["anonymous"], counted["file"], counted["shared"], anonymous, len(entries) - anonymous)
 
 
 def _content(machine: Machine, process: Process, vpn: int) -> Runs | None:

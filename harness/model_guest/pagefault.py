@@ -17,22 +17,17 @@
 
 from __future__ import annotations
 
+from harness.model_guest.entries import install, live_root, own_bits, readable_bits
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
-from harness.model_guest.trouble import OutOfMemory, Panic, Segfault, Stuck
+from harness.model_guest.prefault import fault_around
+from harness.model_guest.trouble import Panic, Segfault, Stuck
 from harness.model_guest.vmas import Vma
 from harness.program.outcome import Code
 from harness.program.units import PAGE_SIZE, Prot
 
 MAX_FAULTS = 64
 """Faults that one access may take before it counts as endless; a sound kernel needs one."""
-
-
-def live_root(space: AddressSpace) -> int:
-    """Give the root of an address space in use. Panics where it has been torn down."""
-    if space.root is None:
-        raise Panic("an address space is used after its teardown")
-    return space.root
 
 
 # ------------------------------------------------------------------------- the CPU's side
@@ -103,19 +98,12 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool 
         _demand(machine, space, vma, vpn, write=write)
     elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
         rights = Prot.R | Prot.W if machine.has("force-grants-write") else vma.prot  # planted: as if a store had asked
-        _install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(rights))
-        _let_go_of_old(machine, pfn)
+        install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(rights))
+        _let_go_of_old(machine, space, pfn)
     elif not entry & WRITABLE:
         machine.tables.store(live_root(space), vpn, entry_of(pfn, own_bits(vma.prot)))
     machine.tlb.forget(vpn)
     return pfn_of(machine.tables.lookup(live_root(space), vpn))
-
-
-def own_bits(prot: Prot) -> int:
-    """Give the bits of a page whose frame is the process's own, as its protection allows."""
-    if not prot:
-        return PRESENT
-    return PRESENT | USER | (WRITABLE if prot & Prot.W else 0)
 
 
 def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:
@@ -129,57 +117,28 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
         _demand_file(machine, space, vma, vpn, file.page(file_page), write=write)
     elif write:
         pfn = machine.frames.take()
-        _install(machine, space, vpn, pfn, own_bits(vma.prot))
+        install(machine, space, vpn, pfn, own_bits(vma.prot))
     else:
-        _install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
+        install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
         is_next_absent = not machine.tables.lookup(live_root(space), vpn + 1) & PRESENT
         if is_next_absent and vpn + 1 < vma.end and machine.has("load-brings-neighbour"):  # planted: it comes along
-            _install(machine, space, vpn + 1, machine.zero_pfn, readable_bits(vma.prot))
+            install(machine, space, vpn + 1, machine.zero_pfn, readable_bits(vma.prot))
 
 
 def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
     if vma.shared and (write or not machine.has("shared-write-lost")):  # planted: what was read first is private
         machine.frames.get(source)
-        _install(machine, space, vpn, source, PRESENT | USER | (WRITABLE if vma.prot & Prot.W else 0))
+        install(machine, space, vpn, source, PRESENT | USER | (WRITABLE if vma.prot & Prot.W else 0))
         return
     if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)
-        _install(machine, space, vpn, pfn, own_bits(vma.prot))
+        install(machine, space, vpn, pfn, own_bits(vma.prot))
         return
     machine.frames.get(source)
     bits = own_bits(vma.prot) if write else readable_bits(vma.prot)
-    _install(machine, space, vpn, source, bits)
-
-
-def readable_bits(prot: Prot) -> int:
-    """Give the bits of a readable page that may be written only after a look at its frame."""
-    return PRESENT | USER | (COW if prot & Prot.W else 0)
-
-
-def _install(machine: Machine, space: AddressSpace, vpn: int, pfn: int, bits: int) -> None:
-    """Map a frame; the caller's hold of it becomes the entry's, or is dropped where memory runs out."""
-    counted = pfn != machine.zero_pfn
-    try:
-        machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
-    except OutOfMemory:
-        if counted:
-            machine.frames.put(pfn)
-        raise
-    if counted:
-        machine.frames[pfn].mapcount += 1
-
-
-def map_zeroed(machine: Machine, space: AddressSpace, vpn: int) -> None:
-    """Map a zeroed frame of its own, writable, without a fault."""
-    _install(machine, space, vpn, machine.frames.take(), PRESENT | USER | WRITABLE)
-
-
-def duplicate(machine: Machine, pfn: int) -> int:
-    """Copy a frame of anonymous memory. Returns the copy, held and mapped once. Raises OutOfMemory."""
-    copy = machine.frames.take()
-    machine.frames[copy].data[:] = machine.frames[pfn].data
-    machine.frames[copy].mapcount = 1
-    return copy
+    install(machine, space, vpn, source, bits)
+    if not write:
+        fault_around(machine, space, vma, vpn)
 
 
 # ------------------------------------------------------------------------ break CoW, or reuse
@@ -203,9 +162,9 @@ def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, ent
     bits = PRESENT | USER | WRITABLE
     if machine.has("two-faults-per-write"):  # planted: the copy is mapped for reading, with COW
         bits = PRESENT | USER | COW
-    _install(machine, space, vpn, copy, bits)
+    install(machine, space, vpn, copy, bits)
     machine.tlb.forget(vpn)
-    _let_go_of_old(machine, pfn)
+    _let_go_of_old(machine, space, pfn)
 
 
 def _may_reuse(machine: Machine, pfn: int) -> bool:
@@ -252,10 +211,11 @@ def _copy(machine: Machine, vma: Vma, vpn: int, source: int) -> int:
     return pfn
 
 
-def _let_go_of_old(machine: Machine, pfn: int) -> None:
+def _let_go_of_old(machine: Machine, space: AddressSpace, pfn: int) -> None:
     """Drop what the overwritten entry held."""
     if pfn == machine.zero_pfn:
         return
+    machine.count_rss(space, pfn, -1)
     machine.frames[pfn].mapcount -= 1
     if not machine.has("cow-keeps-old-ref"):  # planted: the old frame keeps the reference
         machine.frames.put(pfn)

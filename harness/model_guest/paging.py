@@ -17,6 +17,7 @@ present) and later into somebody's data, and a walk through it goes where the by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 
 from harness.model_guest.frames import Frames
@@ -116,6 +117,15 @@ class PageTables:
                 found += [self._read(table, each % ENTRIES) for each in range(vpn, stop)]
             vpn = stop
         return found
+
+    def leaves(self, root: int, level: int = TOP, base: int = 0) -> Iterator[tuple[int, int]]:
+        """Give (virtual page, entry) of each present leaf entry below a table."""
+        for index, entry in self.entries(root):
+            first = base + (index << BITS * level)
+            if level == 0:
+                yield first, entry
+            else:
+                yield from self.leaves(pfn_of(entry), level - 1, first)
 
     def store(self, root: int, vpn: int, entry: int) -> None:
         """Set the leaf entry of a virtual page, and make the tables on the way. Raises OutOfMemory."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from harness.model_guest.entries import live_root
 from harness.model_guest.machine import AddressSpace, Fixed, Machine
-from harness.model_guest.pagefault import force_fault, live_root, touch
+from harness.model_guest.pagefault import force_fault, touch
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.trouble import Segfault
 from harness.program.units import PAGE_SIZE, Address, Prot

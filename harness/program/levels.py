@@ -19,6 +19,7 @@ class Level(enum.Enum):
     REFCOUNTS = "how many holders a frame has"
     PTE_BITS = "writable, dirty and accessed bits"
     PAGE_TABLES = "how many frames the page tables take"
+    RSS = "how many pages of each kind the kernel counts for a process"
     ACCOUNTING = "fault counts and free memory"
     ALIVE = "whether it lives: panics, hangs and deaths"
 

@@ -65,11 +65,28 @@ class VmaSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class RssSeen:
+    """The resident set of a process, in pages: as the kernel counts it, and what lies outside the observed windows of it.
+
+    Source: RssAnon, RssFile and RssShmem in proc_pid_status(5); pagemap for what lies outside.
+    """
+
+    anonymous: int
+    file: int
+    shared: int
+    """Shared anonymous memory, and files that live in memory (shmem, tmpfs)."""
+    anonymous_outside: int
+    other_outside: int
+    """Pages of files outside the windows, of whatever kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """One live process: its VMAs in address order, and its pages by virtual page number."""
+    """One live process: its VMAs in address order, its pages by virtual page number, and its resident set."""
 
     pages: Mapping[int, PageSeen]
     vmas: tuple[VmaSeen, ...] | None = None
+    rss: RssSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)

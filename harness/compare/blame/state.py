@@ -30,6 +30,7 @@ def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
     ids = _BY_TOPIC[difference.topic](timeline, difference)
     return unique(
         ids,
+        ("prefault.transparent",) if difference.prefaulted else (),
         _kept_by_failed_fork(timeline, difference),
         lost_to_limit(timeline) if difference.topic in _MAPPED else (),
         shared_space(timeline, difference.process),
@@ -178,6 +179,7 @@ _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
     Topic.FORBIDDEN: _fixed("mprotect.last-one-counts"),
     Topic.WRITABLE: _writable,
     Topic.BYTES: _bytes,
+    Topic.RSS: _fixed("account.rss"),
 }
 
 

@@ -35,9 +35,11 @@ def _file_or_shared(timeline: Timeline, process: int, vpn: int) -> Ids:
     cut: Ids = ("file.truncate-cuts",) if any(isinstance(op, Truncate) for _, op in timeline.steps()) else ()
     if vma.file not in FILES:
         return ("fork.shared-stays-shared", "store.load")
+    early: Ids = ("prefault.transparent",) if timeline.may_be_early(process, vpn) else ()
     if vma.shared:
-        return unique(("file.shared-coherent",), cut, ("fork.shared-stays-shared", "store.load"))
-    return unique(("file.private-offset", "cache.private-write-stays-out", "fork.file-private"), cut, ("store.load",))
+        return unique(("file.shared-coherent",), cut, ("fork.shared-stays-shared", "store.load"), early)
+    ids: Ids = ("file.private-offset", "cache.private-write-stays-out", "fork.file-private")
+    return unique(ids, cut, ("store.load",), early)
 
 
 def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
@@ -57,12 +59,13 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
         many = many_held(timeline, process, vpn)
         return unique(delivered, foreign, _file_byte(timeline, process, vpn), many, ("store.load",))
+    never_stored = unique(_file_byte(timeline, process, vpn), _fresh_byte(timeline, process, vpn, offset))
     explained = unique(
         delivered,
         _kernel_byte(timeline, process, vpn, offset),
         _tail_byte(timeline, process, vpn, offset),
-        _file_byte(timeline, process, vpn),
-        _fresh_byte(timeline, process, vpn, offset),
+        never_stored,
+        ("prefault.transparent",) if never_stored and timeline.may_be_early(process, vpn) else (),
         ("cow.break-copies-all",) if timeline.broke_cow((process, vpn)) else (),
         _stale_byte(timeline, process, vpn),
         unwiped(timeline, process, vpn),

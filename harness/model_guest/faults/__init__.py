@@ -12,6 +12,8 @@ import difflib
 from collections.abc import Iterable
 
 from harness.errors import DefinitionError
+from harness.model_guest.faults.accounts import ACCOUNTS
+from harness.model_guest.faults.early_pages import EARLY_PAGES
 from harness.model_guest.faults.fault import Fault
 from harness.model_guest.faults.file_pages import FILE_PAGES
 from harness.model_guest.faults.kernel_access import KERNEL_ACCESS
@@ -19,10 +21,15 @@ from harness.model_guest.faults.mappings import MAPPINGS
 from harness.model_guest.faults.sharing import SHARING
 from harness.model_guest.faults.teardown import TEARDOWN
 
-__all__ = ["FAULTS", "Fault", "check_names"]
+__all__ = ["FAULTS", "FAULTS_OF_PREFAULT", "Fault", "check_names"]
 
-FAULTS: dict[str, Fault] = {fault.name: fault for fault in (*TEARDOWN, *SHARING, *MAPPINGS, *FILE_PAGES, *KERNEL_ACCESS)}
+_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *FILE_PAGES, *EARLY_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 """Every fault that can be planted, by name."""
+
+FAULTS_OF_PREFAULT = frozenset(fault.name for fault in EARLY_PAGES)
+"""The faults that take a kernel which prefaults."""
 
 
 def check_names(names: Iterable[str]) -> frozenset[str]:

@@ -17,6 +17,16 @@ TEARDOWN = (
         ),
     ),
     Fault(
+        "teardown-frees-as-zeroed",
+        "teardown puts frames where those lie that have been zeroed",
+        ("live.usable-after", "zero.fresh-memory"),
+    ),
+    Fault(
+        "failed-fork-keeps-slot",
+        "a fork that fails keeps its place in the table of processes",
+        ("live.usable-after",),
+    ),
+    Fault(
         "exec-leaks-frame",
         "exec keeps a frame of its own, in which it had collected the arguments",
         ("conserve.free-memory",),
