@@ -79,7 +79,17 @@ from harness.program.outcome import (
     Signal,
 )
 from harness.program.program import Program
-from harness.program.trace import Accounting, Ending, FrameFlag, FrameSeen, Observation, ProcessSeen, Trace, VmaSeen
+from harness.program.trace import (
+    Accounting,
+    Ending,
+    FrameFlag,
+    FrameSeen,
+    Observation,
+    ProcessSeen,
+    RssSeen,
+    Trace,
+    VmaSeen,
+)
 from harness.program.units import PAGE_SIZE, Address, PageRange, Prot, address_of
 from harness.subject import How
 
@@ -272,7 +282,11 @@ class Account:
         head = b"\x02" + leb(seen.after) + bytes([self.shown.pagemap]) + leb(len(seen.processes))
         frames = b"".join(self.frame(pfn, seen.frames[pfn]) for pfn in table)
         contents = b"".join(self._content(slot, each) for slot, each in sorted(seen.processes.items()))
-        return head + processes + leb(len(table)) + frames + contents
+        shows = self.shown.pagemap and self.shown.maps
+        resident = b"".join(
+            _resident(slot, each.rss) for slot, each in sorted(seen.processes.items()) if each.rss and shows
+        )
+        return head + processes + leb(len(table)) + frames + contents + resident
 
     def _process(self, slot: int, seen: ProcessSeen, table: list[int]) -> bytes:
         out = bytes([slot])
@@ -326,6 +340,11 @@ class Account:
         }
         fields = [values[name] for name in self.shown.fields]
         return leb(pfn) + b"".join(leb(ALL_ONES if each is None else int(each)) for each in fields)
+
+
+def _resident(slot: int, rss: RssSeen) -> bytes:
+    counted = b"".join(leb(pages * 4) for pages in (rss.anonymous, rss.file, rss.shared))
+    return bytes([9, slot, 1]) + counted + leb(rss.anonymous_outside) + leb(rss.other_outside)
 
 
 def _runs(runs: tuple[tuple[int, int], ...]) -> bytes:
@@ -522,6 +541,7 @@ LINUX = {
     "/proc/version": b"Linux version 6.1.0 (twin)\n",
     "/proc/self/pagemap": bytes(8),
     "/proc/self/maps": b"00400000-00401000 r-xp 00000000 00:00 1 /init\n",
+    "/proc/self/status": b"Name:\tinit\nRssAnon:\t      40 kB\nRssFile:\t       0 kB\nRssShmem:\t      44 kB\n",
     "/proc/kcore": kcore(),
     "/proc/kpagecount": bytes(8),
     "/proc/kpageflags": bytes(8),

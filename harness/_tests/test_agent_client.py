@@ -50,7 +50,7 @@ def test_an_ordinary_linux_shows_everything_but_pte_bits() -> None:
     assert agent.configured == 1
 
 
-BY_FRAMES = {Level.MAPPINGS, Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS}
+BY_FRAMES = {Level.MAPPINGS, Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS, Level.RSS}
 """Counts too: no frame is known whose counts could be asked for."""
 
 
@@ -58,7 +58,8 @@ BY_FRAMES = {Level.MAPPINGS, Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS}
     ("missing", "lost", "reason"),
     [
         ("/proc/self/pagemap", BY_FRAMES, "the guest has no /proc/PID/pagemap"),
-        ("/proc/self/maps", {Level.MAPPINGS}, "the guest has no /proc/PID/maps"),
+        ("/proc/self/maps", {Level.MAPPINGS, Level.RSS}, "the guest has no /proc/PID/maps"),
+        ("/proc/self/status", {Level.RSS}, "the guest's /proc/PID/status does not tell RssAnon, RssFile and RssShmem"),
         ("/proc/vmstat", {Level.ACCOUNTING, Level.PAGE_TABLES}, "the guest has no /proc/vmstat"),
         ("/proc/kcore", {Level.REFCOUNTS}, "the guest has no readable /proc/kcore"),
         ("/proc/version", set(), ""),

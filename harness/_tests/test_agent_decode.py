@@ -20,7 +20,7 @@ from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program
-from harness.program.trace import Accounting, Ending, FrameFlag, FrameSeen, PageSeen, Trace, VmaSeen
+from harness.program.trace import Accounting, Ending, FrameFlag, FrameSeen, PageSeen, RssSeen, Trace, VmaSeen
 from harness.program.units import WINDOW_BY_NAME, Prot
 from harness.subject import How
 from strategies.programs import programs
@@ -123,6 +123,20 @@ def test_bytes_go_to_the_present_pages_in_order() -> None:
     assert only.processes[0].pages[A + 1].content == ((0x11, 1), (0, 4095))
 
 
+def test_a_resident_set_comes_in_kib_and_is_told_in_pages() -> None:
+    resident = b"\x09\0\x01" + leb(12) + leb(0) + leb(400) + leb(2) + leb(99)
+
+    (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), resident)).observations
+
+    assert only.processes[0].rss == RssSeen(3, 0, 100, 2, 99)
+
+
+def test_a_resident_set_that_the_kernel_does_not_tell_is_none() -> None:
+    (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), b"\x09\0\0")).observations
+
+    assert only.processes[0].rss is None
+
+
 def test_vmas_come_back_to_their_windows() -> None:
     vmas = b"\x01\0\x01\x01\x13\x09" + b"\x01\0\0\x01\x03\0" + b"\0"
 
@@ -194,7 +208,7 @@ def test_raw_counts_of_struct_page_become_counts_and_flags() -> None:
 NONSENSE = {
     "an answer without an end": (b"\x02", "ends in the middle"),
     "an answer to another command": (b"\x03\0", "answered command 3, not 2"),
-    "an unknown record": (ended(b"\x09"), "unknown record 9"),
+    "an unknown record": (ended(b"\x0a"), "unknown record 10"),
     "an unknown outcome": (ended(b"\x01\x01" + counted(b"\x7e")), "unknown outcome 126"),
     "an outcome that is cut": (ended(b"\x01\x01" + counted(b"\x01")), "ends in the middle"),
     "fewer outcomes than it says": (ended(b"\x01\x02" + counted(b"\0")), "ends in the middle"),
@@ -209,6 +223,7 @@ NONSENSE = {
         ended(observation(b"\0\0\0" + b"\x01\0\0" + leb(1 << 60) + b"\x03\0\0")), "outside the observed pages",
     ),
     "a VMA behind its window": (ended(observation(b"\0\0\0" + b"\x01\0\x02\x01\x03\0\0")), "outside the observed pages"),
+    "a resident set before any observation": (ended(b"\x09\0\0"), "resident set of p0, which it did not observe"),
     "bytes before any observation": (ended(b"\x08\0\0\0"), "bytes of p0, which it did not observe"),
     "bytes of a process that was not observed": (
         ended(observation(b"\0\0\0\0"), b"\x08\x05\0\0"), "bytes of p5, which it did not observe",

@@ -84,7 +84,7 @@ SETTINGS = (
 )
 """Files written at boot: (path, bytes). A kernel without one of them is fine."""
 
-_LEVELS_OF_FRAMES = (Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS)
+_LEVELS_OF_FRAMES = (Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS, Level.RSS)
 """What no process can show whose frames nobody knows."""
 _VMSTAT_LENGTH = 16 * 1024
 _TABLES_ABOVE = 16
@@ -136,7 +136,9 @@ class AgentClient:
         view = self._choose_view(reasons)
         answer = self._configure(view)
         view = self._without_unreadable(view, answer, reasons)
-        levels = _levels(view, answer, reasons, counts_rss=self._counts_rss())
+        if not self._counts_rss():
+            reasons.setdefault(Level.RSS, "the guest's /proc/PID/status does not tell RssAnon, RssFile and RssShmem")
+        levels = _levels(view, answer, reasons)
         self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around, self._counts_kernel_tables())
         return self.probe
 
@@ -176,7 +178,7 @@ class AgentClient:
         pagemap = self.read_file("/proc/self/pagemap", length=8)
         maps = self.read_file("/proc/self/maps", length=200)
         if not maps:
-            reasons[Level.MAPPINGS] = "the guest has no /proc/PID/maps"
+            reasons |= dict.fromkeys((Level.MAPPINGS, Level.RSS), "the guest has no /proc/PID/maps")
         if not pagemap:
             reasons |= dict.fromkeys(_LEVELS_OF_FRAMES, "the guest has no /proc/PID/pagemap")
         return View(
@@ -257,7 +259,7 @@ def _decode_ping(reader: Reader) -> str:
     return reader.bytes(len(reader.data) - reader.position).decode("ascii", "replace")
 
 
-def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str], *, counts_rss: bool) -> frozenset[Level]:
+def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozenset[Level]:
     names = set(view.field_names)
     levels = {Level.OUTCOMES, Level.ALIVE}
     if view.maps and view.pagemap:
@@ -270,7 +272,7 @@ def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str], *, counts
         levels.add(Level.REFCOUNTS)
     if view.keys and not answer.accounting:
         levels |= {Level.ACCOUNTING, Level.PAGE_TABLES}
-    if view.maps and view.pagemap and counts_rss:
+    if view.maps and view.pagemap and Level.RSS not in reasons:
         levels.add(Level.RSS)
     for level in Level:
         if level not in levels:

@@ -38,8 +38,10 @@ class ExpectedRss:
 
 
 def expected_rss(machine: Machine, number: int, seen: ProcessSeen) -> ExpectedRss | None:
-    """Count the resident pages of live process `number`; None where it is not known of what kind each is."""
+    """Count the resident pages of live process `number`; None where it is not known which they are, and of what kind."""
     assert seen.rss is not None, "the guest shows it"
+    if any(page.present is None for page in seen.pages.values()):
+        return None
     space = machine.process(number).memory
     kinds = {FrameKind.ANON: seen.rss.anonymous_outside, FrameKind.CACHE: seen.rss.other_outside}
     shared = 0

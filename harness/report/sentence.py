@@ -219,6 +219,10 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         r"less than a frame a round gone from the free memory, in (\d+) rounds", r"(\d+) frames gone",
         "{1} frames are gone from the free memory: that is a frame a round or more, in {0} rounds",
     ),
+    (
+        r"a resident set of (.+)", r"(.+ anonymous pages, .+ of files, .+ shared)",
+        "the kernel counts {1} as resident in {where}; its page tables hold {0}",
+    ),
     (r"every process is reaped", r"(.+) could not be", "{0} could neither be reaped nor killed"),
     (r"(b['\"].*)", r"(b['\"].*)", "{where} was {1}, and should have been {0}"),
 )  # fmt: skip
