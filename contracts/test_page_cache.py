@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Map, Read, Truncate, Write
+from harness.program.ops import Feed, Fork, Map, Pin, Read, Splice, Truncate, Write
 from harness.program.program import Program
 
 
@@ -113,3 +113,32 @@ def test_truncation_cuts_every_mapping(guest: Guest, program: Program) -> None:
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="file.truncate-cuts")
+
+
+@contract("pipe.keeps-pages", catches=("splice-takes-more",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw shared f
+        p0: splice f 0
+        p0: feed 0x11
+        p0: load a[0]+1
+        p0: unpin
+        p0: unpin
+        """,
+        """
+        p0: map a 1 r private f
+        p0: load a[0]
+        p0: pin a[0]+100
+        p0: feed 0x11
+        p0: fork p1
+        p1: load a[0]+101
+        """,
+        containing=(Feed, Splice, Pin),
+    )
+)
+def test_what_is_written_into_a_pipe_stays_out_of_its_pages(guest: Guest, program: Program) -> None:
+    """What is written into a pipe never reaches the pages that it holds: no file, and nobody's memory."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="pipe.keeps-pages")

@@ -9,7 +9,9 @@ is left out too, which is what the shrinker likes best: what remains is the part
 And now and then a story takes a *twist*: one operation that it does not have is done to its own pages. What it was to tell
 may have to hold all the same (memory that is to be wiped in children is, though its protection was changed in between), or
 no longer does; the model knows which. So every story is told with every operation in its middle, and nobody writes them.
-In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those.
+In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those. And what
+it maps as private anonymous memory may be of another kind: pages of a file, shared or not, a stack, or pages of the image,
+for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from harness.program.ops import (
     Receive,
     Remap,
     Repeat,
+    Sharing,
     Store,
     Threads,
     Unmap,
@@ -87,6 +90,18 @@ TWIST_IN = 12
 CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
 """How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
 
+Kind = tuple[Sharing, Backing] | Address
+"""What memory a story is about: how it is mapped, or where it lies in the image."""
+
+KINDS: tuple[Kind | None, ...] = (
+    *(None,) * 26,
+    *((Sharing.PRIVATE, Backing("f", 1)), (Sharing.PRIVATE, Backing("f")), (Sharing.PRIVATE, Backing("m", 1))),
+    *((Sharing.SHARED, Backing.ANON), (Sharing.SHARED, Backing("f", 1)), (Sharing.SHARED, Backing("m"))),
+    *((Sharing.PRIVATE, Backing("stack")), Address("data", 0), Address("bss", 0)),
+)
+"""What a story's private anonymous memory may be instead, all of it; mostly it is what the story says."""
+
+_ANON = (Sharing.PRIVATE, Backing.ANON)
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
 _TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
 _HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WISHES.index(Wish(2))))
@@ -96,9 +111,10 @@ _HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WI
 class Telling:
     """A story being told: its steps go into a scene, its processes get the names that the scene has free."""
 
-    def __init__(self, story: Program, place: Address, limits: Limits) -> None:
+    def __init__(self, story: Program, place: Address, limits: Limits, kind: Kind | None = None) -> None:
         self.story = story
-        self.place = place
+        self.place = kind if isinstance(kind, Address) else place
+        self.kind = kind
         self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
         self.names = {0: 0}
         ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
@@ -112,6 +128,11 @@ class Telling:
         if not self._is_possible(op):
             return
         moved = self._moved(op)
+        if isinstance(moved, Map) and (moved.sharing, moved.backing) == _ANON:
+            if isinstance(self.kind, Address):
+                return  # it is there since exec
+            if self.kind is not None:
+                moved = replace(moved, sharing=self.kind[0], backing=self.kind[1])
         if isinstance(op, FORKS):
             parent, shares = self.names[op.process], isinstance(op, SHARERS)
             self.names[op.child] = self.scene.add_child(parent, len(self.names), shares=shares)
@@ -138,13 +159,15 @@ class Telling:
 
     def _has_page_below(self, op: Map) -> bool:
         below = (op.pages.window, op.pages.first - 1)
-        return op.backing == Backing.ANON and op.pages.first > 0 and below not in self.pages
+        is_known = op.backing == Backing.ANON or op.backing.pgoff > 0
+        return is_known and op.pages.first > 0 and below not in self.pages
 
     def _map_and_cut(self, op: Map, cut: type[Op]) -> None:
         """Map one page more, below, and cut it off: what the story maps is then a part of a mapping that was split."""
         window, first, npages = op.pages.window, op.pages.first, op.pages.npages
         below = PageRange(window, first - 1, 1)
-        whole = replace(op, pages=PageRange(window, first - 1, npages + 1))
+        backing = replace(op.backing, pgoff=max(op.backing.pgoff - 1, 0))
+        whole = replace(op, pages=PageRange(window, first - 1, npages + 1), backing=backing)
         self._note_mapped(whole)
         self.scene.emit(whole)
         rank = self.scene.space.ranks(below)[0]
@@ -166,6 +189,8 @@ class Telling:
             return False
         if isinstance(op, Threads) and actor in family.threaded:
             return False
+        if isinstance(op, Remap) and isinstance(self.kind, Address) and not op.in_place:
+            return False  # pages of the image stay where they are
         if isinstance(op, Disperse):
             return actor in family.crowds and actor in family.active
         return isinstance(op, Observe) or actor in family.active
@@ -224,7 +249,8 @@ def _twists(draw: st.DrawFn) -> Raw:
 @st.composite
 def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists: bool) -> Program:
     story = draw(st.sampled_from(stories))
-    telling = Telling(story, draw(st.sampled_from(PLACES)), limits)
+    kind = draw(st.sampled_from(KINDS)) if twists else None
+    telling = Telling(story, draw(st.sampled_from(PLACES)), limits, kind)
     body = 0  # the steps that are being repeated: they stand together, or not at all
     for op in story.steps:
         body -= 1

@@ -49,7 +49,8 @@ NEW_SIZE = Field(0, len(FILE_NAMES) * len(SIZES) - 1)  # a file in the low bits,
 FILE = Field(0, len(FILE_NAMES) - 1)
 
 
-def _of_file(number: int, table: tuple[T, ...]) -> tuple[str, T]:
+def of_file(number: int, table: tuple[T, ...]) -> tuple[str, T]:
+    """Resolve a number that holds a file, in its low bits, and an element of `table`."""
     above, file = divmod(number, len(FILE_NAMES))
     return pick(FILE_NAMES, file), pick(table, above)
 
@@ -62,26 +63,26 @@ def _clipped(at: Address, bulk: int) -> int:
 
 def _read(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
     at = byte_at(scene, process, spot, Prot.W)
-    return Read(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
+    return Read(process, *of_file(extent, OFFSETS), at, _clipped(at, bulk))
 
 
 def _readv(scene: Scene, process: int, spot: int, extent: int, then: int) -> Op:
     at, second = byte_at(scene, process, spot, Prot.W), byte_at(scene, process, then, Prot.NONE)
-    file, offset = _of_file(extent, OFFSETS)
+    file, offset = of_file(extent, OFFSETS)
     return Readv(process, file, offset, at, second, min(_clipped(at, extent), _clipped(second, extent)))
 
 
 def _write(scene: Scene, process: int, spot: int, extent: int, bulk: int) -> Op:
     at = byte_at(scene, process, spot, Prot.R)
-    return Write(process, *_of_file(extent, OFFSETS), at, _clipped(at, bulk))
+    return Write(process, *of_file(extent, OFFSETS), at, _clipped(at, bulk))
 
 
 def _sendfile(_scene: Scene, process: int, extent: int, into: int, bulk: int) -> Op:
-    return Sendfile(process, *_of_file(extent, OFFSETS), *_of_file(into, OFFSETS), pick(LENGTHS, bulk))
+    return Sendfile(process, *of_file(extent, OFFSETS), *of_file(into, OFFSETS), pick(LENGTHS, bulk))
 
 
 def _truncate(_scene: Scene, process: int, new_size: int) -> Op:
-    return Truncate(process, *_of_file(new_size, SIZES))
+    return Truncate(process, *of_file(new_size, SIZES))
 
 
 def _unlink(_scene: Scene, process: int, file: int) -> Op:

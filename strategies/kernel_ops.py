@@ -10,6 +10,7 @@ from harness.program.ops import (
     STATUS_WORD,
     Ask,
     Deliver,
+    Feed,
     Fix,
     Force,
     Op,
@@ -17,12 +18,14 @@ from harness.program.ops import (
     Query,
     Reap,
     Receive,
+    Splice,
     Unfix,
     Unpin,
     Via,
 )
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
 from strategies.fields import ACTOR, CHILD, SPOT, VALUE, WHERE, Field, Row, byte_at, page_at, pick
+from strategies.files import EXTENT, OFFSETS, of_file
 from strategies.scene import Scene
 
 LENGTHS = (1, 2, 3, 5, 7, 8, 9, 13, 17, 31, 64, 100, 511, 513, 1000, PAGE_SIZE)
@@ -91,8 +94,16 @@ def _pin(scene: Scene, process: int, spot: int) -> Op:
 
 def _unpin(scene: Scene, process: int) -> Op | None:
     """Read what was pinned; from an empty pipe only where nothing else is asked for."""
-    pinned = sum(isinstance(op, Pin) - isinstance(op, Unpin) for op in scene.steps)
+    pinned = sum(isinstance(op, Pin | Splice | Feed) - isinstance(op, Unpin) for op in scene.steps)
     return Unpin(process) if pinned > 0 or Unpin in scene.missing else None
+
+
+def _splice(_scene: Scene, process: int, extent: int) -> Op:
+    return Splice(process, *of_file(extent, OFFSETS))
+
+
+def _feed(_scene: Scene, process: int, value: int) -> Op:
+    return Feed(process, value & 0xFF)
 
 
 def _fix(scene: Scene, process: int, where: int) -> Op:
@@ -120,6 +131,8 @@ ROWS: tuple[Row, ...] = (
     Row(Reap, 5, (CHILD, WHERE, PLACE), _reap),
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
+    Row(Splice, 1, (ACTOR, EXTENT), _splice),
+    Row(Feed, 1, (ACTOR, VALUE), _feed),
     Row(Unpin, 7, (ACTOR,), _unpin),
     Row(Fix, 2, (ACTOR, WHERE), _fix),
     Row(Deliver, 5, (ACTOR, SPOT, VALUE), _deliver),

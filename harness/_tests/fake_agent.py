@@ -29,6 +29,7 @@ from harness.program.ops import (
     Deliver,
     Exec,
     Exit,
+    Feed,
     Fill,
     Fix,
     Force,
@@ -51,6 +52,7 @@ from harness.program.ops import (
     Scratch,
     Sendfile,
     Sharing,
+    Splice,
     Starve,
     Store,
     Sync,
@@ -196,7 +198,7 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Repeat(process, part.number(), part.number())
     elif kind in (Crowd, Starve, Limit):
         op = kind(process, part.number())
-    elif kind in (*FORKS, Wait, Exit):
+    elif kind in (*FORKS, Wait, Exit, Feed):
         op = kind(process, part.byte())
     elif kind in (Read, Write):
         op = kind(process, BACKINGS[part.byte()], part.number(), place(), part.number())
@@ -205,8 +207,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
     elif kind is Sendfile:
         source, offset = BACKINGS[part.byte()], part.number()
         op = Sendfile(process, source, offset, BACKINGS[part.byte()], part.number(), part.number())
-    elif kind is Truncate:
-        op = Truncate(process, BACKINGS[part.byte()], part.number())
+    elif kind in (Truncate, Splice):
+        op = kind(process, BACKINGS[part.byte()], part.number())
     elif kind is Unlink:
         op = Unlink(process, BACKINGS[part.byte()])
     elif kind is Sync:

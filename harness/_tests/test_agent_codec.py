@@ -76,6 +76,8 @@ EVERY_OPERATION = parse_program(
     p0: map c[3..4] rw shared f+1
     p0: read f 4095 c[3]+4090 17
     p0: sendfile f 4095 m 100 17
+    p0: splice g 4097
+    p0: feed 0x66
     p0: readv f 4095 c[3]+4090 c[5] 17
     p0: write m 65535 c[4] 1
     p0: truncate g 65536

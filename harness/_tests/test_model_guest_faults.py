@@ -219,6 +219,15 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "splice-takes-more": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: splice f 0
+        p0: feed 0x11
+        p0: load a[0]+1
+        """,
+    ),
     "shared-becomes-private": Case(
         "outcomes",
         """

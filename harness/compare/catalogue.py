@@ -79,6 +79,8 @@ CONTRACTS = _table(
      "No private frame with two holders is writable anywhere."),
     ("cow.pinned-is-not-exclusive", Level.OUTCOMES,
      "A frame that a pipe still holds is not written to by those who did not pin it, and the pipe keeps it."),
+    ("pipe.keeps-pages", Level.OUTCOMES,
+     "What is written into a pipe never reaches the pages that it holds: no file, and nobody's memory."),
     ("cow.fixed-buffer-stays", Level.OUTCOMES,
      "A page that the kernel holds as a buffer stays its owner's: what is delivered there shows in its memory alone."),
     ("cow.one-fault-per-first-write", Level.ACCOUNTING,

@@ -25,15 +25,19 @@ from harness.program.ops import (
     Brk,
     Deliver,
     Exec,
+    Feed,
     Fill,
     Force,
     Fork,
     Map,
     Op,
+    Pin,
     Protect,
     Remap,
+    Splice,
     Store,
     Unmap,
+    Unpin,
     ended_by,
 )
 from harness.program.outcome import Done, Failed
@@ -297,6 +301,16 @@ class Timeline:
             isinstance(op, Deliver) and op.at.offset == offset and self.outcomes[step] == Done()
             for step, op in self.steps()
         )
+
+    def fed(self, value: int | None) -> bool:
+        """Tell whether a byte of this value was written into the pipe behind a page that it held then."""
+        held = 0
+        for step, op in self.steps():
+            if isinstance(op, Feed) and op.value == value and held > 0:
+                return True
+            done = not isinstance(self.outcomes[step], Failed)
+            held += done * (isinstance(op, Pin | Splice | Feed) - isinstance(op, Unpin))
+        return False
 
     def was_refused(self, process: int, vpn: int) -> bool:
         """Tell whether the kernel said that it could not store for `process` to memory that page `vpn` is part of."""

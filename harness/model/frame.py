@@ -26,7 +26,7 @@ class FrameKind(enum.Enum):
     CACHE = "a page of a file, held by the page cache"
     TABLE = "a page of a page table"
     UNDETERMINED = "the kernel's shared page or the process's own: not observed yet"
-    DETACHED = "once a page of a file, which only a pipe still holds"
+    DETACHED = "once a page of a file, or never more than a buffer, which only a pipe holds"
     FREE = "given back to the pool"
 
 

@@ -24,6 +24,8 @@ class Pin:
     frame: Frame
     offset: int
     before: tuple[bytes, ...] = ()
+    is_fed: bool = False
+    """The byte was written into the pipe: the frame is the kernel's own, and other such bytes may lie in it."""
 
 
 @dataclass(slots=True, eq=False)

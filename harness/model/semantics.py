@@ -198,6 +198,16 @@ class Semantics:
     tail only where the size stays or falls, shmem_write_end only in a page that is new.
     """
 
+    splice_may_copy: bool = False
+    """splice from a file into a pipe may copy the page, as splice(2) leaves open ("generally avoided")."""
+
+    hole_is_spliced_as_zeroes: Choice = Choice.ALWAYS
+    """A hole of a file that is spliced into a pipe stays one, and what the pipe holds is zero whatever becomes of the file.
+
+    Source: shmem_file_read_iter, ZERO_PAGE (splice_zeropage_into_pipe since Linux 6.5). filemap_read, for files that are
+    not of tmpfs, brings a page in.
+    """
+
     truncate_to_same_clears_tail: bool = True
     """ftruncate to the size that a file has clears what a shared mapping stored behind the end, in the last page.
 
@@ -301,6 +311,7 @@ LINUX = replace(
     pinned_owner_write=SoleOwner.EITHER,
     shared_load_grants_write=Choice.EITHER,
     rss_slack=2 * 31,
+    hole_is_spliced_as_zeroes=Choice.EITHER,
     unknown=_DIFFERS_IN_LINUX,
 )
 """What every Linux may do, for an image of which nothing is known (`--kernel`)."""
@@ -335,6 +346,7 @@ PRESETS = {
             LINUX,
             name="any-kernel",
             tail_may_come_late=True,
+            splice_may_copy=True,
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,
             rss_slack=1 << 16,

@@ -15,6 +15,7 @@ from harness.model.syscalls.crowd import crowd, disperse
 from harness.model.syscalls.deliver import deliver
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
+from harness.model.syscalls.feed import feed
 from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
@@ -34,6 +35,7 @@ from harness.model.syscalls.remap import remap
 from harness.model.syscalls.repeat import repeat
 from harness.model.syscalls.scratch import scratch
 from harness.model.syscalls.sendfile import sendfile
+from harness.model.syscalls.splice import splice
 from harness.model.syscalls.starve import refuse, starve
 from harness.model.syscalls.store import store
 from harness.model.syscalls.sync import sync
@@ -58,6 +60,7 @@ from harness.program.ops import (
     Disperse,
     Exec,
     Exit,
+    Feed,
     Fill,
     Fix,
     Force,
@@ -80,6 +83,7 @@ from harness.program.ops import (
     Repeat,
     Scratch,
     Sendfile,
+    Splice,
     Starve,
     Store,
     Sync,
@@ -125,6 +129,8 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Reap: reap,
     Force: force,
     Pin: pin,
+    Splice: splice,
+    Feed: feed,
     Unpin: unpin,
     Advise: advise,
     Brk: brk,

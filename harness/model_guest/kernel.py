@@ -32,6 +32,7 @@ from harness.program.ops import (
     Disperse,
     Exec,
     Exit,
+    Feed,
     Fill,
     Fix,
     Force,
@@ -55,6 +56,7 @@ from harness.program.ops import (
     Scratch,
     Sendfile,
     Sharing,
+    Splice,
     Starve,
     Store,
     Sync,
@@ -172,6 +174,8 @@ class Kernel:
             Reap: self._reap_into,
             Force: self._force,
             Pin: self._pin,
+            Splice: self._splice,
+            Feed: self._feed,
             Unpin: self._unpin,
             Advise: self._advise,
             Brk: self._brk,
@@ -373,6 +377,24 @@ class Kernel:
         except Segfault:
             return Failed("EFAULT")
         self.pipe.push(pfn, op.at.offset)
+        return Done()
+
+    def _splice(self, op: Splice) -> Outcome:
+        if len(self.pipe.spliced) >= Pipe.SLOTS:
+            return Failed("EAGAIN")
+        file = self.machine.files.open(op.file)
+        if op.offset >= file.size:
+            return Received(0)
+        page, offset = divmod(op.offset, PAGE_SIZE)
+        pfn = file.lookup(page)
+        merges = self.machine.has("splice-takes-more")  # planted: the mark of the buffer's last use is still there
+        self.pipe.push(self.machine.zero_pfn if pfn is None else pfn, offset, takes_more=merges)
+        return Received(1)
+
+    def _feed(self, op: Feed) -> Outcome:
+        if len(self.pipe.spliced) >= Pipe.SLOTS:
+            return Failed("EAGAIN")
+        self.pipe.feed(op.value)
         return Done()
 
     def _unpin(self, _op: Unpin) -> Outcome:

@@ -6,7 +6,8 @@
     put_user ────── one word ──────┼── touch, as the process itself would ──> the frame's bytes
     access_remote ─ one byte ──────┘   (access_remote: past the protection, with the copy that it takes)
 
-    Pipe   pin ──> frame, refcount + 1 ──> unpin: the byte that is there now, refcount − 1
+    Pipe   pin ───> frame, refcount + 1 ──> unpin: the byte that is there now, refcount − 1
+           feed ──> a frame of the pipe's own, or room in the last one that is
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class Spliced:
     pfn: int
     offset: int
     is_held: bool
+    takes_more: bool = False
+    """What is written to the pipe next may go behind the byte, into the same frame."""
 
 
 @dataclass(slots=True)
@@ -128,14 +131,25 @@ class Pipe:
     machine: Machine
     spliced: list[Spliced] = field(default_factory=list)
 
-    def push(self, pfn: int, offset: int) -> None:
+    def feed(self, value: int) -> None:
+        """Put a byte behind the last one, in a frame of the pipe's own. Raises OutOfMemory."""
+        last = self.spliced[-1] if self.spliced else None
+        if last is not None and last.takes_more and last.offset + 1 < PAGE_SIZE:
+            self.machine.frames[last.pfn].data[last.offset + 1] = value
+            self.push(last.pfn, last.offset + 1, takes_more=True)
+            return
+        pfn = self.machine.frames.allocate()
+        self.machine.frames[pfn].data[0] = value
+        self.spliced.append(Spliced(pfn, 0, is_held=True, takes_more=True))
+
+    def push(self, pfn: int, offset: int, *, takes_more: bool = False) -> None:
         """Take hold of a frame, unless it is the zero page, which nobody counts."""
         is_held = pfn != self.machine.zero_pfn
         if self.machine.has("pin-not-counted"):  # planted: the pipe only notes where the byte is
             is_held = False
         if is_held:
             self.machine.frames.get(pfn)
-        self.spliced.append(Spliced(pfn, offset, is_held))
+        self.spliced.append(Spliced(pfn, offset, is_held, takes_more))
 
     def pop(self) -> int:
         """Give the oldest byte, and let go of its frame."""

@@ -77,6 +77,8 @@ PROBES = {
     "ask cwd-short": _PAGES + "p0: ask cwd-short a[0]",
     "force": _PAGES + "p0: force a[0] 0x22",
     "pin": _PAGES + "p0: pin a[0]",
+    "splice": "p0: splice f 0",
+    "feed": "p0: feed 0x22",
     "fix": _PAGES + "p0: fix a[0]",
     "vfork": "p0: vfork p1",
     "clone": "p0: clone p1",
@@ -92,7 +94,7 @@ PROBES = {
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 
-IMPLIED = {"pin": ("unpin",), "fix": ("deliver", "unfix")}
+IMPLIED = {"feed": ("unpin", "pin", "splice"), "fix": ("deliver", "unfix")}
 """Abilities that go with another."""
 
 MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT"})

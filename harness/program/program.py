@@ -41,6 +41,7 @@ from harness.program.ops import (
     Remap,
     Repeat,
     Sendfile,
+    Splice,
     Starve,
     Store,
     Threads,
@@ -53,6 +54,9 @@ from harness.program.ops import (
     ended_by,
 )
 from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
+
+_OF_FILES = (Read, Readv, Write, Sendfile, Splice, Truncate, Unlink)
+"""The operations that name a file, as `file`."""
 
 MAX_PROCESSES = 16
 """Processes that one program may name in its life, p0 included: the agent has as many slots."""
@@ -106,7 +110,7 @@ class Program:
     def files(self) -> tuple[str, ...]:
         """The names of the files that the program maps, reads, writes or changes, in the order of `FILES`."""
         used = {op.backing.name for op in self.steps if isinstance(op, Map)}
-        used.update(op.file for op in self.steps if isinstance(op, Read | Readv | Write | Sendfile | Truncate | Unlink))
+        used.update(op.file for op in self.steps if isinstance(op, _OF_FILES))
         used.update(op.into for op in self.steps if isinstance(op, Sendfile))
         return tuple(name for name in FILES if name in used)
 
@@ -279,6 +283,8 @@ def check_operands(op: Op) -> None:
     if isinstance(op, Readv) and op.offset + 2 * op.length > MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Sendfile) and max(op.offset, op.at) + op.length > MAX_FILE_SIZE:
+        raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
+    if isinstance(op, Splice) and op.offset >= MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Unlink) and FILES[op.file].is_memfd:
         raise ProgramError(f"{op.file} is a memfd, which has no name to unlink")

@@ -22,6 +22,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: readv f 100 a[0]+3 b[1] 17     (17 bytes there, and the next 17 to b[1])
     p0: write f 100 a[0]+3 17          (17 bytes the other way)
     p0: sendfile f 100 g 5000 17       (17 bytes of f to g, from byte 5000 on)
+    p0: splice f 100                   (its page into the pipe of pin and unpin)      p0: feed 0x66
     p0: truncate f 4196                p0: unlink f                  p0: sync a[0..1]
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse

@@ -20,7 +20,7 @@ EVENTS = (
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
     "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads", "wait",
-    "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "unpin",
+    "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "splice", "feed", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",

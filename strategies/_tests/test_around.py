@@ -30,7 +30,7 @@ from harness.program.text import parse_program
 from harness.program.units import Address, PageRange
 from harness.program.without import shorten
 from strategies._tests.drawing import draw_many
-from strategies.around import NOISE, PLACES, around
+from strategies.around import KINDS, NOISE, PLACES, around
 
 COPY = """
 p0: map a 2 rw private anon
@@ -66,6 +66,8 @@ def _same(told: Op, step: Op, names: dict[int, int], place: Address) -> bool:
     retold = _retold(step, names, place)
     if isinstance(told, Map) and isinstance(retold, Map) and set(retold.pages.vpns) < set(told.pages.vpns):
         return told == replace(retold, pages=told.pages)  # a larger mapping, of which this is left
+    if isinstance(told, Map) and isinstance(retold, Map):
+        return told == replace(retold, sharing=told.sharing, backing=told.backing)  # memory of another kind
     return told == retold
 
 
@@ -203,3 +205,12 @@ def test_a_story_is_told_of_what_is_left_of_larger_mappings_too() -> None:
                 cut |= {type(then)} if then.pages.first == whole.pages.first else set()
 
     assert cut == {Unmap, Protect}
+
+
+def test_what_a_story_maps_is_of_every_kind_of_memory_now_and_then() -> None:
+    drawn = draw_many(around(COPY), 800, number=5)
+    kinds = {(op.sharing, op.backing.name) for program in drawn for op in program.steps[:1] if isinstance(op, Map)}
+    of_image = {op.at.window for program in drawn for op in program.steps if isinstance(op, Store) and op.value == 0x11}
+
+    assert {(kind[0], kind[1].name) for kind in KINDS if isinstance(kind, tuple)} <= kinds
+    assert {kind.window for kind in KINDS if isinstance(kind, Address)} <= of_image

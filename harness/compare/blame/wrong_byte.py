@@ -44,9 +44,10 @@ def _file_or_shared(timeline: Timeline, process: int, vpn: int) -> Ids:
 
 def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None, value: int | None) -> Ids:
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
+    fed: Ids = ("pipe.keeps-pages",) if timeline.fed(value) else ()
     of_file = _file_or_shared(timeline, process, vpn)
     if of_file:
-        return of_file
+        return unique(fed, of_file)
     reads = [op for _, op in timeline.steps() if isinstance(op, Read | Readv) and op.process == process]
     if any(
         (isinstance(place, PageRange) and vpn in place.vpns) or (isinstance(place, Address) and vpn == place.vpn)
@@ -62,6 +63,7 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     never_stored = unique(_file_byte(timeline, process, vpn), _fresh_byte(timeline, process, vpn, offset))
     explained = unique(
         delivered,
+        fed,
         _kernel_byte(timeline, process, vpn, offset),
         _tail_byte(timeline, process, vpn, offset),
         never_stored,

@@ -19,6 +19,20 @@ _DONE = Done()
 _EFAULT = Failed("EFAULT")
 
 
+PIPE_FULL = Allowed((Failed("EAGAIN"),), "vmsplice(2), splice(2), write(2), EAGAIN: the pipe is full, and does not block")
+
+
+def is_full(machine: Machine) -> bool:
+    """Tell whether the pipe has no room for one piece more. Where bytes were written into it, that ends what is known: how
+    many of them go into one buffer is the kernel's choice.
+    """
+    if len(machine.pins) < PIPE_SLOTS:
+        return False
+    if any(pin.is_fed for pin in machine.pins):
+        machine.end_of_knowledge("how many bytes that were written share a buffer of a pipe is not said")
+    return True
+
+
 def pin(machine: Machine, op: ops.Pin) -> Allowed:
     """Put the frame, not its bytes, into the pipe; an untouched page is faulted in as by a load.
 
@@ -30,8 +44,8 @@ def pin(machine: Machine, op: ops.Pin) -> Allowed:
     vma = vma_to_take(machine.semantics, process, op.at.vpn)
 
     # CHECKS
-    if len(machine.pins) >= PIPE_SLOTS:
-        return Allowed((Failed("EAGAIN"),), "vmsplice(2), EAGAIN: SPLICE_F_NONBLOCK, and the operation would block")
+    if is_full(machine):
+        return PIPE_FULL
     if vma is None or not may_read(machine.semantics, vma.prot):
         return Allowed((_EFAULT,), "check_vma_flags: neither readable nor forced")
     if is_behind_end(machine, vma, op.at.vpn):

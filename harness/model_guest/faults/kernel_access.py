@@ -56,6 +56,11 @@ KERNEL_ACCESS = (
         ("cow.pinned-is-not-exclusive", "count.equals-references"),
     ),
     Fault(
+        "splice-takes-more",
+        "what is written to a pipe goes into the page of a file that was spliced before (CVE-2022-0847)",
+        ("pipe.keeps-pages",),
+    ),
+    Fault(
         "pin-leaks",
         "the pipe does not let go of a frame when it was read, or is closed",
         ("conserve.frames", "count.equals-references"),

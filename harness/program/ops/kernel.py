@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Byte, Child, Count, Op
+from harness.program.ops.base import Byte, Child, Count, FileName, FileOffset, Op
 from harness.program.units import Address
 
 
@@ -126,3 +126,22 @@ class Unpin(Op):
 
     verb: ClassVar[str] = "unpin"
     code: ClassVar[int] = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Splice(Op):
+    """splice(2) of one byte of `file`, at `offset`, into the program's pipe, which gets the page itself and no copy."""
+
+    verb: ClassVar[str] = "splice"
+    code: ClassVar[int] = 47
+    file: FileName
+    offset: FileOffset
+
+
+@dataclass(frozen=True, slots=True)
+class Feed(Op):
+    """write(2) of one byte into the program's pipe, behind what it holds."""
+
+    verb: ClassVar[str] = "feed"
+    code: ClassVar[int] = 48
+    value: Byte
