@@ -14,6 +14,7 @@ from harness.introspect.view import Observer
 from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed
 from harness.model_guest import ModelGuest
 from harness.outside import Outside
+from harness.patience import Patience
 from harness.program.abilities import IMPLIED, MISSING, PROBES
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
@@ -38,6 +39,7 @@ class MachineSubject:
         self.session = session
         late = session.definition.quiescence
         self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
+        self.patience = Patience(late)
         self.outside = Outside(session, self.client)
         self._counts_faults = True
         try:
@@ -46,6 +48,7 @@ class MachineSubject:
             self.uname = self.client.uname()
             self.lacking = self._probe_abilities()
             self._counts_faults = self._probe_fault_counts()
+            self.patience.probe(self._execute)
             self.outside.watch(self.execute, self.restore, CANARY)
         except BaseException:
             session.close()
@@ -122,6 +125,21 @@ class MachineSubject:
         An answer that makes no sense is the guest's doing, and so a finding, where a fresh guest answers the canary as it
         should: the program has damaged the memory of the agent. Else it is ours, and raises ProtocolError.
         """
+        how = replace(how, patient=how.patient or self.patience.wants_wait(program))
+        trace = self._seen_from_both_sides(program, how)
+        self.patience.heed(trace)
+        return trace
+
+    @property
+    def is_hasty(self) -> bool:
+        """Whether looks do not wait for counts to be still, though the kernel may turn out to be late with them."""
+        return self.patience.is_hasty
+
+    def wait_from_now_on(self) -> None:
+        """Let each look wait: the kernel has turned out to be late."""
+        self.patience.wait_from_now_on()
+
+    def _seen_from_both_sides(self, program: Program, how: How) -> Trace:
         if self.observer is None or not (how.pte_bits or how.outside or self.outside.is_needed):
             return self._execute(program, how)
         self.outside.begin(program, how)
@@ -178,7 +196,8 @@ class MachineSubject:
             lines.append("cannot: " + ", ".join(f"{word} ({why})" for word, why in self.lacking.items()))
         if self.faults_around:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
-        return lines + [f"note: {note}" for note in (*session.notes, *self.outside.notes)]
+        notes = (*session.notes, *self.outside.notes, self.patience.note)
+        return lines + [f"note: {note}" for note in notes if note]
 
     def _sources_text(self) -> list[str]:
         """Say which levels come from where, but for those that the kernel publishes."""

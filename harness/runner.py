@@ -36,6 +36,8 @@ class Statistics:
     restores: int = 0
     reach: Counter[str] = field(default_factory=Counter)
     situations: Reached = field(default_factory=Reached)
+    is_late: bool = False
+    """Whether the kernel was found on the way to tear down late."""
 
 
 class Runner:
@@ -97,13 +99,14 @@ class Runner:
     def _tried(self, program: Program, how: How) -> Verdict:
         """Run, compare and count; confirm what diverges, and tell of it."""
         verdict = self._once(program, how)
+        if not verdict.conforms:
+            verdict = self._confirm(program, verdict, how)
         self._count(program, verdict)
         if verdict.conforms:
             self._history.append(program)
             if len(self._history) >= MAX_HISTORY:
                 self.restore()
             return verdict
-        verdict = self._confirm(program, verdict, how)
         for listener in self.listeners:
             listener(verdict)
         return verdict
@@ -119,10 +122,10 @@ class Runner:
         which disturbs least; and from inside, where that shows nothing before the end.
         """
         if getattr(self.subject, "observer", None) is not None:
-            found = self.run_sequence(programs, How(dense=True, outside=True))
+            found = self.run_sequence(programs, How(dense=True, outside=True, patient=True))
             if not found.conforms and found.divergences[0].step < len(found.program) - 1:
                 return found
-        return self.run_sequence(programs, How(dense=True, pte_bits=True))
+        return self.run_sequence(programs, How(dense=True, pte_bits=True, patient=True))
 
     def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
         """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""
@@ -162,7 +165,29 @@ class Runner:
         self.statistics.situations.add(verdict.situations, program)
 
     def _confirm(self, program: Program, first: Verdict, how: How) -> Verdict:
-        """Find out whether a divergence stands alone, or needs what ran before it."""
+        """Find out whether a divergence stands alone, or needs what ran before it; and whether it was seen too early."""
+        found = self._reproduce(program, first, how)
+        if found.reproduced and getattr(self.subject, "is_hasty", False):
+            return self._looked_again(found, how)
+        return found
+
+    def _looked_again(self, found: Verdict, how: How) -> Verdict:
+        """Run a finding with looks that wait, and again without; see `harness.patience`.
+
+        Where the wait alone makes it conform, the kernel is late, and is waited for from now on.
+        """
+        programs = [*found.after, found.program]
+        patient = self.run_sequence(programs, replace(how, patient=True))
+        if not patient.conforms:
+            return patient
+        if self.run_sequence(programs, how).conforms:
+            self.restore()
+            return replace(found, reproduced=False)
+        self.subject.wait_from_now_on()  # type: ignore[attr-defined]
+        self.statistics.is_late = True
+        return patient
+
+    def _reproduce(self, program: Program, first: Verdict, how: How) -> Verdict:
         history = tuple(self._history)
         self.restore()
         if not history:

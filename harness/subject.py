@@ -29,6 +29,8 @@ class How:
     outside: bool = False
     """Observe from outside alone, but for the end, where the guest's memory can be seen so: that takes less of its time,
     and tells nothing of VMAs, nor of what a process sees through translations that the CPU keeps."""
+    patient: bool = False
+    """Wait at each observation until counts are still, also on a kernel that has not been seen to be late."""
 
 
 class Subject(Protocol):

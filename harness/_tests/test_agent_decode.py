@@ -208,7 +208,7 @@ def test_raw_counts_of_struct_page_become_counts_and_flags() -> None:
 NONSENSE = {
     "an answer without an end": (b"\x02", "ends in the middle"),
     "an answer to another command": (b"\x03\0", "answered command 3, not 2"),
-    "an unknown record": (ended(b"\x0a"), "unknown record 10"),
+    "an unknown record": (ended(b"\x7f"), "unknown record 127"),
     "an unknown outcome": (ended(b"\x01\x01" + counted(b"\x7e")), "unknown outcome 126"),
     "an outcome that is cut": (ended(b"\x01\x01" + counted(b"\x01")), "ends in the middle"),
     "fewer outcomes than it says": (ended(b"\x01\x02" + counted(b"\0")), "ends in the middle"),

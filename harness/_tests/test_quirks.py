@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import BootFailure
 from harness.guest.definition import load_definition
-from harness.guest.definition_values import Quiescence
+from harness.guest.definition_values import KernelCounts, Quiescence
 from harness.guest.session import Session
 from harness.guests import MachineSubject, semantics_of
 from harness.program.abilities import within
@@ -53,10 +53,15 @@ AFTER_EXEC = parse_program(
 pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 
 
+FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+"""mini's array of struct frame, whose first field is the refcount."""
+LATE = Quiescence(interval_ms=10, still=2, bound_ms=500)
+
+
 @contextmanager
-def quirky(*quirks: str) -> Iterator[Runner]:
-    late = Quiescence(interval_ms=10, still=2, bound_ms=500) if "late-reap" in quirks else Quiescence()
-    definition = replace(load_definition("mini"), mailbox=not CONSOLE & set(quirks), quiescence=late)
+def quirky(*quirks: str, quiescence: Quiescence | None = None, counts: KernelCounts | None = None) -> Iterator[Runner]:
+    late = quiescence or (LATE if "late-reap" in quirks else Quiescence())
+    definition = replace(load_definition("mini"), mailbox=not CONSOLE & set(quirks), quiescence=late, counts=counts)
     subject = MachineSubject(Session(definition.with_append(f"quirk={','.join(quirks)}")))
     runner = Runner(subject, semantics_of(subject))
     try:
@@ -90,6 +95,26 @@ def test_a_quirk_is_no_finding(quirk: str) -> None:
         chosen = [stored(name) for name in STORED] + standard_mix()
 
         assert findings(runner, chosen) == []
+
+
+def test_who_tears_down_late_is_found_out_at_boot_and_nobody_else_is_waited_for() -> None:
+    unknown = replace(LATE, probe=True)
+    with quirky("late-reap", quiescence=unknown) as runner:
+        assert any("tears down late" in line for line in runner.subject.header())
+        assert findings(runner, [stored(name) for name in STORED]) == []
+    with quirky("unsorted-maps", quiescence=unknown) as runner:
+        assert getattr(runner.subject, "is_hasty", False)
+        assert findings(runner, [stored(name) for name in STORED]) == []
+
+
+def test_who_publishes_nothing_and_tears_down_late_is_found_out_by_what_would_have_been_a_finding() -> None:
+    """Its counts are read in its memory, where the agent in the guest does not see them move."""
+    with quirky("late-reap", "no-proc", quiescence=replace(LATE, probe=True), counts=FRAMES) as runner:
+        was_hasty = getattr(runner.subject, "is_hasty", False)
+
+        assert findings(runner, [stored(name) for name in STORED] + standard_mix()) == []
+        assert was_hasty
+        assert runner.statistics.is_late
 
 
 @pytest.mark.parametrize(

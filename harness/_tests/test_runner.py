@@ -240,7 +240,7 @@ def test_a_finding_is_explained_with_a_look_after_every_step() -> None:
 
     assert not explained.conforms
     assert subject.ran[before:] == [POISON, VICTIM]
-    assert set(subject.hows[before:]) == {How(dense=True, pte_bits=True)}
+    assert set(subject.hows[before:]) == {How(dense=True, pte_bits=True, patient=True)}
     assert subject.since_restore == []
 
 
@@ -326,3 +326,56 @@ def test_a_program_that_conforms_elsewhere_is_still_found_to_diverge_after_anoth
     verdict = runner.run(POISON, then=VICTIM)
 
     assert verdict.after == (POISON,)
+
+
+# ---------------------------------------------------------------------------------- kernels that may be late
+
+
+@dataclass
+class HastySubject(Subject):
+    """A kernel of which nobody knows whether it has to be waited for; `late` diverges where nobody waits."""
+
+    late: bool = True
+    is_hasty: bool = True
+
+    def execute(self, program: Program, how: How) -> Trace:
+        trace = super().execute(program, how)
+        is_early = self.late and program == VICTIM and self.is_hasty and not how.patient
+        return replace(trace, outcomes=(Loaded(0x55), *trace.outcomes[1:])) if is_early else trace
+
+    def wait_from_now_on(self) -> None:
+        self.is_hasty = False
+
+
+def test_what_only_haste_showed_was_no_quiet_point_and_the_kernel_is_waited_for_from_then_on() -> None:
+    subject = HastySubject(never)
+    runner = Runner(subject, PRESETS["model"])
+
+    verdicts = [runner.run(harmless(1)), runner.run(VICTIM), runner.run(VICTIM)]
+
+    assert all(verdict.conforms for verdict in verdicts)
+    assert not subject.is_hasty
+    assert runner.statistics.is_late
+    assert runner.statistics.findings == 0
+
+
+def test_what_is_wrong_with_the_wait_too_is_a_finding_and_tells_nothing_of_lateness() -> None:
+    subject = HastySubject(always, late=False)
+    runner = Runner(subject, PRESETS["model"])
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert subject.is_hasty
+    assert subject.hows[-1].patient
+
+
+def test_a_finding_that_is_not_seen_again_says_nothing_of_lateness_either() -> None:
+    subject = HastySubject(once(), late=False)
+    runner = Runner(subject, PRESETS["model"])
+
+    verdict = runner.run(VICTIM)
+
+    assert not verdict.conforms
+    assert not verdict.reproduced
+    assert subject.is_hasty

@@ -20,6 +20,7 @@ from harness.agent.codec import (
     DENSE,
     FAULTS,
     OUTSIDE,
+    PATIENT,
     PING,
     STREAM,
     UNAME,
@@ -231,6 +232,7 @@ class AgentClient:
         if self.probe is None:
             raise ProtocolError("the agent was not configured before a program was sent")
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
+        flags |= PATIENT * how.patient
         by_host = self.is_watched and how.outside
         flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host
         try:

@@ -20,7 +20,7 @@ from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
-DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, OUTSIDE = 1, 2, 4, 8, 16, 64
+DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE = 1, 2, 4, 8, 16, 32, 64
 _USES_FILE = {name: 128 << i for i, name in enumerate(FILES)}
 """The flags of a program that say which files are to be there."""
 
@@ -162,7 +162,7 @@ def observed_pages(program: Program) -> tuple[PageRange, ...]:
 
 
 def encode_program(program: Program, *, flags: int) -> bytes:
-    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, OUTSIDE."""
+    """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, … OUTSIDE."""
     pages = observed_pages(program)
     slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)
@@ -199,8 +199,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class View:
     """What the agent shall look at, and how long it waits for counts that lag: it looks every `interval_ms` until `still`
-    looks agree (or, at the end of a program, until all was given back), for `bound_ms` at most. `in_use` is the
-    index of the source whose first field counts holders.
+    looks agree, while a PATIENT program runs, and at the end of any until all was given back; for `bound_ms` at most.
+    `in_use` is the index of the source whose first field counts holders.
     """
 
     pagemap: bool = False

@@ -57,7 +57,8 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
     TAG_UNREAPED,
     TAG_CONTENT,
     TAG_RSS,
-) = range(10)
+    TAG_LATE,
+) = range(11)
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
 _SI_CODES = {1: "exited with status", 2: "was killed by signal", 3: "was killed by signal"}
 _PROGRAM_FILES = (None, *FILES)
@@ -134,6 +135,7 @@ class TraceDecoder:
         self.ending = Ending.COMPLETE
         self.evidence = ""
         self.unreaped: int | None = None
+        self.is_late = False
 
     def decode(self, reader: Reader) -> Trace:
         """Read the whole answer. Raises ProtocolError where it makes no sense."""
@@ -148,6 +150,7 @@ class TraceDecoder:
             TAG_UNREAPED: self._read_unreaped,
             TAG_CONTENT: self._read_content,
             TAG_RSS: self._read_rss,
+            TAG_LATE: self._read_late,
         }
         while (tag := reader.byte()) != TAG_END:
             if tag not in readers:
@@ -168,9 +171,13 @@ class TraceDecoder:
             after=after,
             faults=tuple(self.faults) if self.counts_faults else None,
             unreaped=self.unreaped,
+            is_late=self.is_late,
         )
 
     # ------------------------------------------------------------------ records
+
+    def _read_late(self, _: Reader) -> None:
+        self.is_late = True
 
     def _read_outcomes(self, reader: Reader) -> None:
         count = reader.number()

@@ -37,11 +37,13 @@ class KernelSource:
 class Quiescence:
     """How long counts may lag behind: the agent looks every `interval_ms`, and for `bound_ms` at most, until they were the
     same `still` times running (0: while a program runs it looks at once), and at its end until all was given back.
+    With `probe` it looks at once until the kernel is seen to be late, see `harness.patience`.
     """
 
     interval_ms: int = 10
     still: int = 2
     bound_ms: int = 0
+    probe: bool = False
 
 
 ELEMENTS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
@@ -238,13 +240,13 @@ class Reader:
     def _quiescence(self, key: str, value: object) -> Quiescence:
         if not isinstance(value, dict):
             self._wrong(key, f"must be a table, [quiescence], not {value!r}")
-        table = cast(dict[str, object], value)
+        table = dict(cast(dict[str, object], value))
         self._only_known(table, [field.name for field in fields(Quiescence)], f"{key}.")
         most = {"interval_ms": 1000, "still": 100, "bound_ms": 10000}
         least = {"interval_ms": 1, "still": 0, "bound_ms": 1}
-        return Quiescence(
-            **{part: self._whole(f"{key}.{part}", table[part], least[part], most[part], "") for part in table}
-        )
+        probe = self._flag(f"{key}.probe", table.pop("probe", False))
+        numbers = {part: self._whole(f"{key}.{part}", table[part], least[part], most[part], "") for part in table}
+        return Quiescence(**numbers, probe=probe)
 
     def _counts(self, key: str, value: object) -> KernelCounts:
         if not isinstance(value, dict):

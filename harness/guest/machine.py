@@ -106,8 +106,9 @@ class MachineSpec:
 
     def arguments(self, backend: str | None = None) -> list[str]:
         """Return QEMU's command line, without the ends of the console and the monitor; `backend` is where its memory is."""
-        smp = "single" if self.cpus == 1 or self.icount else "multi"
-        accel = f"tcg,thread={smp},tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
+        # One thread for all CPUs: programs take turns, and a CPU whose thread the host has put aside in the middle of a
+        # lock costs the others more than its work would (two CPUs on a busy host: three times faster so).
+        accel = f"tcg,thread=single,tb-size={TRANSLATION_CACHE_MB}" if self.accelerator == "tcg" else "kvm"
         command = [
             str(self.emulator.path),
             "-nodefaults",

@@ -151,6 +151,8 @@ class Trace:
     faults: tuple[int | None, ...] | None = None
     unreaped: int | None = None
     """Processes that were neither reaped nor could be killed at the end."""
+    is_late: bool = False
+    """Whether counts still moved after an observation was due, so that it had to wait."""
 
 
 _RUN = re.compile(rb"(.)\1*", re.DOTALL)

@@ -29,6 +29,9 @@ EVENTS = (
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 
 
+LATE = "the kernel turned out to tear down late: its counts were waited for from then on (harness/patience.py)"
+
+
 @dataclass(slots=True)
 class RunNumbers:
     """The numbers of a run, or of one worker of it; workers' numbers are merged."""
@@ -46,6 +49,8 @@ class RunNumbers:
     """Contract, and why it was skipped."""
     expected: Counter[str] = field(default_factory=Counter)
     """Known divergences that were met, in words, and how often."""
+    is_late: bool = False
+    """Whether the kernel was found on the way to tear down late."""
     others: dict[str, str] = field(default_factory=dict)
     """A contract that was broken while another was tested, and the file with the program."""
 
@@ -56,6 +61,7 @@ class RunNumbers:
         self.processes += statistics.processes
         self.findings += statistics.findings
         self.restores += statistics.restores
+        self.is_late |= statistics.is_late
         self.seconds = max(self.seconds, seconds)
         self.reach.update(statistics.reach)
         self.situations.merge(statistics.situations)
@@ -64,6 +70,7 @@ class RunNumbers:
         """Add what another process counted, in the form that `to_json` gave."""
         for name in ("programs", "steps", "processes", "findings", "restores"):
             setattr(self, name, getattr(self, name) + numbers[name])
+        self.is_late |= numbers["is_late"]
         self.seconds = max(self.seconds, numbers["seconds"])
         self.reach.update(numbers["reach"])
         self.situations.merge(Reached.from_json(numbers["situations"]))
@@ -85,6 +92,7 @@ class RunNumbers:
             "situations": self.situations.to_json(),
             "skipped": dict(self.skipped),
             "expected": dict(self.expected),
+            "is_late": self.is_late,
             "others": dict(self.others),
         }
 
@@ -97,6 +105,7 @@ def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
         *coverage_lines(numbers.situations.counts),
         *skip_lines(numbers.skipped, width=width),
         *expected_lines(numbers.expected),
+        *([LATE] if numbers.is_late else []),
         *other_lines(numbers.others),
     ]
 
