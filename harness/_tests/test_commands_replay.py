@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from harness.commands.cli import run
 from harness.compare.verdict import Verdict
+from harness.guest.definition import load_definition
 from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
@@ -30,6 +34,8 @@ p1: load a[0]
 p1: exit 7
 """
 
+replay_module = importlib.import_module("harness.commands.replay")
+"""The module: the package has the command of the same name."""
 Captured = pytest.CaptureFixture[str]
 
 
@@ -219,3 +225,53 @@ def test_verdicts_that_conform_are_not_kept(program: Path, monkeypatch: pytest.M
 
     assert status == 0
     assert max(alive) <= alive[0] + 3
+
+
+class YoungKernel(ModelGuest):
+    """The toy kernel without vfork, and without fixed buffers: a step that needs one of these is wrong there."""
+
+    lacking: ClassVar = {"vfork": "ENOSYS", "fix": "ENOSYS", "deliver": "ENOSYS", "unfix": "ENOSYS"}
+
+
+@pytest.fixture
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_module, "open_runner", lambda *_a, **_k: Runner(YoungKernel(), PRESETS["model"]))
+
+
+@pytest.mark.usefixtures("young")
+def test_what_the_kernel_lacks_is_left_out_and_named(program: Path, capsys: Captured) -> None:
+    program.write_text("# before 1: p0: fix bss[0]\n" + TEXT + "p0: vfork p2\np2: exit 0\np0: wait p2\n")
+
+    status = run(["replay", str(program), "--guest", "model"])
+
+    out = capsys.readouterr().out
+    assert status == 0
+    assert "step 7 (p0: vfork p2): cannot vfork (ENOSYS)" in out
+    assert "step 8 (p2: exit 0): makes no sense without the others" in out
+    assert "1 step of the programs that run before" in out
+    assert "conforms on guest model (6 steps, 2 processes)" in out
+
+
+@pytest.mark.usefixtures("young")
+def test_a_program_of_which_nothing_is_left_is_no_pass(program: Path, capsys: Captured) -> None:
+    program.write_text("p0: fix bss[0]\np0: unfix\n")
+
+    status = run(["replay", str(program), "--guest", "model"])
+
+    assert status == 2
+    assert "is left to be run" in capsys.readouterr().err
+
+
+def test_what_is_known_of_the_guest_is_said_to_be_expected(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    known = tmp_path / "known.toml"
+    known.write_text('[[divergence]]\ncontract = "fork.parent-store-private"\nreason = "our fork is young"\n')
+    definition = replace(load_definition("model"), known_divergences=known)
+    monkeypatch.setattr(replay_module, "load_definition", lambda _name: definition)
+
+    status = run(["replay", str(program), "--guest", "model", "--fault", "cow-shares"])
+
+    assert status == 1
+    assert "EXPECTED on this guest" in (out := capsys.readouterr().out)
+    assert "our fork is young" in out

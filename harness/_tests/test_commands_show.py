@@ -70,6 +70,7 @@ def test_the_list_of_guests_names_each_definition(capsys: Captured) -> None:
     assert status == 0
     assert "linux-image-cloud-amd64 of bookworm" in out
     assert "in this process" in out
+    assert "  built from fixtures/kernels/mini  " in out
 
 
 def test_a_probe_says_what_the_guest_is(capsys: Captured) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.commands.children import ROOT
 from harness.errors import DefinitionError
 from harness.guest.definition import GuestDefinition, list_definitions, load_definition
 from harness.guests import open_subject
@@ -72,4 +73,12 @@ def _kernel(definition: GuestDefinition) -> str:
         return "in this process"
     if source.source == "debian":
         return f"{source.package} of {source.suite}"
-    return "given by --kernel" if source.source == "given" else str(source.path)
+    if source.source == "given":
+        return "given by --kernel"
+    return f"built from {_short(source.path)}" if source.source == "build" else _short(source.path)
+
+
+def _short(path: Path | None) -> str:
+    """Write a path as one would type it in the project's folder; as it is where it lies elsewhere."""
+    assert path is not None
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -14,8 +14,10 @@ from harness.compare.verdict import Verdict
 from harness.errors import DefinitionError, GuestTrouble, RigError
 from harness.guest.definition import list_definitions, load_definition
 from harness.guests import check_faults, open_runner
+from harness.program.abilities import left_out_lines, within
 from harness.program.levels import Level
 from harness.report.failure import failure_text
+from harness.report.known import expected, load_known
 from harness.report.store import Failure, read_failure
 from harness.runner import Runner
 from harness.subject import How
@@ -60,7 +62,7 @@ def replay(
 
     FILE is a failure file, or any program (.prog). Guest, kernel and faults are those that the head of
     the file names; where it names no guest, linux, or the first guest that can have its faults. With
-    --guest what the file names does not count.
+    --guest what the file names does not count. Steps that the guest's kernel cannot do are left out, and named.
 
     Exit status: 0 it conforms, 1 it diverges, 2 the file or the rig is in trouble.
     """
@@ -71,7 +73,7 @@ def replay(
         failure.guest, kernel=failure.kernel, faults=failure.faults, arch=failure.arch, append=failure.append
     )
     with closing(runner):
-        return _replay(runner, failure, file, times)
+        return _replay(runner, _possible(runner, failure, file), file, times)
 
 
 def _chosen(
@@ -112,6 +114,25 @@ def _guest_with(faults: tuple[str, ...]) -> str:
     raise DefinitionError(f"no guest can have the faults {', '.join(faults)}; choose one with --guest")
 
 
+def _possible(runner: Runner, failure: Failure, file: Path) -> Failure:
+    """Leave out what the guest's kernel cannot do, and say which steps these are; DefinitionError where none is left."""
+    lacking: dict[str, str] = getattr(runner.subject, "lacking", {})
+    left_out = left_out_lines(failure.program, lacking)
+    before = sum(len(left_out_lines(program, lacking)) for program in failure.before)
+    if before:
+        left_out.append(f"{before} step{'s' if before > 1 else ''} of the programs that run before")
+    if not left_out:
+        return failure
+    click.echo(f"left out, since the kernel of guest {failure.guest} lacks what they need:")
+    click.echo("\n".join(f"    {line}" for line in left_out) + "\n")
+    program = within(failure.program, lacking.keys())
+    if not program.steps:
+        raise DefinitionError(f"nothing of {file} is left to be run: try another guest")
+    return dataclasses.replace(
+        failure, program=program, before=tuple(within(each, lacking.keys()) for each in failure.before)
+    )
+
+
 def _replay(runner: Runner, failure: Failure, file: Path, times: int) -> int:
     diverged, first = 0, None  # of any number of runs only the first finding is kept
     for _ in range(times):
@@ -124,6 +145,9 @@ def _replay(runner: Runner, failure: Failure, file: Path, times: int) -> int:
         click.echo(_conforms(runner, failure, file))
         return CONFORMS
     click.echo(report(runner, failure, first), nl=False)
+    path = load_definition(failure.guest).known_divergences
+    for entry in expected(first, load_known(path) if path else ()):
+        click.echo(f"\nEXPECTED on this guest, and no failure of the contracts: {entry}")
     return DIVERGES
 
 
@@ -134,8 +158,9 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     for the first. Gives the first verdict that diverges, or the last.
     """
     first = failure.how if failure.contract else How(count_faults=True, pte_bits=True)
-    verdict = runner.run_sequence(failure.programs, first)
-    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, How(dense=True, pte_bits=True))
+    verdict = runner.run_sequence(failure.programs, dataclasses.replace(first, patient=True))
+    everything = How(dense=True, pte_bits=True, patient=True)
+    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, everything)
 
 
 def report(runner: Runner, failure: Failure, verdict: Verdict) -> str:

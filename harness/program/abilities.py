@@ -8,12 +8,14 @@ must have, because without it no program runs at all, needs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from harness.program.image import IMAGES, OWN
 from harness.program.ops import Advice, Advise, Ask, Backing, Exec, Map, Op, Receive, Sharing, Try
 from harness.program.program import Program
-from harness.program.without import without
+from harness.program.text import format_op
+from harness.program.without import kept_without, without
 
 BASIC = frozenset(
     {
@@ -108,3 +110,15 @@ def within(program: Program, lacking: AbstractSet[str]) -> Program:
     """
     left_out = {number for number, op in enumerate(program.steps) if needs(op) & lacking}
     return without(program, left_out) if left_out else program
+
+
+def left_out_lines(program: Program, lacking: Mapping[str, str]) -> list[str]:
+    """Say of each step that `within` leaves out what the kernel lacks for it, and what it said to that, as in `lacking`."""
+    why = {number: sorted(needs(op) & lacking.keys()) for number, op in enumerate(program.steps)}
+    kept = {number for number, _ in kept_without(program, {number for number, words in why.items() if words})}
+    lines = []
+    for number, op in enumerate(program.steps):
+        if number not in kept:
+            said = ", ".join(f"cannot {word} ({lacking[word]})" for word in why[number])
+            lines.append(f"step {number + 1} ({format_op(op)}): {said or 'makes no sense without the others'}")
+    return lines

@@ -18,6 +18,11 @@ def without(program: Program, left_out: Collection[int]) -> Program:
     The processes that are left are named in the order in which they come to be, and a repetition is of what is left of it.
     Raises ProgramError where what is left is no program.
     """
+    return Program(tuple(_with_bodies(kept_without(program, left_out))), program.title)
+
+
+def kept_without(program: Program, left_out: Collection[int]) -> list[tuple[int, Op]]:
+    """Give the steps that `without` keeps, each with the number that it had; a repetition still says how long it was."""
     family, names = Family(), {0: 0}
     kept: list[tuple[int, Op]] = []
     for number, op in enumerate(program.steps):
@@ -36,7 +41,7 @@ def without(program: Program, left_out: Collection[int]) -> Program:
             kept.append((number, step))
             if isinstance(op, FORKS):
                 names[op.child] = renamed["child"]
-    return Program(tuple(_with_bodies(kept)), program.title)
+    return kept
 
 
 def _with_bodies(kept: list[tuple[int, Op]]) -> list[Op]:
