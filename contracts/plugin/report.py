@@ -152,6 +152,7 @@ class ReportPlugin:
                 "outcome": "expected" if hasattr(report, "wasxfail") else report.outcome,
                 "broken": found.contract if found else None,
                 "steps": len(found.verdict.program) if found else None,
+                "file": guest.findings.file(found.contract) if guest and found else None,
                 "examples": guest.examples_to_find if guest and found else None,
                 "seconds_to_find": guest.seconds_to_find if guest and found else None,
                 "seconds": report.duration,

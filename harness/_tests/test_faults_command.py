@@ -15,7 +15,7 @@ from harness.commands import fault_table
 from harness.commands.children import Children, Ended
 from harness.commands.cli import run
 from harness.commands.fault_markdown import write_markdown_file
-from harness.commands.fault_runs import FaultRun, Found, Order, Result, read_run
+from harness.commands.fault_runs import FaultRun, Found, Order, Result, read_cut_run, read_run
 from harness.commands.faults import (
     Plan,
     chosen_faults,
@@ -103,6 +103,59 @@ def test_skips_and_errors_are_found_in_the_junit_report(tmp_path: Path) -> None:
         ("test_bits", Found.SKIPPED, "needs pte_bits: not shown"),
         ("test_boot", Found.ERROR, "RigError: no disk"),
     ]
+
+
+def test_of_a_run_that_was_cut_the_junit_report_tells_what_was_done(tmp_path: Path) -> None:
+    def case(name: str, contract: str, inside: str = "") -> str:
+        of = f'<properties><property name="contract" value="{contract}"/></properties>'
+        return f'<testcase name="{name}">{of}{inside}</testcase>'
+
+    cases = (
+        case("t1", "cow.a")
+        + case("t2", "cow.b", '<failure message="x">long</failure>')
+        + case("t3", "cow.c", '<skipped type="pytest.xfail" message="as known"/>')
+        + case("t4", "cow.d", '<skipped type="pytest.skip" message="needs frames"/>')
+        + '<testcase name="of no contract"/>'
+    )
+
+    run = read_cut_run(leave(tmp_path, [], cases), "interrupted")
+
+    assert [(each.contract, each.found, each.note) for each in run.results] == [
+        ("cow.a", Found.MISSED, ""),
+        ("cow.b", Found.CAUGHT, ""),
+        ("cow.c", Found.EXPECTED, "as known"),
+        ("cow.d", Found.SKIPPED, "needs frames"),
+    ]
+    assert run.cut == "interrupted"
+
+
+def test_of_a_run_that_left_nothing_nothing_is_known(tmp_path: Path) -> None:
+    assert read_cut_run(tmp_path, "interrupted") == FaultRun((), cut="interrupted")
+
+
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def test_a_process_is_heard_line_by_line() -> None:
+    heard: list[str] = []
+    with Children() as children:
+        ended = children.run([sys.executable, "-c", "print('a'); print('b')"], timeout_s=600, heed=heard.append)
+
+    assert heard == ["a\n", "b\n"]
+    assert (ended.status, ended.output, ended.cut) == (0, "a\nb\n", "")
+
+
+def test_a_process_whose_time_is_over_is_asked_to_end() -> None:
+    with Children() as children:
+        ended = children.run(SLEEPS, timeout_s=0.1, patience_s=600)
+
+    assert ended.status != 0
+    assert ended.cut.startswith("its time was over")
+
+
+def test_a_process_whose_time_is_over_is_trouble_where_nobody_wants_to_know_how_far_it_came() -> None:
+    with Children() as children, pytest.raises(RigError, match=r"a process was ended after 0\.1 s"):
+        children.run(SLEEPS, timeout_s=0.1)
 
 
 def test_a_run_in_which_nothing_was_selected_has_no_results(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +22,23 @@ from harness.guest.child import start_child
 ROOT = Path(__file__).parents[2]
 """The folder of the project, from which its parts are run by name."""
 
+INTERRUPTED = "interrupted"
+"""Why a process was cut, where somebody pressed Ctrl-C."""
+
 FOREIGN = ("PYTEST_", "HYPOTHESIS_")
 """Prefixes of environment variables that would change what a child does behind our back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process that ended: its exit status (negative: the signal) and all that it printed."""
+    """A process that ended: its exit status (negative: the signal) and all that it printed.
+
+    `cut` says why it was asked to end before it had done its work, where it was.
+    """
 
     status: int
     output: str
+    cut: str = ""
 
     def last_line(self) -> str:
         """Give the last line that is not empty, which is mostly the one that says what went wrong."""
@@ -83,16 +90,39 @@ class Children:
         *,
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
+        heed: Callable[[str], None] | None = None,
+        patience_s: float = 0.0,
     ) -> Ended:
-        """Run a process to its end. Raises RigError where that takes longer than `timeout_s`."""
+        """Run a process to its end; each line that it prints goes to `heed`.
+
+        Raises RigError where it takes longer than `timeout_s`. With `patience_s` it is asked to end then (SIGINT), and on
+        Ctrl-C, and has so long to write down how far it came.
+        """
         child = self.start(command, environment=environment, stderr=subprocess.STDOUT)
+        lines: list[str] = []
+        reader = threading.Thread(target=_read_lines, args=(child, lines, heed), daemon=True)
+        reader.start()
+        cut = ""
         try:
-            output, _ = child.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            raise RigError(f"a process was ended after {timeout_s:g} s: {' '.join(command)}") from None
+            try:
+                child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                cut = f"its time was over after {timeout_s / 60:.1f} min"
+                if not patience_s:
+                    raise RigError(f"a process was ended after {timeout_s:g} s: {' '.join(command)}") from None
+            except KeyboardInterrupt:
+                cut = INTERRUPTED
+                if not patience_s:
+                    raise
+            if cut:
+                child.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(patience_s)
+            else:
+                reader.join()
         finally:
             self.end(child)
-        return Ended(child.returncode, output.decode(errors="replace"))
+        return Ended(child.returncode, "".join(lines), cut)
 
     def end(self, child: subprocess.Popen[bytes]) -> None:
         """End one process, and what it started; where it has ended already, forget it."""
@@ -125,6 +155,16 @@ class Children:
         _traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _read_lines(child: subprocess.Popen[bytes], lines: list[str], heed: Callable[[str], None] | None) -> None:
+    """Take in what `child` prints, up to its end."""
+    assert child.stdout is not None
+    with suppress(ValueError):  # closed, where what it started holds the pipe longer than it lives
+        for raw in child.stdout:
+            lines.append(raw.decode(errors="replace"))
+            if heed is not None:
+                heed(lines[-1])
 
 
 def _clean() -> dict[str, str]:

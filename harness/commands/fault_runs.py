@@ -11,7 +11,7 @@ import enum
 import json
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,6 +54,8 @@ class Result:
     seconds: float = 0.0
     note: str = ""
     seconds_to_find: float | None = None
+    file: str = ""
+    """The failing program, where one was saved; its name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class FaultRun:
 
     results: tuple[Result, ...]
     beside: tuple[str, ...] = field(default=())
+    cut: str = ""
+    """Why it did not get to its end, where it was allowed not to."""
 
     def of(self, found: Found) -> list[Result]:
         """Give the results of one kind."""
@@ -107,13 +111,24 @@ class Order:
         return command + (["-n", str(self.workers)] if self.workers > 1 else [])
 
 
-def run_order(children: Children, order: Order) -> FaultRun:
-    """Run what `order` says. Raises RigError where pytest itself, or our side of the guest, fails."""
+def run_order(
+    children: Children,
+    order: Order,
+    *,
+    heed: Callable[[str], None] | None = None,
+    limit_s: float = RUN_LIMIT_S,
+    patience_s: float = 0.0,
+) -> FaultRun:
+    """Run what `order` says; `heed` gets each line that is printed. Raises RigError where pytest itself, or our side of the
+    guest, fails, and where it takes longer than `limit_s`. With `patience_s` it is then only cut, as it is by Ctrl-C.
+    """
     with TemporaryDirectory(prefix="pagepact-faults-") as name:
         folder = Path(name)
         # The run's own temporary files go with the folder, though it may be killed.
-        ended = children.run(order.command(folder), environment={"TMPDIR": name}, timeout_s=RUN_LIMIT_S)
-        run = read_run(folder, ended)
+        ended = children.run(
+            order.command(folder), environment={"TMPDIR": name}, timeout_s=limit_s, heed=heed, patience_s=patience_s
+        )
+        run = read_cut_run(folder, ended.cut) if ended.cut else read_run(folder, ended)
         if order.keep is not None:
             _keep(folder / "failures", order.keep)
         return run
@@ -146,6 +161,29 @@ def read_run(folder: Path, ended: Ended) -> FaultRun:
     return FaultRun((*results, *others), beside=_saved_beside(folder / "failures", results))
 
 
+def read_cut_run(folder: Path, cut: str) -> FaultRun:
+    """Put together what a run left that was asked to end: its JUnit report has the tests that were done."""
+    try:
+        cases = list(ET.parse(folder / "junit.xml").getroot().iter("testcase"))
+    except (OSError, ET.ParseError):
+        cases = []  # it had no time for that
+    found = [_result_of_case(case, contract) for case in cases if (contract := _contract(case))]
+    return FaultRun(tuple(found), beside=_saved_beside(folder / "failures", found), cut=cut)
+
+
+def _result_of_case(case: ET.Element, contract: str) -> Result:
+    """Read a result from the JUnit report alone."""
+    test = case.get("name", "?")
+    for tag, kind in (("failure", Found.CAUGHT), ("error", Found.ERROR), ("skipped", Found.SKIPPED)):
+        note = case.find(tag)
+        if note is not None and kind is Found.CAUGHT:
+            return Result(contract, test, kind, contract)
+        if note is not None:
+            found = Found.EXPECTED if note.get("type") == "pytest.xfail" else kind
+            return Result(contract, test, found, note=_sentence(note))
+    return Result(contract, test, Found.MISSED)
+
+
 def _reason_of(ended: Ended) -> str:
     """Find the line that explains: pytest begins a usage error with ERROR, and Exit where there is no guest to test."""
     said = [line.strip() for line in ended.output.splitlines() if line.startswith(("ERROR", "Exit"))]
@@ -164,17 +202,17 @@ def _failures(cases: Sequence[ET.Element]) -> dict[str, str]:
 
 def _result_of(row: dict[str, Any], failures: dict[str, str]) -> Result:
     contract, broken = row["contract"], row["broken"]
-    name, note = str(row["test"]).rpartition("::")[2], ""
+    name, note, file = str(row["test"]).rpartition("::")[2], "", ""
     if row["outcome"] == "passed":
         found = Found.MISSED
     elif row["outcome"] == "expected":
         found, note = Found.EXPECTED, "as the file of known divergences says"
     elif broken:
-        found = Found.CAUGHT
+        found, file = Found.CAUGHT, Path(row.get("file") or "").name
     else:
         found, note = Found.ERROR, failures.get(name, "it failed, and not for a violation")
     return Result(
-        contract, name, found, broken, row["examples"], row["steps"], row["seconds"], note, row["seconds_to_find"]
+        contract, name, found, broken, row["examples"], row["steps"], row["seconds"], note, row["seconds_to_find"], file
     )
 
 
