@@ -10,7 +10,7 @@ from harness.program.ops import Brk, Load, Store
 from harness.program.program import Program
 
 
-@contract("brk.exact", catches=("brk-shrink-keeps", "brk-runs-over"))
+@contract("brk.exact", catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start"))
 @given(
     program=drawn(
         """
@@ -26,6 +26,13 @@ from harness.program.program import Program
         p0: store heap[1] 0x11
         p0: brk heap[2]
         p0: load heap[1]
+        """,
+        """
+        p0: brk heap[1]
+        p0: store bss[0] 0x11
+        p0: brk data[0]+100
+        p0: load bss[0]
+        p0: store heap[0] 0x22
         """,
         """
         p0: brk heap[1]+1

@@ -32,7 +32,7 @@ def test_bad_arguments_fail_as_documented(guest: Guest, program: Program) -> Non
     assert_conforms(verdict, to="errno.table")
 
 
-@contract("mmap.geometry", catches=("mmap-chooses-taken",))
+@contract("mmap.geometry", catches=("mmap-chooses-taken", "mmap-chooses-overlapping"))
 @given(
     program=drawn(
         """

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Pin, Protect, Readv, Reap, Receive, Unpin
+from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Peek, Pin, Protect, Readv, Reap, Receive, Store, Unpin
 from harness.program.program import Program
 
 
@@ -140,7 +140,10 @@ def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> N
     assert_conforms(verdict, to="kernel-write.exact-bytes")
 
 
-@contract("foll-force.private-only", catches=("force-writes-shared-frame", "force-grants-write"))
+@contract(
+    "foll-force.private-only",
+    catches=("force-writes-shared-frame", "force-grants-write", "mem-write-breaks-cow-once", "mem-write-wraps"),
+)
 @given(
     program=drawn(
         """
@@ -175,6 +178,24 @@ def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> N
         p0: force a[0] 0x22
         p0: load a[0]
         """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[1] 0x11
+        p0: fork p1
+        p0: force a[0]+4090 0x22 17
+        p1: load a[1]
+        p0: load a[1]+10
+        """,
+        """
+        p0: map a[0] rw private anon
+        p0: map a[1] r private f
+        p0: load a[1]
+        p0: force a[0]+4094 0x22 64
+        p0: load a[0]
+        p0: unmap a[1]
+        p0: force a[0]+4094 0x33 3
+        p0: load a[0]+4095
+        """,
         containing=(Force, Fork),
     )
 )
@@ -183,6 +204,43 @@ def test_a_forced_write_stays_in_private_memory(guest: Guest, program: Program) 
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="foll-force.private-only")
+
+
+@contract("foll-force.reads", catches=("mem-read-asks-protection", "mem-read-takes-file", "mem-read-ends-at-page"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0]+4095 0x11
+        p0: store a[1] 0x22
+        p0: protect a[0] none
+        p0: peek a[0]+4090 17
+        p0: load a[0]
+        """,
+        """
+        p0: map a 1 rw private f
+        p0: store a[0]+1 0x11
+        p0: fork p1
+        p1: store a[0]+2 0x22
+        p0: peek a[0] 8
+        p1: peek a[0] 8
+        """,
+        """
+        p0: map a[0] none private anon
+        p0: peek a[0] 1
+        p0: map a[1] rw private anon
+        p0: store a[1] 0x11
+        p0: peek a[0]+4095 2
+        p0: peek a[1]+4090 17
+        """,
+        containing=(Peek, Store, Protect),
+    )
+)
+def test_a_forced_read_sees_all_memory(guest: Guest, program: Program) -> None:
+    """A read through /proc/PID/mem gives the bytes of memory, whatever its protection, up to a page that is not there."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="foll-force.reads")
 
 
 @contract("cow.pinned-is-not-exclusive", catches=("cow-ignores-pins", "pin-not-counted"))

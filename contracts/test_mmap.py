@@ -7,7 +7,7 @@ from hypothesis import given
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
 from contracts.stories import PARENT_STORES_AFTER_FORK, STORE_TO_WHAT_IS_READ_ONLY_NOW
-from harness.program.ops import Fork, Load, Map, Store, Unmap
+from harness.program.ops import Fork, Load, Map, Protect, Store, Unmap
 from harness.program.program import Program
 
 
@@ -37,6 +37,92 @@ def test_a_fixed_mapping_replaces_what_was_there(guest: Guest, program: Program)
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="mmap.fixed-replaces")
+
+
+@contract(
+    "mmap.open-mode",
+    catches=(
+        "map-writes-read-only-file",
+        "map-of-unreadable-file",
+        "private-map-wants-writable-file",
+        "mprotect-writes-read-only-file",
+        "remap-forgets-open-mode",
+    ),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 2 r shared f:r
+        p0: protect a[0] rw
+        p0: store a[0] 0x11
+        p0: read f 0 data[0] 1
+        """,
+        """
+        p0: map a[0] rw shared f:r
+        p0: map a[1] rw private f:r
+        p0: store a[1] 0x11
+        p0: map a[2] r private f:w
+        p0: map a[3] w shared g:w
+        """,
+        """
+        p0: map a[0] r shared f+1:r
+        p0: load a[0]
+        p0: fork p1
+        p1: remap a[0] a[1..2]
+        p1: protect a[1..2] rw
+        p0: protect a[0] rx
+        p0: protect a[0] rw
+        """,
+        containing=(Map, Protect, Store),
+    )
+)
+def test_a_mapping_asks_for_no_more_than_its_descriptor(guest: Guest, program: Program) -> None:
+    """A file is mapped only as its descriptor is open: for reading, and for stores to shared memory for writing too."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mmap.open-mode")
+
+
+@contract(
+    "mmap.noreplace",
+    catches=("noreplace-replaces", "noreplace-looks-at-start", "noreplace-keeps-distance", "hint-looks-at-start"),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a[1] rw private anon
+        p0: store a[1] 0x11
+        p0: map a[1] rw private anon noreplace
+        p0: load a[1]
+        """,
+        """
+        p0: map a[2] rw private anon
+        p0: store a[2] 0x11
+        p0: map a[1..2] rw private anon noreplace
+        p0: load a[2]
+        p0: map a[1] rw private anon noreplace
+        p0: store a[1] 0x22
+        p0: map a[3] rw shared f noreplace
+        p0: load a[3]
+        """,
+        """
+        p0: map a[1] rw private anon
+        p0: store a[1] 0x11
+        p0: map a[0..1] rw private anon hint
+        p0: load a[1]
+        p0: map a[2..3] rw private anon hint
+        p0: store a[2] 0x22
+        p0: map a[0] rw private anon hint
+        p0: load a[0]
+        """,
+        containing=(Map, Store, Map, Load),
+    )
+)
+def test_a_mapping_that_is_not_fixed_replaces_nothing(guest: Guest, program: Program) -> None:
+    """MAP_FIXED_NOREPLACE maps a free range, and fails where a page of it is taken; a hint replaces nothing."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mmap.noreplace")
 
 
 @contract("munmap.exact", catches=("munmap-frees-shared",))

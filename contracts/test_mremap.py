@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Load, Remap, Store
+from harness.program.ops import Fork, Load, Map, Remap, Store
 from harness.program.program import Program
 
 
@@ -100,3 +100,42 @@ def test_no_stale_translation_is_used_after_a_move(guest: Guest, program: Progra
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="tlb.no-stale")
+
+
+@contract(
+    "mremap.duplicates",
+    catches=("remap-duplicates-private", "remap-duplicate-loses-offset", "remap-duplicate-takes-old"),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[1] 0x11
+        p0: remap a[1]-4096 a[2..3]
+        p0: store a[2] 0x22
+        p0: load a[1]
+        p0: load a[3]
+        """,
+        """
+        p0: map a[0..1] rw shared f+1
+        p0: fork p1
+        p1: remap a[1]-4096 a[2]
+        p1: store a[2] 0x22
+        p0: load a[1]
+        p1: load a[1]
+        """,
+        """
+        p0: map a[0] rw private anon
+        p0: store a[0] 0x11
+        p0: remap a[0]-4096 a[1..2]
+        p0: load a[0]
+        p0: load a[1]
+        """,
+        containing=(Map, Remap, Store, Load),
+    )
+)
+def test_shared_memory_is_mapped_a_second_time(guest: Guest, program: Program) -> None:
+    """Mremap of no length maps shared memory a second time, and leaves the first mapping; of private memory it fails."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mremap.duplicates")

@@ -10,7 +10,7 @@ from harness.program.ops import Load, Store
 from harness.program.program import Program
 
 
-@contract("stack.grows", catches=("stack-no-guard",))
+@contract("stack.grows", catches=("stack-no-guard", "stack-gap-too-small", "stack-gap-too-large"))
 @given(
     program=drawn(
         """
@@ -27,6 +27,22 @@ from harness.program.program import Program
         p0: store a[2] 0x11
         p0: protect a[0] none
         p0: store a[2] 0x11
+        """,
+        """
+        p0: map d[15] rw private anon
+        p0: map h[9] rw private stack
+        p0: store h[8] 0x11
+        p0: store h[7] 0x22
+        p0: protect d[15] none
+        p0: store h[7] 0x33
+        """,
+        """
+        p0: map d[14] rw private anon
+        p0: map h[9] rw private stack
+        p0: load h[8]
+        p0: fork p1
+        p1: store h[6] 0x11
+        p1: store h[7] 0x22
         """,
         """
         p0: map a[3] r private stack

@@ -43,6 +43,7 @@ from harness.program.ops import (
     Observe,
     Op,
     Pin,
+    Placement,
     Print,
     Protect,
     Read,
@@ -160,14 +161,15 @@ class Telling:
     def _has_page_below(self, op: Map) -> bool:
         below = (op.pages.window, op.pages.first - 1)
         is_known = op.backing == Backing.ANON or op.backing.pgoff > 0
-        return is_known and op.pages.first > 0 and below not in self.pages
+        is_whole = op.placement is Placement.FIXED and is_known
+        return is_whole and op.pages.first > 0 and below not in self.pages
 
     def _map_and_cut(self, op: Map, cut: type[Op]) -> None:
         """Map one page more, below, and cut it off: what the story maps is then a part of a mapping that was split."""
         window, first, npages = op.pages.window, op.pages.first, op.pages.npages
         below = PageRange(window, first - 1, 1)
         backing = replace(op.backing, pgoff=max(op.backing.pgoff - 1, 0))
-        whole = replace(op, pages=PageRange(window, first - 1, npages + 1), backing=backing)
+        whole = replace(op, pages=replace(op.pages, first=first - 1, npages=npages + 1), backing=backing)
         self._note_mapped(whole)
         self.scene.emit(whole)
         rank = self.scene.space.ranks(below)[0]
@@ -221,7 +223,7 @@ class Telling:
         for each in fields(op):
             value = getattr(op, each.name)
             if isinstance(value, PageRange) and value.window == "a":
-                moved[each.name] = PageRange(self.place.window, self.place.index + value.first, value.npages)
+                moved[each.name] = replace(value, window=self.place.window, first=self.place.index + value.first)
             elif isinstance(value, Address) and value.window == "a":
                 moved[each.name] = Address(self.place.window, self.place.index + value.index, value.offset)
         return replace(op, **moved) if moved else op

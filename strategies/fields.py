@@ -7,7 +7,7 @@ the simplest value of every field, and resolves to p0, window a, page 0, offset 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.program.image import IMAGES, OWN
 from harness.program.ops import MAX_LENGTH, Advice, Load, Misuse, Op, Store
 from harness.program.program import MAX_PROCESSES
-from harness.program.units import PAGE_SIZE, Address, Prot
+from harness.program.units import PAGE_SIZE, Address, PageRange, Prot
 from strategies.echo import Echo
 from strategies.scene import Scene
 
@@ -60,8 +60,20 @@ of that meets a hole or a forbidden page."""
 OFFSETS = spread((9, 0), (2, PAGE_SIZE - 1), (1, 1), (1, 511), (1, 512), (1, 2048), (1, PAGE_SIZE - 8))
 """Bytes into a page: its ends, and the lines at which a partial copy would stop."""
 
-SPANS = spread((4, 1), (3, 2), (2, 3), (3, 4), (1, 6), (2, 8), (1, 16))
-"""Lengths of ranges, in pages."""
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The length of a range: so many pages, less so many bytes."""
+
+    npages: int
+    short: int = 0
+
+
+SPANS = spread(
+    (7, Span(1)), (6, Span(2)), (4, Span(3)), (5, Span(4)), (2, Span(6)), (3, Span(8)), (2, Span(16)),
+    (1, Span(1, PAGE_SIZE - 1)), (1, Span(2, PAGE_SIZE - 904)), (1, Span(1, PAGE_SIZE)),
+)  # fmt: skip
+"""Lengths of ranges: mostly whole pages, and sometimes not a byte."""
 
 MAP_PROTS = spread((12, _R | _W), (2, _R), (1, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W))
 PROTECT_PROTS = spread((5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X))
@@ -148,6 +160,18 @@ def rank_at(scene: Scene, process: int, where: int, need: Prot | None) -> int:
 def page_at(scene: Scene, process: int, where: int, need: Prot) -> Address:
     """Resolve a `WHERE` to the first byte of a page that allows `need`."""
     return scene.address(rank_at(scene, process, where, need))
+
+
+def range_at(scene: Scene, process: int, where: int, span: int, *, may_be_empty: bool = False) -> PageRange:
+    """Resolve a `WHERE` and the number of a span to a range from a mapped page on, as long as its window has room."""
+    return range_from(scene, rank_at(scene, process, where, Prot.NONE), span, may_be_empty=may_be_empty)
+
+
+def range_from(scene: Scene, rank: int, span: int, *, may_be_empty: bool = False) -> PageRange:
+    """Give the range of a span from a rank on; a page where it is to have no length, and must have one."""
+    chosen = pick(SPANS, span)
+    short = chosen.short if may_be_empty else chosen.short % PAGE_SIZE
+    return replace(scene.pages_from(rank, chosen.npages), short=short)
 
 
 def byte_at(scene: Scene, process: int, spot: int, need: Prot) -> Address:

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.program.ops import Backing, Op, Read, Readv, Sendfile, Sharing, Sync, Truncate, Unlink, Write
+from harness.program.ops import (
+    Backing,
+    Op,
+    Opened,
+    Placement,
+    Read,
+    Readv,
+    Sendfile,
+    Sharing,
+    Sync,
+    Truncate,
+    Unlink,
+    Write,
+)
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
-from strategies.fields import ACTOR, SPANS, SPOT, UNMAP_SHAPE, WHERE, Field, Row, byte_at, pick, rank_at, spread
+from strategies.fields import ACTOR, SPOT, UNMAP_SHAPE, WHERE, Field, Row, byte_at, pick, range_at, spread
 from strategies.scene import Scene
 
 T = TypeVar("T")
 
 _PRIVATE, _SHARED = Sharing.PRIVATE, Sharing.SHARED
 
-MAP_KINDS: tuple[tuple[Sharing, Backing], ...] = spread(
-    (31, (_PRIVATE, Backing.ANON)),
-    (8, (_SHARED, Backing.ANON)),
-    (6, (_SHARED, Backing("f"))),
-    (5, (_PRIVATE, Backing("f"))),
-    (3, (_SHARED, Backing("f", 1))),
-    (3, (_PRIVATE, Backing("f", 2))),
-    (2, (_SHARED, Backing("m"))),
-    (1, (_PRIVATE, Backing("m", 1))),
-    (1, (_SHARED, Backing("f", 3))),
-    (1, (_PRIVATE, Backing("g"))),
-    (1, (_SHARED, Backing("g", 1))),
-    (2, (_PRIVATE, Backing("stack"))),
+
+@dataclass(frozen=True, slots=True)
+class MapKind:
+    """What is mapped, how, and where; `never` is the right that it is not asked for, whatever protection was drawn."""
+
+    sharing: Sharing = _PRIVATE
+    backing: Backing = Backing.ANON
+    never: Prot = Prot.NONE
+    placement: Placement = Placement.FIXED
+
+
+MAP_KINDS: tuple[MapKind, ...] = spread(
+    (58, MapKind()),
+    (16, MapKind(_SHARED)),
+    (12, MapKind(_SHARED, Backing("f"))),
+    (10, MapKind(_PRIVATE, Backing("f"))),
+    (6, MapKind(_SHARED, Backing("f", 1))),
+    (6, MapKind(_PRIVATE, Backing("f", 2))),
+    (4, MapKind(_SHARED, Backing("m"))),
+    (2, MapKind(_PRIVATE, Backing("m", 1))),
+    (2, MapKind(_SHARED, Backing("f", 3))),
+    (2, MapKind(_PRIVATE, Backing("g"))),
+    (2, MapKind(_SHARED, Backing("g", 1))),
+    (3, MapKind(_PRIVATE, Backing("stack"))),
+    (2, MapKind(_SHARED, Backing("f", opened=Opened.READ), never=Prot.W)),
+    (1, MapKind(_SHARED, Backing("f", opened=Opened.READ))),
+    (1, MapKind(_PRIVATE, Backing("f", opened=Opened.READ))),
+    (1, MapKind(_PRIVATE, Backing("g", opened=Opened.WRITE), never=Prot.W)),
+    (2, MapKind(placement=Placement.NOREPLACE)),
+    (1, MapKind(_SHARED, Backing("f"), placement=Placement.NOREPLACE)),
+    (1, MapKind(placement=Placement.HINT)),
 )
-"""What is mapped, and how: half of it private anonymous memory, and the files mostly one, so that mappings meet in it."""
+"""Half of it is private anonymous memory, and the files are mostly one, so that mappings meet in it."""
 
 FILE_NAMES = spread((11, "f"), (3, "m"), (2, "g"))
 OFFSETS = spread((4, 0), (3, PAGE_SIZE), (2, 2 * PAGE_SIZE), (2, 3 * PAGE_SIZE), (1, 100), (1, PAGE_SIZE - 6),
@@ -91,7 +123,7 @@ def _unlink(_scene: Scene, process: int, file: int) -> Op:
 
 
 def _sync(scene: Scene, process: int, where: int, span: int) -> Op:
-    return Sync(process, scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span)))
+    return Sync(process, range_at(scene, process, where, span, may_be_empty=True))
 
 
 FILE_ROWS: tuple[Row, ...] = (

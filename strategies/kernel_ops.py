@@ -14,6 +14,7 @@ from harness.program.ops import (
     Fix,
     Force,
     Op,
+    Peek,
     Pin,
     Query,
     Reap,
@@ -24,7 +25,7 @@ from harness.program.ops import (
     Via,
 )
 from harness.program.units import PAGE_SIZE, WINDOW_BY_NAME, Address, Prot
-from strategies.fields import ACTOR, CHILD, SPOT, VALUE, WHERE, Field, Row, byte_at, page_at, pick
+from strategies.fields import ACTOR, CHILD, LENGTH, SPOT, VALUE, WHERE, Field, Row, byte_at, page_at, pick
 from strategies.files import EXTENT, OFFSETS, of_file
 from strategies.scene import Scene
 
@@ -85,7 +86,24 @@ def _reap(scene: Scene, wish: int, where: int, place: int) -> Op | None:
 
 
 def _force(scene: Scene, process: int, spot: int, value: int) -> Op:
-    return Force(process, byte_at(scene, process, spot, Prot.NONE), value & 0xFF)
+    """Store a byte, or where that is the last of a page some more, half of them on the next page."""
+    at = byte_at(scene, process, spot, Prot.NONE)
+    return Force(process, at, value & 0xFF, _over_the_end(at))
+
+
+def _peek(scene: Scene, process: int, spot: int, length: int) -> Op:
+    at = byte_at(scene, process, spot, Prot.NONE)
+    return Peek(process, at, min(length, _room(at)))
+
+
+def _over_the_end(at: Address) -> int:
+    """Give how many bytes to store at `at`: nine at the last bytes of a page, if another page follows, else one."""
+    return min(9, _room(at)) if at.offset >= PAGE_SIZE - 8 else 1
+
+
+def _room(at: Address) -> int:
+    """Give how many bytes there are from `at` to the end of its window."""
+    return (WINDOW_BY_NAME[at.window].npages - at.index) * PAGE_SIZE - at.offset
 
 
 def _pin(scene: Scene, process: int, spot: int) -> Op:
@@ -130,6 +148,7 @@ ROWS: tuple[Row, ...] = (
     Row(Ask, 1, (ACTOR, WHERE, ASK_SHAPE), _ask),
     Row(Reap, 5, (CHILD, WHERE, PLACE), _reap),
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
+    Row(Peek, 1, (ACTOR, SPOT, LENGTH), _peek),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
     Row(Splice, 1, (ACTOR, EXTENT), _splice),
     Row(Feed, 1, (ACTOR, VALUE), _feed),

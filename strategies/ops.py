@@ -55,6 +55,7 @@ from strategies.fields import (
     may_end,
     page_at,
     pick,
+    range_at,
     rank_at,
 )
 from strategies.files import FILE_ROWS, MAP_KIND, MAP_KINDS
@@ -66,9 +67,11 @@ from strategies.scene import Scene
 def _map(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:
     at = rank_at(scene, process, where, None)
     prot, span = divmod(shape, len(SPANS))
-    op = map_pages(scene, process, at, pick(SPANS, span), pick(MAP_PROTS, prot))
-    sharing, backing = pick(MAP_KINDS, kind)
-    return replace(op, sharing=sharing, backing=backing)
+    chosen = pick(MAP_KINDS, kind)
+    length = pick(SPANS, span)
+    op = map_pages(scene, process, at, length.npages, pick(MAP_PROTS, prot) & ~chosen.never)
+    pages = replace(op.pages, short=length.short % PAGE_SIZE)
+    return replace(op, pages=pages, sharing=chosen.sharing, backing=chosen.backing, placement=chosen.placement)
 
 
 def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) -> Map:
@@ -81,7 +84,7 @@ def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) ->
 
 
 def _unmap(scene: Scene, process: int, where: int, span: int) -> Op:
-    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
+    pages = range_at(scene, process, where, span)
     for rank in scene.space.ranks(pages):
         scene.layouts[process].pop(rank, None)
     return Unmap(process, pages)
@@ -90,7 +93,7 @@ def _unmap(scene: Scene, process: int, where: int, span: int) -> Op:
 def _protect(scene: Scene, process: int, where: int, shape: int) -> Op:
     layout = scene.layouts[process]
     prot, span = divmod(shape, len(SPANS))
-    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
+    pages = range_at(scene, process, where, span, may_be_empty=True)
     op = Protect(process, pages, pick(PROTECT_PROTS, prot))
     for rank in scene.space.ranks(pages):
         if rank not in layout:

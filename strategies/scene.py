@@ -74,7 +74,7 @@ class Space:
 
     def ranks(self, pages: PageRange) -> list[int]:
         """Give the ranks of the pages of `pages`, in address order."""
-        return [self.rank_of[pages.window, pages.first + i] for i in range(pages.npages)]
+        return [self.rank_of[pages.window, pages.first + i] for i in range(len(pages.vpns))]
 
     def image(self, name: str = OWN) -> Layout:
         """Give the layout of a process right after the exec of an image."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.program.image import FILE_BACKED
 from harness.program.ops import Advise, Brk, Misuse, Op, Remap, Scratch, Try
-from harness.program.units import HEAP, Address, PageRange, Prot
+from harness.program.program import BELOW_HEAP
+from harness.program.units import HEAP, PAGE_SIZE, Address, PageRange, Prot
 from strategies.fields import (
     ACTOR,
     ADVICE,
@@ -19,6 +22,7 @@ from strategies.fields import (
     WHERE,
     Row,
     pick,
+    range_at,
     rank_at,
 )
 from strategies.scene import Scene
@@ -27,12 +31,12 @@ from strategies.scene import Scene
 def _remap(scene: Scene, process: int, where: int, shape: int, to: int) -> Op:
     resize, span = divmod(shape, len(SPANS))
     stays, growth = pick(RESIZES, resize)
-    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
+    pages = range_at(scene, process, where, span, may_be_empty=True)
     npages = max(1, pages.npages + growth)
     at = rank_at(scene, process, to, None)
     if stays or pages.window in FILE_BACKED:
         at = scene.space.rank_of[pages.window, pages.first]
-    op = Remap(process, pages, _room(scene, at, npages))
+    op = Remap(process, pages, replace(_room(scene, at, npages), short=pages.short % PAGE_SIZE))
     _enter(scene, op)
     return op
 
@@ -47,6 +51,9 @@ def _enter(scene: Scene, op: Remap) -> None:
     """Note where the pages are now, if all of them can have been moved; else that nothing has happened."""
     layout = scene.layouts[op.process]
     old, new = scene.space.ranks(op.pages), scene.space.ranks(op.to)
+    if not old:
+        scene.used.update(rank for rank in new if rank < scene.space.arena_size)
+        return
     if not all(rank in layout for rank in old) or (not op.in_place and set(old) & set(new)):
         return
     if op.in_place and any(rank in layout for rank in new[len(old) :]):
@@ -58,14 +65,15 @@ def _enter(scene: Scene, op: Remap) -> None:
 
 def _advise(scene: Scene, process: int, where: int, shape: int) -> Op:
     advice, span = divmod(shape, len(SPANS))
-    pages = scene.pages_from(rank_at(scene, process, where, Prot.NONE), pick(SPANS, span))
-    return Advise(process, pages, pick(ADVICE, advice))
+    return Advise(process, range_at(scene, process, where, span, may_be_empty=True), pick(ADVICE, advice))
 
 
 def _brk(scene: Scene, process: int, to: int) -> Op | None:
     if HEAP.name not in scene.limits.windows:
         return None
     offset, page = divmod(to, HEAP.npages)
+    if page == HEAP.npages - 1 and BELOW_HEAP.window in scene.limits.windows:
+        return Brk(process, BELOW_HEAP)
     op = Brk(process, Address(HEAP.name, page // 2, pick(OFFSETS, offset)))
     layout = scene.layouts[process]
     for index in range(HEAP.npages):

@@ -39,7 +39,10 @@ from harness.program.ops import (
     Map,
     Misuse,
     Op,
+    Opened,
+    Peek,
     Pin,
+    Placement,
     Print,
     Protect,
     Query,
@@ -97,7 +100,8 @@ from harness.subject import How
 
 ALL_ONES = (1 << 64) - 1
 ERRNO = {
-    "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16,
+    "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EACCES": 13,
+    "EFAULT": 14, "EBUSY": 16, "EEXIST": 17,
     "EINVAL": 22, "ERANGE": 34, "ENOSYS": 38, "EOPNOTSUPP": 95,
 }  # fmt: skip
 _FILE_BITS = {None: 0, "f": 1 << 5, "g": 2 << 5, "m": 3 << 5}
@@ -132,7 +136,9 @@ def read_program(reader: Reader) -> tuple[int, list[PageRange], Program]:
     pages = [_window(reader.number(), reader.number()) for _ in range(reader.number())]
     steps = tuple(_read_op(reader, pages) for _ in range(reader.number()))
     program = Program(steps)
-    assert flags >> 7 == sum(1 << list(FILES).index(name) for name in program.files), "the files that are to be there"
+    descriptors = {*program.opened, *((name, Opened.BOTH) for name in program.files)}
+    bits = {(name, mode): 1 << 3 * j + i for j, mode in enumerate(Opened) for i, name in enumerate(FILES)}
+    assert flags >> 7 == sum(bits[each] for each in descriptors), "the files that are to be open"
     return flags & 127, pages, program
 
 
@@ -153,11 +159,15 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
 
     def span() -> PageRange:
         window = pages[part.byte()]
-        return PageRange(window.window, window.first + part.number(), part.number())
+        first, length = window.first + part.number(), part.number()
+        npages = max(1, -(-length // PAGE_SIZE))
+        return PageRange(window.window, first, npages, npages * PAGE_SIZE - length)
 
     op: Op
     if kind is Map:
-        op = Map(process, span(), Prot(part.byte()), [*Sharing][part.byte()], Backing(BACKINGS[part.byte()], part.number()))
+        where, prot, sharing = span(), Prot(part.byte()), [*Sharing][part.byte()]
+        name, opened = BACKINGS[part.byte()], [*Opened][part.byte()]
+        op = Map(process, where, prot, sharing, Backing(name, part.number(), opened), [*Placement][part.byte()])
     elif kind is Unmap:
         op = Unmap(process, span())
     elif kind is Protect:
@@ -190,8 +200,12 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Ask(process, [*Query][part.byte()], place())
     elif kind is Reap:
         op = Reap(process, part.byte(), place())
-    elif kind in (Force, Deliver):
-        op = kind(process, place(), part.byte())
+    elif kind is Force:
+        op = Force(process, place(), part.byte(), part.number())
+    elif kind is Deliver:
+        op = Deliver(process, place(), part.byte())
+    elif kind is Peek:
+        op = Peek(process, place(), part.number())
     elif kind in (Pin, Fix):
         op = kind(process, place())
     elif kind is Repeat:

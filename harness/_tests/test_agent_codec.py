@@ -65,6 +65,8 @@ EVERY_OPERATION = parse_program(
     p0: receive socket c[3]+4000 3001 0x33
     p0: ask itimer c[3]+4095
     p0: force c[4]+1 0x44
+    p0: force c[4]+4090 0x44 17
+    p0: peek c[4]+4090 17
     p0: pin c[3]+4095
     p0: advise c[3..4] populate-write
     p0: brk heap[2]+100

@@ -13,7 +13,21 @@ from typing import Any
 from harness.errors import ProtocolError
 from harness.program.files import BACKINGS, FILES
 from harness.program.image import IMAGES
-from harness.program.ops import ANSWERS, Access, Advice, Backing, Brk, Kind, Misuse, Op, Query, Sharing, Via
+from harness.program.ops import (
+    ANSWERS,
+    Access,
+    Advice,
+    Backing,
+    Brk,
+    Kind,
+    Misuse,
+    Op,
+    Opened,
+    Placement,
+    Query,
+    Sharing,
+    Via,
+)
 from harness.program.program import Program, brought, places
 from harness.program.text import OPERAND_KINDS
 from harness.program.units import Address, PageRange, Prot
@@ -21,8 +35,10 @@ from harness.program.units import Address, PageRange, Prot
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
 DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE = 1, 2, 4, 8, 16, 32, 64
-_USES_FILE = {name: 128 << i for i, name in enumerate(FILES)}
-"""The flags of a program that say which files are to be there."""
+_USES_FILE = {
+    (name, opened): 128 << len(FILES) * mode + i for mode, opened in enumerate(Opened) for i, name in enumerate(FILES)
+}
+"""The flags of a program that say which files are to be there, and how they are to be open."""
 
 
 def number(value: int) -> bytes:
@@ -86,7 +102,10 @@ class Reader:
 Slices = Mapping[str, tuple[int, int]]
 """For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
 
-_INDEX = {kind: {member: i for i, member in enumerate(kind)} for kind in (Sharing, Access, Via, Query, Advice, Misuse)}
+_INDEX = {
+    kind: {member: i for i, member in enumerate(kind)}
+    for kind in (Sharing, Opened, Placement, Access, Via, Query, Advice, Misuse)
+}
 
 
 def _choice(value: Any, _: Slices) -> bytes:
@@ -104,11 +123,11 @@ def _address(value: Any, slices: Slices) -> bytes:
 
 def _range(value: Any, slices: Slices) -> bytes:
     slot, first = slices[value.window]
-    return bytes([slot]) + number(value.first - first) + number(value.npages)
+    return bytes([slot]) + number(value.first - first) + number(value.length)
 
 
 def _backing(value: Any, _: Slices) -> bytes:
-    return bytes([BACKINGS.index(value.name)]) + number(value.pgoff)
+    return bytes([BACKINGS.index(value.name), _INDEX[Opened][value.opened]]) + number(value.pgoff)
 
 
 _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
@@ -132,6 +151,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Prot: _one,
     Sharing: _choice,
     Backing: _backing,
+    Placement: _choice,
     Access: _choice,
     Via: _choice,
     Query: _choice,
@@ -157,7 +177,7 @@ def observed_pages(program: Program) -> tuple[PageRange, ...]:
             first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
             named[place.window] += [first, first + npages - 1]
         if isinstance(op, Brk):
-            named[op.at.window].append(0)
+            named[op.at.window].append(0)  # of data too, which does no harm
     return tuple(PageRange(name, min(pages), max(pages) - min(pages) + 1) for name, pages in named.items())
 
 
@@ -167,7 +187,7 @@ def encode_program(program: Program, *, flags: int) -> bytes:
     slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)
     steps = b"".join(_encode_op(op, slices) for op in program.steps)
-    flags |= sum(_USES_FILE[name] for name in program.files)
+    flags |= sum(_USES_FILE[each] for each in {*program.opened, *((name, Opened.BOTH) for name in program.files)})
     head = bytes([PROGRAM]) + number(flags) + number(len(pages))
     return head + table + number(len(program.steps)) + steps
 

@@ -25,7 +25,7 @@ from harness.model.machine import Machine
 from harness.model.semantics import Semantics
 from harness.model.step import rehearse
 from harness.model.step import step as model_step
-from harness.program.ops import SILENT, Crowd, Fill, Load, Op, Print, Repeat, Store, Threads, Vfork
+from harness.program.ops import SILENT, Crowd, Fill, Load, Op, Peek, Print, Repeat, Store, Threads, Vfork
 from harness.program.outcome import Lost, Outcome
 from harness.program.program import Program
 from harness.program.text import format_outcome
@@ -210,7 +210,8 @@ class _Comparison:
             want = process.output_like(got)
             if want != got:
                 where = f"the output of p{process.number}"
-                ids = ("kernel-read.sees-memory", "store.load")
+                peeks = any(isinstance(op, Peek) and op.process == process.number for op in self.program.steps)
+                ids = (*(("foll-force.reads",) if peeks else ()), "kernel-read.sees-memory", "store.load")
                 self._note(ids, len(self.program), where, repr(want), repr(got))
 
     def _check_leftover(self) -> None:

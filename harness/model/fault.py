@@ -192,6 +192,7 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
         pte = PTE(machine.cache.frame(vma.file, vma.file_page(vpn)), readable=True, writable=False)
     else:
         pte = _anonymous_read(machine, vma)
+    pte.readable = may_read(machine.semantics, vma.prot)  # else it was a debugger, whom the protection does not stop
     process.memory.page_table.map(vpn, pte)
     return pte
 

@@ -1,10 +1,11 @@
-"""What happens when the kernel stores into a process's memory on its behalf, or forces a byte into it.
+"""What happens when the kernel stores into a process's memory on its behalf, or goes past its protection.
 
 ::
 
     kernel_store   page by page, as copy_to_user does: what the process may not store to ends it
     kernel_put     one word in one store, as put_user does: all of it or nothing
     force          past the protection, as /proc/PID/mem does: private memory alone
+    peek           the same way round: it reads all that there is
 
 Each takes the same faults as a store by the process itself (`fault.touch`), and so obeys all that is true of those:
 copy-on-write is broken first, and nobody else sees the bytes. A refused page is an error code, not a signal.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.model.fault import refusal, touch
+from harness.model.fault import readings, refusal, touch
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.user_memory import page_by_page
@@ -56,15 +57,33 @@ def kernel_put(machine: Machine, process: Process, at: Address, word: bytes) -> 
     return bool(done)
 
 
-def force(machine: Machine, process: Process, at: Address, value: int) -> None:
-    """Store one byte of mapped private memory, whatever its protection is.
+def force(machine: Machine, process: Process, at: Address, data: bytes) -> None:
+    """Store bytes of one page of mapped memory, whatever its protection is.
 
     The entry stays as the protection says: a page that may not be written is not writable afterwards either.
 
     Source: mem_rw, access_remote_vm with FOLL_FORCE; check_vma_flags and is_cow_mapping; maybe_mkwrite.
     """
-    _store(machine, process, at, bytes((value,)))
+    _store(machine, process, at, data)
     machine.reach["force"] += 1
+
+
+def peek(machine: Machine, process: Process, at: Address, length: int) -> None:
+    """Read bytes of one page of mapped memory, whatever its protection is, to the process's output.
+
+    An absent page is brought in as by a load. One that is there is found in the table by software, which sets no access
+    flag: a load that finds it clear afterwards takes its fault still.
+
+    Source: mem_rw, access_remote_vm with FOLL_FORCE; gup_can_follow_protnone; follow_page_pte, which marks the page and
+    not the entry as accessed.
+    """
+    pte = process.memory.page_table.lookup(at.vpn)
+    is_old = pte is not None and pte.old
+    touch(machine, process, at.vpn, Access.LOAD)
+    if pte is not None:
+        pte.old = is_old
+    process.say(readings(machine, process, at, length))
+    machine.reach["peek"] += 1
 
 
 def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:

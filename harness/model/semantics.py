@@ -126,7 +126,7 @@ class Semantics:
     """
 
     protect_changes_before_hole: bool = True
-    """mprotect of a range with a hole changes what lies before the hole, and then fails.
+    """mprotect of a range with a hole, or with memory that may not be written, changes what lies before, and then fails.
 
     Source: do_mprotect_pkey, whose loop goes from VMA to VMA and stops where `vma->vm_start != nstart`;
     mprotect(2) leaves it open.
@@ -237,6 +237,18 @@ class Semantics:
     0: none, and a page that is there all the same is a page that somebody touched.
     """
 
+    hint_is_taken: Choice = Choice.ALWAYS
+    """mmap without MAP_FIXED maps the range at its address, where that is free.
+
+    Source: arch_get_unmapped_area_topdown; mmap(2) says only that the address is a hint, which Linux tries first.
+    """
+
+    private_mappings_duplicate: bool = False
+    """mremap with an old length of 0, of private memory, makes a new mapping of the same kind; else it fails.
+
+    Source: mremap(2), BUGS: so it was before Linux 4.14 (dba58d3b8c50), unintended.
+    """
+
     processes_per_kernel_table: int = 0
     """For how many new processes the kernel may need one more page table of its own, which it keeps; 0 where it does not
     count those with the tables of processes.
@@ -301,6 +313,7 @@ _DIFFERS_IN_LINUX = (
     ("exec_implies_read", (False,)),  # protection keys (x86-64), FEAT_EPAN (arm64)
     ("forked_entries_are_old", (True,)),
     ("growth_shows_tail", (Choice.NEVER,)),
+    ("private_mappings_duplicate", (True,)),
 )
 """What differs from one Linux to another; each field says where."""
 
@@ -352,6 +365,7 @@ PRESETS = {
             rss_slack=1 << 16,
             file_pages_may_appear=True,
             image_may_be_copied=True,
+            hint_is_taken=Choice.EITHER,
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,

@@ -25,6 +25,7 @@ from harness.model.syscalls.limit import limit
 from harness.model.syscalls.load import load
 from harness.model.syscalls.map_ import map_
 from harness.model.syscalls.observe import observe
+from harness.model.syscalls.peek import peek
 from harness.model.syscalls.pin import pin
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
@@ -71,6 +72,7 @@ from harness.program.ops import (
     Map,
     Observe,
     Op,
+    Peek,
     Pin,
     Print,
     Protect,
@@ -128,6 +130,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Ask: ask,
     Reap: reap,
     Force: force,
+    Peek: peek,
     Pin: pin,
     Splice: splice,
     Feed: feed,

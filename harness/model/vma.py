@@ -23,6 +23,8 @@ class VmaFlag(enum.IntFlag):
     """A child does not get it (MADV_DONTFORK)."""
     WIPED_ON_FORK = 4
     """A child gets it with all its pages zero (MADV_WIPEONFORK)."""
+    NEVER_WRITABLE = 8
+    """It is shared, and of a file that was opened for reading alone (no VM_MAYWRITE)."""
 
 
 PLAIN = VmaFlag(0)
@@ -105,10 +107,12 @@ class VmaList:
 
     def any_in(self, start: int, end: int) -> bool:
         """Tell whether a VMA has a page in [start, end)."""
-        return any(vma.start < end and start < vma.end for vma in self.items)
+        return start < end and any(vma.start < end and start < vma.end for vma in self.items)
 
     def parts(self, start: int, end: int) -> list[Vma]:
-        """List the parts of VMAs that lie in pages [start, end)."""
+        """List the parts of VMAs that lie in pages [start, end); none where that is no page."""
+        if start >= end:
+            return []
         return [vma.part(start, end) for vma in self.items if vma.start < end and start < vma.end]
 
     def carve(self, start: int, end: int) -> list[Vma]:

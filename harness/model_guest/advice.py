@@ -17,6 +17,8 @@ from harness.program.units import Prot
 
 def advise(machine: Machine, space: AddressSpace, vpns: range, advice: Advice) -> str:
     """Do what is advised. Returns the errno, "" where there is none. Raises OutOfMemory, Panic, Stuck."""
+    if not vpns:
+        return ""
     mapped = 0
     for vma in [vma for vma in space.vmas if vma.start < vpns.stop and vpns.start < vma.end]:
         part = range(max(vma.start, vpns.start), min(vma.end, vpns.stop))

@@ -23,7 +23,9 @@ def own_bits(prot: Prot) -> int:
 
 
 def readable_bits(prot: Prot) -> int:
-    """Give the bits of a readable page that may be written only after a look at its frame."""
+    """Give the bits of a page that may be written only after a look at its frame; without protection it may not be read."""
+    if not prot:
+        return PRESENT
     return PRESENT | USER | (COW if prot & Prot.W else 0)
 
 

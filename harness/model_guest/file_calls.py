@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from harness.model_guest.files import File
 from harness.model_guest.machine import AddressSpace, Machine
@@ -14,9 +15,18 @@ from harness.program.units import PAGE_SIZE, Address
 
 
 def read(machine: Machine, space: AddressSpace, file: File, op: Read) -> int | None:
-    """Copy bytes of a file to memory. Returns the count, None where nothing could be stored (EFAULT). Raises Panic."""
-    data = _content(machine, file, op.offset, min(op.length, file.size - op.offset))
-    return _store_all(machine, space, op.at, data) or _nothing(data)
+    """Copy bytes of a file to memory. Returns the count, None where nothing could be stored (EFAULT). Raises Panic.
+
+    A page of the file is looked at when those before it are copied, for the memory may be a mapping of the same file.
+    """
+    done, length = 0, min(op.length, file.size - op.offset)
+    while done < length:
+        data = _content(machine, file, op.offset + done, min(length - done, PAGE_SIZE - (op.offset + done) % PAGE_SIZE))
+        stored = _store_all(machine, space, replace(op.at, offset=op.at.offset + done), data)
+        done += stored
+        if stored < len(data):
+            break
+    return done or (None if length > 0 else 0)
 
 
 def readv(machine: Machine, space: AddressSpace, file: File, op: Readv) -> int | None:

@@ -14,8 +14,16 @@ from harness.model_guest.advice import advise
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch, translate
 from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
-from harness.model_guest.uaccess import Pipe, access_remote, copy_to_user, put_user, register_buffer, unregister_buffer
-from harness.model_guest.vmas import GROWS_DOWN, Vma
+from harness.model_guest.uaccess import (
+    Pipe,
+    copy_to_user,
+    load_remote,
+    put_user,
+    register_buffer,
+    store_remote,
+    unregister_buffer,
+)
+from harness.model_guest.vmas import GROWS_DOWN, NEVER_WRITABLE, Vma
 from harness.program.files import FILES, STACK
 from harness.program.image import IMAGES, OWN, Image
 from harness.program.ops import (
@@ -43,7 +51,10 @@ from harness.program.ops import (
     Map,
     Misuse,
     Op,
+    Opened,
+    Peek,
     Pin,
+    Placement,
     Print,
     Protect,
     Query,
@@ -87,7 +98,7 @@ from harness.program.outcome import (
     Received,
     Signal,
 )
-from harness.program.units import PAGE_SIZE, Address, Prot
+from harness.program.units import PAGE_SIZE, Address
 
 REFUSALS = {
     Misuse.MAP_BAD_FILE: "EBADF",
@@ -173,6 +184,7 @@ class Kernel:
             Ask: self._ask,
             Reap: self._reap_into,
             Force: self._force,
+            Peek: self._peek,
             Pin: self._pin,
             Splice: self._splice,
             Feed: self._feed,
@@ -244,14 +256,23 @@ class Kernel:
     # -------------------------------------------------------------------------------- mappings
 
     def _map(self, op: Map) -> Outcome:
-        vpns, shared = op.pages.vpns, op.sharing is Sharing.SHARED
+        shared = op.sharing is Sharing.SHARED
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("mmap-rounds-down"))  # planted: see there
+        may_go_there = mapping.is_free_for(self.machine, self._space(op), vpns, op.placement)
+        if not may_go_there and op.placement is Placement.NOREPLACE:
+            return Failed("EEXIST")
         if op.backing.name == STACK and shared:
             return Failed("EINVAL")
+        if not mapping.is_open_for(self.machine, op.backing.opened, op.prot, shared=shared):
+            return Failed("EACCES")
+        if not may_go_there:  # it goes elsewhere, if anywhere, and the caller takes it away again
+            return Failed("EEXIST" if self.machine.may_expand(self._space(op), len(vpns)) else "ENOMEM")
         if not mapping.may_replace(self.machine, self._space(op), vpns):
             return Failed("ENOMEM")
         if op.backing.name in FILES:
             file = self.machine.files.open(op.backing.name)
-            vma = Vma(vpns.start, vpns.stop, op.prot, op.backing.pgoff, file, shared)
+            flags = NEVER_WRITABLE if shared and op.backing.opened is Opened.READ else 0
+            vma = Vma(vpns.start, vpns.stop, op.prot, op.backing.pgoff, file, shared, flags)
             mapping.map_(self.machine, self._space(op), vma)
         elif shared:
             mapping.map_shared(self.machine, self._space(op), vpns, op.prot)
@@ -261,20 +282,28 @@ class Kernel:
         return Done()
 
     def _unmap(self, op: Unmap) -> Outcome:
-        mapping.unmap(self.machine, self._space(op), op.pages.vpns)
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("munmap-rounds-down"))  # planted: see there
+        mapping.unmap(self.machine, self._space(op), vpns)
         return Done()
 
     def _protect(self, op: Protect) -> Outcome:
-        complete = mapping.protect(self.machine, self._space(op), op.pages.vpns, op.prot)
-        complete = complete or self.machine.has("mprotect-forgives-holes")  # planted: what is not mapped is passed over
-        return Done() if complete else Failed("ENOMEM")
+        if not op.pages.length and self.machine.has("mprotect-refuses-length-0"):  # planted: it is taken for a mistake
+            return Failed("EINVAL")
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("mprotect-rounds-down"))  # planted: see there
+        errno = mapping.protect(self.machine, self._space(op), vpns, op.prot)
+        if errno == "ENOMEM" and self.machine.has("mprotect-forgives-holes"):  # planted: what is not mapped is passed over
+            errno = ""
+        return Failed(errno) if errno else Done()
 
     def _remap(self, op: Remap) -> Outcome:
-        errno = mapping.remap(self.machine, self._space(op), op.pages.vpns, op.to.vpns)
+        down = self.machine.has("mremap-rounds-down")  # planted: see mapping.rounded
+        old, new = (mapping.rounded(self.machine, each, down=down) for each in (op.pages, op.to))
+        errno = mapping.remap(self.machine, self._space(op), old, new)
         return Failed(errno) if errno else Done()
 
     def _advise(self, op: Advise) -> Outcome:
-        errno = advise(self.machine, self._space(op), op.pages.vpns, op.advice)
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("madvise-rounds-down"))  # planted: see there
+        errno = advise(self.machine, self._space(op), vpns, op.advice)
         return Failed(errno) if errno else Done()
 
     def _brk(self, op: Brk) -> Outcome:
@@ -285,14 +314,14 @@ class Kernel:
         machine, space = self.machine, self._space(op)
         if not machine.may_expand(space, op.npages):
             return Failed("ENOMEM")
-        vpns = mapping.choose(machine, space, op.npages)
-        mapping.map_anonymous(machine, space, vpns, Prot.R | Prot.W)
-        for vpn in vpns:
+        chosen = [mapping.map_anywhere(machine, space, npages) for npages in (op.npages - 1 or 1, op.npages > 1) if npages]
+        for vpn in (vpn for vpns in chosen for vpn in vpns):
             page = machine.frames[touch(machine, space, vpn, write=True)].data
             if any(page):
                 return Loaded(next(filter(None, page)))
             page[:] = b"\x5c" * PAGE_SIZE
-        mapping.unmap(machine, space, vpns)
+        for vpns in chosen:
+            mapping.unmap(machine, space, vpns)
         return Done()
 
     def _try(self, op: Try) -> Outcome:
@@ -361,7 +390,13 @@ class Kernel:
         return Done() if done >= len(answer) else Failed("EFAULT")
 
     def _force(self, op: Force) -> Outcome:
-        return Done() if access_remote(self.machine, self._space(op), op.at, op.value) else Failed("EIO")
+        done = store_remote(self.machine, self._space(op), op.at, bytes([op.value]) * op.length)
+        return Done() if done == op.length else Printed(done) if done else Failed("EIO")
+
+    def _peek(self, op: Peek) -> Outcome:
+        data = load_remote(self.machine, self._space(op), op.at, op.length)
+        self.processes[op.process].output += data
+        return Printed(len(data)) if data else Failed("EIO")
 
     def _is_mapped(self, op: Pin | Fix) -> bool:
         """Tell whether the page is in a VMA as it is: the stack does not grow for one who only takes a page."""
@@ -452,7 +487,8 @@ class Kernel:
 
     def _sync(self, op: Sync) -> Outcome:
         vmas = self._space(op).vmas
-        return Done() if all(vmas.find(vpn) for vpn in op.pages.vpns) else Failed("ENOMEM")
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("msync-rounds-down"))  # planted: see there
+        return Done() if all(vmas.find(vpn) for vpn in vpns) else Failed("ENOMEM")
 
     # ---------------------------------------------------------------------------- life and death
 

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.model_guest.entries import duplicate, live_root, readable_bits
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.prefault import prefault_mapping
-from harness.model_guest.vmas import Vma
-from harness.program.units import PAGE_SIZE, Prot
+from harness.model_guest.vmas import NEVER_WRITABLE, Vma
+from harness.program.ops import Opened, Placement
+from harness.program.units import PAGE_SIZE, PageRange, Prot
+
+
+def rounded(machine: Machine, pages: PageRange, *, down: bool) -> range:
+    """Give the pages of a length in bytes. A fault rounds `down`: it leaves out one that is only begun behind others."""
+    whole = pages.length // PAGE_SIZE
+    if whole and down:
+        return range(pages.vpn, pages.vpn + whole)
+    if not whole and machine.has("length-0-is-a-page"):  # planted: what is too short for a page is one
+        return range(pages.vpn, pages.vpn + 1)
+    return pages.vpns
+
+
+def is_free_for(machine: Machine, space: AddressSpace, vpns: range, placement: Placement) -> bool:
+    """Tell whether a mapping may go to a range, or would have to go elsewhere."""
+    if placement is Placement.FIXED:
+        return True
+    if placement is Placement.NOREPLACE and machine.has("noreplace-replaces"):  # planted: the flag implies MAP_FIXED
+        return True
+    looked_at = vpns
+    if machine.has("noreplace-looks-at-start") and placement is Placement.NOREPLACE:  # planted: its first page is asked for
+        looked_at = vpns[:1]
+    if machine.has("hint-looks-at-start") and placement is Placement.HINT:  # planted: and of a hint
+        looked_at = vpns[:1]
+    if machine.has("noreplace-keeps-distance") and placement is Placement.NOREPLACE:  # planted: a neighbour clashes
+        looked_at = range(vpns.start, vpns.stop + 1)
+    return not space.vmas.any_in(looked_at.start, looked_at.stop)
 
 
 def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot, *, flags: int = 0) -> None:
@@ -88,14 +117,26 @@ def _drop(machine: Machine, pfn: int, *, unasked: bool) -> None:
     machine.frames.put(pfn)
 
 
-def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> bool:
-    """Change the protection of a range, up to the first page that is not mapped.
+def is_open_for(machine: Machine, opened: Opened, prot: Prot, *, shared: bool) -> bool:
+    """Tell whether a descriptor that was opened like that can be mapped."""
+    may_read = opened is not Opened.WRITE or machine.has("map-of-unreadable-file")  # planted: nobody asks for reading
+    if Prot.W not in prot or opened is not Opened.READ:
+        return may_read
+    if shared:
+        return machine.has("map-writes-read-only-file")  # planted: nobody asks for writing
+    return not machine.has("private-map-wants-writable-file")  # planted: it is asked for private copies, too
 
-    Returns: False where there was such a page (ENOMEM).
+
+def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> str:
+    """Change the protection of a range, up to the first page that is not mapped, or cannot have it.
+
+    Returns: the errno where there was such a page, else "".
     """
-    mapped = range(vpns.start, _first_hole(space, vpns))
+    hole, refusal = _first_hole(space, vpns), _first_refusal(machine, space, vpns, prot)
+    mapped = range(vpns.start, min(hole, refusal))
+    errno = "" if mapped.stop == vpns.stop else "ENOMEM" if hole < refusal else "EACCES"
     if not mapped:
-        return False
+        return errno
     space.vmas.protect(mapped.start, mapped.stop, prot)
     for vpn, entry in _present(machine, space, mapped):
         bits = _bits(machine, entry, prot)
@@ -106,7 +147,7 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> b
         machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
     if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
         _flush(machine, mapped)
-    return mapped == vpns
+    return errno
 
 
 def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
@@ -119,6 +160,8 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
         if old.start < new.stop and new.start < old.stop:
             return "EINVAL"
         unmap(machine, space, new)
+    if not old:
+        return "ENOMEM" if in_place else _duplicate(machine, space, old.start, new)
     if len(new) < len(old):
         unmap(machine, space, range(old.start + len(new), old.stop))
     vma = space.vmas.find(old.start)
@@ -138,6 +181,24 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
         if taken:
             unmap(machine, space, range(new.start + kept, new.stop))
         space.vmas.extend(new.start + kept, new.stop)
+    return ""
+
+
+def _duplicate(machine: Machine, space: AddressSpace, vpn: int, new: range) -> str:
+    """Map what is shared at page `vpn` in a second place, where nothing is. Returns the errno, "" where it is done."""
+    vma = space.vmas.find(vpn)
+    if vma is None:
+        return "EFAULT"
+    if not vma.shared and not machine.has("remap-duplicates-private"):  # planted: nobody asks what it is a copy of
+        return "EINVAL"
+    if not machine.may_expand(space, len(new)):
+        return "ENOMEM"
+    pgoff = vma.file_page(vpn)
+    if machine.has("remap-duplicate-loses-offset"):  # planted: it begins where the first mapping does
+        pgoff = vma.pgoff
+    space.vmas.insert(replace(vma, start=new.start, end=new.stop, pgoff=pgoff))
+    if machine.has("remap-duplicate-takes-old"):  # planted: it ends like a move, and the old place is unmapped
+        unmap(machine, space, range(vpn, vpn + 1))
     return ""
 
 
@@ -171,6 +232,14 @@ def _bits(machine: Machine, entry: int, prot: Prot) -> int:
     return bits
 
 
+def _first_refusal(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> int:
+    """Find the first page that must not be given the right to write; the end of the range where there is none."""
+    if Prot.W not in prot or machine.has("mprotect-writes-read-only-file"):  # planted: only mmap asks how a file is open
+        return vpns.stop
+    refused = (vma for vma in space.vmas if vma.flags & NEVER_WRITABLE and vma.start < vpns.stop and vpns.start < vma.end)
+    return max(vpns.start, next((vma.start for vma in refused), vpns.stop))
+
+
 def _first_hole(space: AddressSpace, vpns: range) -> int:
     vpn = vpns.start
     while vpn < vpns.stop:
@@ -191,7 +260,7 @@ def _present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[i
 
 def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
     """Move the program break to byte address `to`. Returns: False where it is refused. Raises OutOfMemory."""
-    if to < space.brk_start:
+    if to < space.brk_start and not machine.has("brk-goes-below-start"):  # planted: the heap has an end alone
         return False
     old, new = -(-space.brk // PAGE_SIZE), -(-to // PAGE_SIZE)
     if new > old:
@@ -206,7 +275,14 @@ def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
     return True
 
 
-def choose(machine: Machine, space: AddressSpace, npages: int) -> range:
+def map_anywhere(machine: Machine, space: AddressSpace, npages: int) -> range:
+    """Map fresh memory where nothing is. Raises OutOfMemory."""
+    vpns = _choose(machine, space, npages)
+    map_anonymous(machine, space, vpns, Prot.R | Prot.W)
+    return vpns
+
+
+def _choose(machine: Machine, space: AddressSpace, npages: int) -> range:
     """Find room for `npages` pages where nothing is."""
     if machine.has("mmap-chooses-taken"):  # planted: the search begins in the VMA and not behind it
         lowest = next(iter(space.vmas), None)
@@ -215,6 +291,8 @@ def choose(machine: Machine, space: AddressSpace, npages: int) -> range:
     start = _CHOSEN
     while space.vmas.any_in(start, start + npages):
         start += npages
+    if start != _CHOSEN and machine.has("mmap-chooses-overlapping"):  # planted: the end of what is there is taken for free
+        start -= 1
     return range(start, start + npages)
 
 

@@ -4,7 +4,8 @@
 
     copy_to_user ── page by page ──┐
     put_user ────── one word ──────┼── touch, as the process itself would ──> the frame's bytes
-    access_remote ─ one byte ──────┘   (access_remote: past the protection, with the copy that it takes)
+    store_remote ── page by page ──┘   (store_remote: past the protection, with the copy that it takes)
+    load_remote ─── page by page ──────── the entry, or what a load would bring in, past the protection
 
     Pipe   pin ───> frame, refcount + 1 ──> unpin: the byte that is there now, refcount − 1
            feed ──> a frame of the pipe's own, or room in the last one that is
@@ -20,6 +21,7 @@ from harness.model_guest.machine import AddressSpace, Fixed, Machine
 from harness.model_guest.pagefault import force_fault, touch
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.trouble import Segfault
+from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE, Address, Prot
 
 WORD = 8
@@ -59,19 +61,62 @@ def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) ->
     return True
 
 
-def access_remote(machine: Machine, space: AddressSpace, at: Address, value: int) -> bool:
-    """Store one byte, whatever the protection. Returns False where nothing is mapped. Raises OutOfMemory."""
+def store_remote(machine: Machine, space: AddressSpace, at: Address, data: bytes) -> int:
+    """Store bytes, whatever the protection. Returns how many, fewer where a page is out of reach. Raises OutOfMemory."""
+    if machine.has("mem-write-wraps"):  # planted: what lies behind the end of the page goes to its start
+        room = PAGE_SIZE - at.offset
+        return sum(_store_remote(machine, space, each, part) for each, part in ((at, data[:room]), (at.page, data[room:])))
+    done = 0
+    for place, part in _by_page(at, data):
+        # planted: copy-on-write is broken for the page in which the store begins
+        raw = machine.has("mem-write-breaks-cow-once") and done > 0
+        if not _store_remote(machine, space, place, part, raw=raw):
+            break
+        done += len(part)
+    return done
+
+
+def _store_remote(machine: Machine, space: AddressSpace, at: Address, data: bytes, *, raw: bool = False) -> int:
+    """Store bytes of one page, `raw` where a frame that is there is written to as it is. Returns how many."""
     vma = space.vmas.touched(at.vpn, machine.room(space))
     if vma is None or (vma.shared and not vma.prot & Prot.W):
-        return False
-    pfn = _resident(machine, space, at.vpn) if machine.has("force-writes-shared-frame") else None
-    if pfn is None:  # planted: a frame that is there is written to as it is
+        return 0
+    raw = raw or machine.has("force-writes-shared-frame")  # planted: so is every one
+    pfn = _resident(machine, space, at.vpn) if raw else None
+    if pfn is None:
         try:
             pfn = touch(machine, space, at.vpn, write=True) if vma.shared else force_fault(machine, space, at.vpn)
         except Segfault:
-            return False
-    machine.frames[pfn].data[at.offset] = value
-    return True
+            return 0
+    machine.frames[pfn].data[at.offset : at.offset + len(data)] = data
+    return len(data)
+
+
+def load_remote(machine: Machine, space: AddressSpace, at: Address, length: int) -> bytes:
+    """Read bytes, whatever the protection, up to a page that is not there. Raises OutOfMemory, Panic."""
+    data = b""
+    for place, part in _by_page(at, bytes(length)):
+        vma = space.vmas.touched(place.vpn, machine.room(space))
+        if vma is None or (not vma.prot and machine.has("mem-read-asks-protection")):  # planted: as if for a process
+            break
+        try:
+            pfn = _frame_to_read(machine, space, vma, place.vpn)
+        except Segfault:
+            break
+        data += machine.frames[pfn].data[place.offset : place.offset + len(part)]
+        if machine.has("mem-read-ends-at-page"):  # planted: a page is looked up, and no other
+            break
+    return data
+
+
+def _frame_to_read(machine: Machine, space: AddressSpace, vma: Vma, vpn: int) -> int:
+    if machine.has("mem-read-takes-file") and vma.file is not None:  # planted: the page is found in the page cache
+        page = vma.file_page(vpn)
+        cached = None if page is None else vma.file.lookup(page)
+        if cached is not None:
+            return cached
+    resident = machine.tables.lookup(live_root(space), vpn)
+    return pfn_of(resident) if resident & PRESENT else force_fault(machine, space, vpn, write=False)
 
 
 def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:

@@ -23,6 +23,8 @@ STACK_LIMIT = 2048
 """The most pages of a stack."""
 WIPED_ON_FORK = 2
 """The child gets this VMA, and none of its pages."""
+NEVER_WRITABLE = 8
+"""It is shared, and its file is open for reading alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Vma:
     file: File | None = None
     shared: bool = False
     flags: int = 0
-    """A sum of NOT_FORKED, WIPED_ON_FORK and GROWS_DOWN."""
+    """A sum of NOT_FORKED, WIPED_ON_FORK, GROWS_DOWN and NEVER_WRITABLE."""
 
     @property
     def vpns(self) -> range:
@@ -125,7 +127,10 @@ class VmaList:
     @property
     def _gap(self) -> int:
         """The pages that are kept free below a stack."""
-        return 0 if "stack-no-guard" in self.planted else STACK_GUARD_GAP  # planted: it may touch what is below
+        if "stack-no-guard" in self.planted:  # planted: it may touch what is below
+            return 0
+        # planted: the borders are a page off
+        return STACK_GUARD_GAP - ("stack-gap-too-small" in self.planted) + ("stack-gap-too-large" in self.planted)
 
     def advise(self, start: int, end: int, add: int, remove: int) -> None:
         """Set and clear flags of the mapped pages of a range."""
@@ -171,7 +176,7 @@ class VmaList:
             vma.count(1)
             flags = vma.flags
             if "protect-forgets-advice" in self.planted:  # planted: the VMA is made anew with its protection alone
-                flags &= GROWS_DOWN
+                flags &= GROWS_DOWN | NEVER_WRITABLE
             self._vmas.append(replace(vma, prot=prot, flags=flags))
         self._tidy()
 
@@ -179,10 +184,13 @@ class VmaList:
         """Move the mapped pages of a range, which nothing is in the way of."""
         for vma in self.carve(start, end):
             vma.count(1)
-            prot = vma.prot
+            prot, flags = vma.prot, vma.flags
             if "remap-loses-protection" in self.planted:  # planted: the new VMA is made like a fresh one
                 prot = Prot.R | Prot.W
-            self._vmas.append(replace(vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot))
+            if "remap-forgets-open-mode" in self.planted:  # planted: it may be given any protection at its new place
+                flags &= ~NEVER_WRITABLE
+            moved = replace(vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot, flags=flags)
+            self._vmas.append(moved)
         self._tidy()
 
     def extend(self, end: int, new_end: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from harness.program.image import IMAGES, OWN
-from harness.program.ops import Advice, Advise, Ask, Backing, Exec, Map, Op, Receive, Sharing, Try
+from harness.program.ops import Advice, Advise, Ask, Backing, Exec, Map, Op, Opened, Placement, Receive, Remap, Sharing, Try
 from harness.program.program import Program
 from harness.program.text import format_op
 from harness.program.without import kept_without, without
@@ -48,6 +48,12 @@ def needs(op: Op) -> frozenset[str]:
         words.add("map shared")
     if isinstance(op, Map) and op.backing != Backing.ANON:
         words.add(f"map {op.backing.name}")
+    if isinstance(op, Map) and op.backing.opened is not Opened.BOTH:
+        words.add("map opened")
+    if isinstance(op, Map) and op.placement is not Placement.FIXED:
+        words.add(f"map {op.placement.value}")
+    if isinstance(op, Remap) and not op.pages.length:
+        words.add("remap duplicate")
     if isinstance(op, Try):
         words.update({op.misuse.value.partition("-")[0]} - BASIC - _CALLS)
     if isinstance(op, Exec) and op.image != OWN:
@@ -64,7 +70,11 @@ def needs(op: Op) -> frozenset[str]:
 _PAGES = "p0: map a 2 rw private anon\n"
 
 PROBES = {
+    "map opened": "p0: map a 1 r private f:r",
+    "map noreplace": "p0: map a 1 rw private anon noreplace",
+    "map hint": "p0: map a 1 rw private anon hint",
     "remap": _PAGES + "p0: remap a[0] b[0]",
+    "remap duplicate": "p0: map a 1 rw shared anon\np0: remap a[0]-4096 b[0]",
     "advise": _PAGES + "p0: advise a[0] dontneed",
     "advise free": _PAGES + "p0: advise a[0] free",
     "advise dontfork": _PAGES + "p0: advise a[0] dontfork",
@@ -78,6 +88,7 @@ PROBES = {
     "ask uname": _PAGES + "p0: ask uname a[0]",
     "ask cwd-short": _PAGES + "p0: ask cwd-short a[0]",
     "force": _PAGES + "p0: force a[0] 0x22",
+    "peek": _PAGES + "p0: peek a[0] 1",
     "pin": _PAGES + "p0: pin a[0]",
     "splice": "p0: splice f 0",
     "feed": "p0: feed 0x22",
@@ -99,7 +110,7 @@ PROBES = {
 IMPLIED = {"feed": ("unpin", "pin", "splice"), "fix": ("deliver", "unfix")}
 """Abilities that go with another."""
 
-MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT"})
+MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT", "EEXIST"})
 """What a kernel says to a probe where it cannot do that; any other failure is a wrong answer, and a contract's business."""
 
 

@@ -7,9 +7,10 @@
     g      regular file      2 pages                           page i, byte o: 0x20 | i << 3 | o >> 9
     m      memfd             4 pages                           zeroes: holes, with no page behind them yet
 
-Every process of a program has each of them open for reading and writing. A file never grows beyond
-`MAX_FILE_PAGES`. The blocks of 512 bytes are those of the image (`harness.program.image`), with other tags, so that
-a page at the wrong offset shows in its bytes.
+Every process of a program has each of them open for reading and writing, and a regular file that is mapped otherwise
+(`Opened`) also for reading alone or for writing alone. A file never grows beyond `MAX_FILE_PAGES`. The blocks of 512
+bytes are those of the image (`harness.program.image`), with other tags, so that a page at the wrong offset shows in its
+bytes.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from harness.program.ops import (
     MAX_CROWD,
     STATUS_WORD,
     WAITS,
+    Advise,
     Ask,
     Brk,
     Crowd,
@@ -33,6 +34,7 @@ from harness.program.ops import (
     Map,
     Observe,
     Op,
+    Opened,
     Print,
     Protect,
     Read,
@@ -44,8 +46,10 @@ from harness.program.ops import (
     Splice,
     Starve,
     Store,
+    Sync,
     Threads,
     Truncate,
+    Try,
     Unlink,
     Unmap,
     Vfork,
@@ -57,6 +61,9 @@ from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, Page
 
 _OF_FILES = (Read, Readv, Write, Sendfile, Splice, Truncate, Unlink)
 """The operations that name a file, as `file`."""
+
+BELOW_HEAP = Address("data", 0)
+"""A page below every program break, whatever the image and the kernel: the data of the image's file is there."""
 
 MAX_PROCESSES = 16
 """Processes that one program may name in its life, p0 included: the agent has as many slots."""
@@ -113,6 +120,12 @@ class Program:
         used.update(op.file for op in self.steps if isinstance(op, _OF_FILES))
         used.update(op.into for op in self.steps if isinstance(op, Sendfile))
         return tuple(name for name in FILES if name in used)
+
+    @property
+    def opened(self) -> frozenset[tuple[str, Opened]]:
+        """The descriptors that the program maps: of which file, and how it is opened."""
+        backings = [op.backing for op in self.steps if isinstance(op, Map)]
+        return frozenset((backing.name, backing.opened) for backing in backings if backing.name in FILES)
 
 
 @dataclass(slots=True)
@@ -295,12 +308,25 @@ def _check_form(op: Op) -> None:
         value = getattr(op, each.name)
         if isinstance(value, Address) and not 0 <= value.offset < PAGE_SIZE:
             raise ProgramError(f"{value}: an offset is 0 to {PAGE_SIZE - 1}")
-    if isinstance(op, Brk) and op.at.window != HEAP.name:
-        raise ProgramError("the program break is in the window heap")
+        if isinstance(value, PageRange):
+            _check_length(op, value)
+    if isinstance(op, Brk) and op.at.window != HEAP.name and op.at.page != BELOW_HEAP:
+        raise ProgramError(f"the program break is in the window heap, or asked for below it, in {BELOW_HEAP}")
     if isinstance(op, Fill | Fix) and op.at.offset:
         raise ProgramError(f"{op.verb} takes a whole page, without an offset")
     if isinstance(op, Print) and op.at.offset + op.length > PAGE_SIZE:
         raise ProgramError("print stays within one page")
+
+
+def _check_length(op: Op, pages: PageRange) -> None:
+    is_empty = pages.short == PAGE_SIZE and pages.npages == 1
+    if not 0 <= pages.short < PAGE_SIZE and not is_empty:
+        raise ProgramError(f"{pages}: a length that is no whole number of pages has a byte of the last one")
+    may_be_empty = isinstance(op, Protect | Advise | Sync) or (isinstance(op, Remap) and pages is op.pages)
+    if is_empty and not may_be_empty:
+        raise ProgramError(f"{pages}: {op.verb} takes no empty range; `try` is for lengths that are refused")
+    if isinstance(op, Try) and pages.short:
+        raise ProgramError(f"{pages}: try takes whole pages")
 
 
 def _check_backing(op: Map) -> None:
@@ -308,3 +334,5 @@ def _check_backing(op: Map) -> None:
         raise ProgramError(f"there is no file {op.backing.name!r}; known are: {', '.join(BACKINGS)}")
     if not 0 <= op.backing.pgoff <= MAX_FILE_PAGES:
         raise ProgramError(f"a mapping begins at page 0 to {MAX_FILE_PAGES} of its file")
+    if op.backing.opened is not Opened.BOTH and (op.backing.name not in FILES or FILES[op.backing.name].is_memfd):
+        raise ProgramError(f"{op.backing.name} is no regular file, which alone can be opened to read or to write only")

@@ -7,16 +7,20 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     process   = "p" NUMBER                                          p0 is there from the start
     place     = WINDOW "[" PAGE "]" [ "+" OFFSET ]                  a[0]   data[1]+0x1f
     range     = WINDOW "[" PAGE [ ".." LAST ] "]" | WINDOW NPAGES   a[1..3]   a 4  (the first four)
+              | WINDOW "[" PAGE [ ".." LAST ] "]-" BYTES            a[1..3]-100  (100 bytes less)   a[0]-4096  (none)
     byte      = 0x00 … 0xff, or decimal                             prot = none | r | rw | rx | …
 
-    backing   = "anon" | "stack" | FILE [ "+" PAGES ]               anon   f   f+2 (from page 2 of f on)
+    backing   = "anon" | "stack" | FILE [ "+" PAGES ] [ ":" MODE ]  anon   f   f+2 (from page 2 of f on)
+    MODE      = "r" | "w"                                           f:r (a descriptor of f that was opened to read)
 
     p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1
+    p0: map a[1] r shared f noreplace  (MAP_FIXED_NOREPLACE)         p1: map a[1] r shared f hint
     p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
     p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
     p0: print a[0] 8                   p1: crash store a[2]          p0: wait p1
     p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
+    p0: force a[0]+4090 0x44 17        p0: peek a[0]+4090 17         (17 bytes by /proc/self/mem)
     p0: fix a[0]                       p0: deliver a[0]+5 0x55       p1: unfix
     p0: read f 100 a[0]+3 17           (17 bytes of f from byte 100 on to a[0]+3)
     p0: readv f 100 a[0]+3 b[1] 17     (17 bytes there, and the next 17 to b[1])
@@ -42,12 +46,12 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from harness.errors import ProgramError
 from harness.program.files import BACKINGS, FILES, MAX_FILE_SIZE
-from harness.program.image import IMAGES, OWN
+from harness.program.image import IMAGES
 from harness.program.ops import (
     MAX_CROWD,
     MAX_FRAMES_LEFT,
@@ -58,12 +62,13 @@ from harness.program.ops import (
     Access,
     Advice,
     Backing,
-    Exec,
     Kind,
     Map,
     Misuse,
     Observe,
     Op,
+    Opened,
+    Placement,
     Query,
     Sharing,
     Via,
@@ -89,7 +94,7 @@ from harness.program.units import PAGE_SIZE, Address, PageRange, Prot
 
 VERSION = 1
 _PLACE = re.compile(r"([a-z]+)\[(\w+)\](?:\+(\w+))?")
-_RANGE = re.compile(r"([a-z]+)\[(\w+)(?:\.\.(\w+))?\]")
+_RANGE = re.compile(r"([a-z]+)\[(\w+)(?:\.\.(\w+))?\](?:-(\w+))?")
 _HEADER = re.compile(r"pagepact\s+(\S+)$")
 
 
@@ -136,9 +141,9 @@ def _range(word: str) -> PageRange:
     match = _RANGE.fullmatch(word)
     if not match:
         raise ValueError(f"{word!r} is no range of pages; write a[0] or a[0..3]")
-    window, first, last = match.groups()
+    window, first, last, short = match.groups()
     start = _integer(first)
-    return PageRange(window, start, _integer(last or first) - start + 1)
+    return PageRange(window, start, _integer(last or first) - start + 1, _integer(short or "0"))
 
 
 def _prot(word: str) -> Prot:
@@ -149,10 +154,12 @@ def _prot(word: str) -> Prot:
 
 
 def _backing(word: str) -> Backing:
-    name, plus, pgoff = word.partition("+")
+    place, colon, mode = word.partition(":")
+    name, plus, pgoff = place.partition("+")
     if name not in BACKINGS:
         raise ValueError(f"{name!r} is not one of: {', '.join(BACKINGS)}")
-    return Backing(name, _integer(pgoff) if plus else 0)
+    opened = _word(Opened).parse(mode) if colon else Opened.BOTH
+    return Backing(name, _integer(pgoff) if plus else 0, opened)
 
 
 def _file(word: str) -> str:
@@ -199,6 +206,7 @@ OPERANDS: dict[Any, Operand] = {
     Prot: Operand(str, _prot),
     Sharing: _word(Sharing),
     Backing: Operand(str, _backing),
+    Placement: _word(Placement),
     Access: _word(Access),
     Via: _word(Via),
     Query: _word(Query),
@@ -231,11 +239,18 @@ def format_op(op: Op) -> str:
     if isinstance(op, Observe):
         return op.verb
     words = [OPERANDS[kind].format(getattr(op, name)) for name, kind in OPERAND_KINDS[type(op)]]
-    if isinstance(op, Map) and op.pages.first == 0:
+    if isinstance(op, Map) and op.pages.first == op.pages.short == 0:
         words[0] = f"{op.pages.window} {op.pages.npages}"
-    if isinstance(op, Exec) and op.image == OWN:
-        words = []
+    for each in reversed(_optional(type(op))):
+        if getattr(op, each.name) != each.default:
+            break
+        words.pop()
     return " ".join([f"p{op.process}:", op.verb, *words])
+
+
+def _optional(op: type[Op]) -> tuple[Field[Any], ...]:
+    """Give the operands that need not be written, in their order."""
+    return fields(op)[len(fields(op)) - op.optional :]
 
 
 def format_program(program: Program) -> str:
@@ -362,15 +377,15 @@ def parse_op(line: str) -> Op:
     op = OP_BY_VERB[verb]
     if op is Map and len(words) > 1 and "[" not in words[0]:
         words[:2] = [f"{words[0]}[0..{_number(1, 1 << 16)(words[1]) - 1}]"]
-    if op is Exec and not words:
-        words = [OWN]
     return op(_process(name.strip()), *_operands(op, words))
 
 
 def _operands(op: type[Op], words: list[str]) -> Iterator[Any]:
     kinds = OPERAND_KINDS[op]
-    if len(words) != len(kinds):
+    least, most = len(kinds) - op.optional, len(kinds)
+    if not least <= len(words) <= most:
         wanted = " ".join(name.upper() for name, _ in kinds)
-        raise ValueError(f"{op.verb} takes {len(kinds)} operands ({wanted or 'none'}), not {len(words)}")
-    for word, (_, kind) in zip(words, kinds, strict=True):
+        count = f"{least} to {most}" if op.optional else f"{most}"
+        raise ValueError(f"{op.verb} takes {count} operands ({wanted or 'none'}), not {len(words)}")
+    for word, (_, kind) in zip(words, kinds, strict=False):
         yield OPERANDS[kind].parse(word)

@@ -10,6 +10,7 @@ of a four-level page table::
     b          0x100_0001_0000   16    right behind a: its VMAs can merge with those of a
     c          0x100_001f_8000   16    straddles a 2 MiB line: two page tables
     d          0x100_4000_0000   16    another GiB: a page directory of its own
+    h          0x100_4010_8000   16    as far above d as a stack keeps from other memory: 256 pages, give or take 7
     e          0x180_0000_0000   16    another 512 GiB: an own entry in the root table
     text       0x1000_0000        2    executable, file backed, read only
     data       0x2000_0000        4    file backed, private, writable
@@ -76,6 +77,7 @@ ARENA = (
     Window("b", 0x100_0001_0000 // PAGE_SIZE, 16),
     Window("c", 0x100_001F_8000 // PAGE_SIZE, 16),
     Window("d", 0x100_4000_0000 // PAGE_SIZE, 16),
+    Window("h", 0x100_4010_8000 // PAGE_SIZE, 16),
     Window("e", 0x180_0000_0000 // PAGE_SIZE, 16),
 )
 IMAGE = (
@@ -118,11 +120,19 @@ class Address:
 
 @dataclass(frozen=True, slots=True, order=True)
 class PageRange:
-    """`npages` (1 or more) pages of one window from page `first` on."""
+    """`npages` (1 or more) pages of one window from page `first` on, less `short` bytes at their end.
+
+    System calls take a length in bytes for whole pages, the last of which may be begun only::
+
+        a[0..1]        8192 bytes     both pages
+        a[0..1]-4095   4097 bytes     both pages
+        a[0]-4096      no byte        no page
+    """
 
     window: str
     first: int
     npages: int
+    short: int = 0
 
     @property
     def vpn(self) -> int:
@@ -130,14 +140,20 @@ class PageRange:
         return WINDOW_BY_NAME[self.window].vpn + self.first
 
     @property
+    def length(self) -> int:
+        """The length in bytes."""
+        return self.npages * PAGE_SIZE - self.short
+
+    @property
     def vpns(self) -> range:
-        """The virtual page numbers."""
-        return range(self.vpn, self.vpn + self.npages)
+        """The virtual page numbers of the pages that it has a byte of."""
+        return range(self.vpn, self.vpn - -self.length // PAGE_SIZE)
 
     def __str__(self) -> str:
-        """Give the text form: `a[2]` for one page, `a[2..4]` for more."""
+        """Give the text form: `a[2]` for one page, `a[2..4]` for more, `a[2..4]-100` for 100 bytes less."""
         last = self.first + self.npages - 1
-        return f"{self.window}[{self.first}{f'..{last}' if self.npages > 1 else ''}]"
+        pages = f"{self.window}[{self.first}{f'..{last}' if self.npages > 1 else ''}]"
+        return f"{pages}-{self.short}" if self.short else pages
 
 
 def in_windows(start: int, end: int) -> Iterator[int]:

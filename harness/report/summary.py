@@ -13,14 +13,16 @@ from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
 
 EVENTS = (
-    "map", "map.over", "map.enomem", "limit", "unmap", "protect", "protect.enomem",
+    "map", "map.over", "map.refused", "map.enomem", "map.elsewhere", "limit", "unmap", "protect", "protect.enomem",
+    "protect.eacces",
     "fault.zero", "fault.anon", "fault.file", "fault.shared", "fault.segv.maperr", "fault.segv.accerr", "fault.sigbus",
     "cow.copy", "cow.reuse", "print", "print.efault",
-    "remap.move", "remap.grow", "remap.shrink", "remap.efault", "remap.einval", "remap.enomem",
-    "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "scratch", "try",
+    "remap.move", "remap.grow", "remap.shrink", "remap.duplicate", "remap.efault", "remap.einval", "remap.enomem",
+    "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "brk.below", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
     "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads", "wait",
-    "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.eio", "pin", "splice", "feed", "unpin",
+    "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.partial", "force.eio",
+    "peek", "peek.eio", "pin", "splice", "feed", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",

@@ -83,7 +83,7 @@ def _retold(step: Op, names: dict[int, int], place: Address) -> Op:
 
 def _moved(place: Address | PageRange, to: Address) -> Address | PageRange:
     if isinstance(place, PageRange):
-        return PageRange(to.window, to.index + place.first, place.npages)
+        return replace(place, window=to.window, first=to.index + place.first)
     return Address(to.window, to.index + place.index, place.offset)
 
 

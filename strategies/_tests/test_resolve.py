@@ -7,7 +7,7 @@ import random
 from harness.program.ops import OPS, Exit, Fork, Load, Map, Observe, Op, Store, Unmap, Wait
 from harness.program.program import Program
 from harness.program.text import format_program
-from strategies.fields import LONE, SPANS, WISHES, Wish
+from strategies.fields import LONE, SPANS, WISHES, Span, Wish
 from strategies.ops import ROW_OF, ROWS, Raw
 from strategies.programs import resolve
 from strategies.scene import Limits, nearest
@@ -122,7 +122,7 @@ def test_the_last_process_ends_only_by_fate() -> None:
 def test_a_steered_access_goes_to_a_page_that_allows_it() -> None:
     stores = [raw(Store, 0, page(16), 1), raw(Store, 0, page(7, steered=False), 1)]
 
-    program = resolve([raw(Map, 0, 0, 4), *stores], Limits())
+    program = resolve([raw(Map, 0, 0, SPANS.index(Span(2))), *stores], Limits())
 
     assert lines(program) == [
         "p0: map a 2 rw private anon",
@@ -138,7 +138,7 @@ def test_an_unmap_goes_to_mapped_pages() -> None:
 
 
 def test_a_range_is_clipped_into_its_window_and_the_page_limit() -> None:
-    sixteen = len(SPANS) - 1
+    sixteen = SPANS.index(Span(16))
     maps = [raw(Map, 0, page(12), sixteen), raw(Map, 0, page(0), sixteen), raw(Map, 0, page(33), 0)]
 
     program = resolve(maps, Limits(max_pages=10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.compare.blame.arguments import by_arguments, named_by
 from harness.compare.blame.departures import by_advice, shared_space
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.wrong_byte import wrong_byte
@@ -23,6 +24,7 @@ from harness.program.ops import (
     Load,
     Map,
     Op,
+    Peek,
     Pin,
     Print,
     Protect,
@@ -51,6 +53,7 @@ def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Ou
         limited,
         _wrong_outcome(timeline, op, expected, observed),
         lost_to_limit(timeline),
+        by_arguments(timeline, named_by(op)),
         shared_space(timeline, op.process),
     )
 
@@ -81,6 +84,8 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
             return _wrong_kernel_store(timeline, op, expected, observed)
         case Advise():
             return unique(by_advice(op), ("errno.table",))
+        case Map() | Protect() if Failed("EACCES") in (expected, observed):
+            return ("mmap.open-mode", "errno.table")
         case Map() | Unmap() | Protect() | Remap() if isinstance(expected, Failed) != isinstance(observed, Failed):
             return ("errno.table", _SHAPES[type(op)])
         case _:
@@ -99,6 +104,7 @@ _SHAPES: dict[type[Op], str] = {
 _ANSWERS: dict[type[Op], Ids] = {
     Wait: ("wait.status", "conserve.process"),
     Force: ("foll-force.private-only", "errno.table"),
+    Peek: ("foll-force.reads", "errno.table"),
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
     Sendfile: ("file.shared-coherent", "errno.table"),

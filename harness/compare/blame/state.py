@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.compare.blame.arguments import by_arguments
 from harness.compare.blame.departures import MANY, after_teardown, by_advice, by_departures, shared_space
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.outcome import lost_to_limit
@@ -33,6 +34,7 @@ def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
         ("prefault.transparent",) if difference.prefaulted else (),
         _kept_by_failed_fork(timeline, difference),
         lost_to_limit(timeline) if difference.topic in _MAPPED else (),
+        by_arguments(timeline, {difference.vpn}) if difference.vpn is not None and difference.topic in _MAPPED else (),
         shared_space(timeline, difference.process),
     )
 

@@ -26,6 +26,7 @@ _ERRORS = {
 
 def advise(machine: Machine, op: Advise) -> Allowed:
     """Do what is advised VMA by VMA. One that cannot take the advice ends it there; holes are skipped, and told at last.
+    A range of no length is advised nothing.
 
     Source: madvise(2); do_madvise, madvise_walk_vmas ("just ignore them, but return -ENOMEM at the end").
     """

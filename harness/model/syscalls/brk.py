@@ -10,10 +10,12 @@ from harness.model.semantics import STACK_GUARD_GAP
 from harness.model.vma import Vma, VmaFlag
 from harness.program.ops import Brk
 from harness.program.outcome import Done, Failed, Outcome
+from harness.program.program import BELOW_HEAP
 from harness.program.units import PAGE_SIZE, Prot
 
 _DONE = Allowed((Done(),), "brk(2): on success the program break is where it was asked for")
 _ENOMEM = Allowed((Failed("ENOMEM"),), "brk(2), ENOMEM; sbrk's notes: into another mapping, or beyond a limit")
+_LOW = Allowed((Failed("ENOMEM"),), "brk(2): sets the end of the data segment when that value is reasonable; else ENOMEM")
 _CLOSE = "brk(2): how near to another mapping the break may come is not said"
 _BELOW = "brk(2): whether the break may be set below where the heap began is not said"
 _EMPTY = "brk(2): whether a break may be taken back over pages that were unmapped is not said"
@@ -41,6 +43,9 @@ def brk(machine: Machine, op: Brk) -> Allowed:
             space.add(Vma(old, new, Prot.R | Prot.W))
 
     # CHECKS
+    if op.at.page == BELOW_HEAP:
+        machine.reach["brk.below"] += 1
+        return _LOW
     if new > old and (space.vmas.any_in(old, new) or not process.has_room(new - old)):
         machine.reach["brk.enomem"] += 1
         return _ENOMEM

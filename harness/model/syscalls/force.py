@@ -6,17 +6,21 @@ from harness.model import kernel_access
 from harness.model.allowed import Allowed
 from harness.model.fault import WRITE, is_behind_end
 from harness.model.machine import Machine
+from harness.model.process import Process
 from harness.model.stack import vma_for
+from harness.model.user_memory import page_by_page
 from harness.program.ops import Force
-from harness.program.outcome import Done, Failed
+from harness.program.outcome import Done, Failed, Printed
+from harness.program.units import Address
 
 _DONE = Allowed((Done(),), "proc_pid_mem(5): memory is accessed through it as through ptrace(2), PTRACE_POKEDATA")
+_SHORT = "mem_rw: what was stored before the page that access_remote_vm does not reach"
 _EIO = Allowed((Failed("EIO"),), "mem_rw: EIO where access_remote_vm reaches nothing")
 
 
 def force(machine: Machine, op: Force) -> Allowed:
-    """Write one byte into private memory, whatever its protection; copy-on-write is broken before. Into shared memory
-    only as a store may.
+    """Write bytes into private memory, whatever its protection; copy-on-write is broken before. Into shared memory only
+    as a store may. Page by page, up to the first that is out of reach.
 
     What a process may not write by itself changes for it alone: not for those it shares the frame with, not in the page
     cache (CVE-2016-5195, "Dirty COW").
@@ -24,16 +28,26 @@ def force(machine: Machine, op: Force) -> Allowed:
     Source: proc(5), /proc/pid/mem; mem_write, access_remote_vm, check_vma_flags.
     """
     process = machine.process(op.process)
+    done = 0
+    for place, length in page_by_page(op.at, op.length):
+        # CHECKS
+        if not _is_in_reach(machine, process, place):
+            break
 
-    # CHECKS
-    vma = vma_for(process, op.at.vpn)
-    is_others_too = vma is not None and vma.shared and not vma.prot & WRITE  # not a copy that could be written instead
-    if vma is None or is_others_too or is_behind_end(machine, vma, op.at.vpn):
-        machine.reach["force.eio"] += 1
-        return _EIO
-
-    # EFFECT
-    kernel_access.force(machine, process, op.at, op.value)
+        # EFFECT
+        kernel_access.force(machine, process, place, bytes((op.value,)) * length)
+        done += length
 
     # OUTCOME
-    return _DONE
+    if done == op.length:
+        return _DONE
+    machine.reach["force.partial" if done else "force.eio"] += 1
+    return Allowed((Printed(done),), _SHORT) if done else _EIO
+
+
+def _is_in_reach(machine: Machine, process: Process, at: Address) -> bool:
+    """Tell whether a forced store may go to the page of `at`; a stack grows by the attempt."""
+    vma = vma_for(process, at.vpn)
+    if vma is None or is_behind_end(machine, vma, at.vpn):
+        return False
+    return not vma.shared or bool(vma.prot & WRITE)  # of shared memory there is no copy that could be written instead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
@@ -20,13 +21,20 @@ _OVERLAP = Allowed((Failed("EINVAL"),), "mremap(2), EINVAL: with MREMAP_FIXED th
 _BLOCKED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM: the range cannot be expanded, and may not be moved")
 _LIMITED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM; getrlimit(2), RLIMIT_AS: it affects mremap too")
 
+_PRIVATE = Allowed((Failed("EINVAL"),), "mremap(2), EINVAL: old_size is zero, and does not refer to a shareable mapping")
+_STAYS = Allowed(
+    (Failed("ENOMEM"), Failed("EINVAL")),
+    "mremap(2): where old_size is zero, the MREMAP_MAYMOVE flag must be specified; which error tells so is not said",
+)
+
 _ALIKE = "mremap(2), EFAULT, or not: whether neighbours that are alike are one mapping is the kernel's choice"
 
 
 def remap(machine: Machine, op: Remap) -> Allowed:
     """Change the length of a mapping or of its tail end, in place; or move it over whatever the new range held.
 
-    Pages keep bytes, protection, frames and file offsets; what is new reads as if never touched.
+    Pages keep bytes, protection, frames and file offsets; what is new reads as if never touched. Lengths are rounded up to
+    pages; no length at all is a request for a second mapping.
 
     Source: mremap(2); vma_to_resize, mremap_to, move_vma.
     """
@@ -39,7 +47,9 @@ def remap(machine: Machine, op: Remap) -> Allowed:
         return refused
 
     # EFFECT
-    if _takes_many(machine, op):
+    if not op.pages.length:
+        allowed = _duplicate(machine, process, op)
+    elif _takes_many(machine, op):
         allowed = _move_many(machine, space, op)
     elif not op.in_place:
         allowed = _move(machine, process, op)
@@ -132,6 +142,36 @@ def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     if not process.has_room(op.to.npages - op.kept):
         return _no_room(machine, _LIMITED, certain)
     return _if_one(machine, certain, move)
+
+
+def _duplicate(machine: Machine, process: Process, op: Remap) -> Allowed:
+    """Map the memory of a shared mapping, from its page at the old address on, a second time; the first mapping stays.
+
+    Source: mremap(2), old_size zero; vma_to_resize, move_vma with an old length of 0.
+    """
+    space = process.memory
+
+    def clear() -> None:
+        free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
+
+    if op.in_place:
+        return _HOLE if space.vmas.find(op.pages.vpn) is None else _STAYS
+    if machine.semantics.remap_unmaps_before_it_looks:
+        clear()
+    vma = space.vmas.find(op.pages.vpn)
+    if vma is None:
+        return _HOLE
+    if not vma.shared and not machine.semantics.private_mappings_duplicate:
+        machine.reach["remap.einval"] += 1
+        return _PRIVATE
+    if not process.has_room(op.to.npages):
+        return _LIMITED
+    if not machine.semantics.remap_unmaps_before_it_looks:
+        clear()
+    pgoff = 0 if vma.file is None else vma.file_page(op.pages.vpn)
+    space.add(replace(vma, start=op.to.vpn, end=op.to.vpns.stop, pgoff=pgoff))
+    machine.reach["remap.duplicate"] += 1
+    return _DONE
 
 
 def _takes_many(machine: Machine, op: Remap) -> bool:

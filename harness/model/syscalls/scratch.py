@@ -13,7 +13,8 @@ _ENOMEM = Allowed((Failed("ENOMEM"),), "mmap(2), ENOMEM: the process's RLIMIT_AS
 
 
 def scratch(machine: Machine, op: Scratch) -> Allowed:
-    """Map, find zeroes, store, unmap. Where that was is of no interest, but that nothing else was there.
+    """Map, find zeroes, store, unmap. Where that was is of no interest, but that nothing else was there: of two such
+    mappings, neither the other.
 
     Source: mmap(2); get_unmapped_area, vm_unmapped_area.
     """

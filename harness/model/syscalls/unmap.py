@@ -12,12 +12,13 @@ _DONE = Allowed((Done(),), "munmap(2): it is no error if the range holds no mapp
 
 
 def unmap(machine: Machine, op: Unmap) -> Allowed:
-    """Remove exactly the range: VMAs, entries (each frame loses one reference), and unneeded tables.
+    """Remove exactly the range, to the end of the page in which it ends: VMAs, entries (each frame loses one reference),
+    and unneeded tables.
 
     Source: munmap(2); do_mas_align_munmap, unmap_region, zap_pte_range, free_pgtables.
     """
     space = machine.process(op.process).memory
-    first, last = op.pages.vpn, op.pages.vpn + op.pages.npages
+    first, last = op.pages.vpn, op.pages.vpns.stop
 
     # CHECKS
     # none: holes are no error.

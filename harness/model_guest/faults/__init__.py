@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from harness.errors import DefinitionError
 from harness.model_guest.faults.accounts import ACCOUNTS
+from harness.model_guest.faults.arguments import ARGUMENTS
 from harness.model_guest.faults.early_pages import EARLY_PAGES
 from harness.model_guest.faults.fault import Fault
 from harness.model_guest.faults.file_pages import FILE_PAGES
@@ -23,7 +24,7 @@ from harness.model_guest.faults.teardown import TEARDOWN
 
 __all__ = ["FAULTS", "FAULTS_OF_PREFAULT", "Fault", "check_names"]
 
-_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *FILE_PAGES, *EARLY_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
+_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *ARGUMENTS, *FILE_PAGES, *EARLY_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 """Every fault that can be planted, by name."""

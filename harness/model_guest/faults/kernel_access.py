@@ -41,6 +41,31 @@ KERNEL_ACCESS = (
         ("kernel-write.breaks-cow",),
     ),
     Fault(
+        "mem-read-asks-protection",
+        "a read through /proc/PID/mem stops at memory that the process may not touch",
+        ("foll-force.reads",),
+    ),
+    Fault(
+        "mem-read-takes-file",
+        "a read through /proc/PID/mem takes the bytes of a file page from the page cache, whoever has copied it",
+        ("foll-force.reads",),
+    ),
+    Fault(
+        "mem-read-ends-at-page",
+        "a read through /proc/PID/mem ends with the page in which it begins",
+        ("foll-force.reads",),
+    ),
+    Fault(
+        "mem-write-breaks-cow-once",
+        "a write through /proc/PID/mem breaks copy-on-write for the page in which it begins alone",
+        ("foll-force.private-only",),
+    ),
+    Fault(
+        "mem-write-wraps",
+        "a write through /proc/PID/mem goes on at the start of its page where that ends",
+        ("foll-force.private-only",),
+    ),
+    Fault(
         "force-writes-shared-frame",
         "a write through /proc/PID/mem goes to the frame that is there, the page cache's too",
         ("foll-force.private-only",),

@@ -121,6 +121,21 @@ MAPPINGS = (
         ("errno.table",),
     ),
     Fault(
+        "mmap-chooses-overlapping",
+        "the kernel chooses an address a page too near to what is mapped next to it",
+        ("mmap.geometry",),
+    ),
+    Fault(
+        "stack-gap-too-small",
+        "a stack grows to 255 pages above other memory",
+        ("stack.grows",),
+    ),
+    Fault(
+        "stack-gap-too-large",
+        "a stack does not grow to 256 pages above other memory",
+        ("stack.grows",),
+    ),
+    Fault(
         "stack-no-guard",
         "a stack grows until it touches what is below it",
         ("stack.grows",),

@@ -25,6 +25,8 @@ from harness.program.ops.base import (
     Kind,
     Misuse,
     Op,
+    Opened,
+    Placement,
     Rounds,
     Sharing,
 )
@@ -37,6 +39,7 @@ from harness.program.ops.kernel import (
     Feed,
     Fix,
     Force,
+    Peek,
     Pin,
     Query,
     Reap,
@@ -66,12 +69,13 @@ from harness.program.ops.process import (
 )
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS", "OPS",
-    "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
-    "Clone", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force", "Fork", "Kill",
-    "Kind", "Limit", "Load", "Map", "Misuse", "Observe", "Op", "Pin", "Print", "Protect", "Query", "Read", "Readv", "Reap",
-    "Receive", "Refuse", "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync",
-    "Threads", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS",
+    "OPS", "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask",
+    "Backing", "Brk", "Clone", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix",
+    "Force", "Fork", "Kill", "Kind", "Limit", "Load", "Map", "Misuse", "Observe", "Op", "Opened", "Peek", "Pin",
+    "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse", "Remap", "Repeat",
+    "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Truncate", "Try", "Unfix",
+    "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
 
@@ -97,7 +101,7 @@ OPS: tuple[type[Op], ...] = (
     Map, Unmap, Protect, Load, Store, Fill, Print, Fork, Exec, Exit, Crash, Wait, Observe,
     Remap, Advise, Brk, Scratch, Try,
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
-    Receive, Ask, Reap, Force, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
+    Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""

@@ -64,24 +64,45 @@ class Sharing(enum.Enum):
     SHARED = "shared"
 
 
+class Opened(enum.Enum):
+    """How the descriptor of a file was opened, see open(2). The value is the word in the text form; the order is that on
+    the wire.
+    """
+
+    BOTH = "rw"
+    READ = "r"
+    WRITE = "w"
+
+
 @dataclass(frozen=True, slots=True)
 class Backing:
     """What an untouched page of a mapping holds: zeroes (`anon`), or a file's pages from page `pgoff` on.
 
-    `name` is the word in the text form; `pgoff` is in pages, 0 where there is no file.
+    `name` is the word in the text form; `pgoff` is in pages, 0 where there is no file. `opened` is how the descriptor
+    that is mapped was opened.
     """
 
     ANON: ClassVar[Backing]
 
     name: str
     pgoff: int = 0
+    opened: Opened = Opened.BOTH
 
     def __str__(self) -> str:
-        """Give the text form: `anon`, `f`, or `f+2`."""
-        return f"{self.name}+{self.pgoff}" if self.pgoff else self.name
+        """Give the text form: `anon`, `f`, `f+2`, or `f+2:r`."""
+        name = f"{self.name}+{self.pgoff}" if self.pgoff else self.name
+        return name if self.opened is Opened.BOTH else f"{name}:{self.opened.value}"
 
 
 Backing.ANON = Backing("anon")
+
+
+class Placement(enum.Enum):
+    """What mmap(2) does with an address. The value is the word in the text form; the order is that on the wire."""
+
+    FIXED = "fixed"
+    NOREPLACE = "noreplace"
+    HINT = "hint"
 
 
 class Access(enum.Enum):
@@ -137,8 +158,9 @@ class Misuse(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One step of a program, done by `process`."""
+    """One step of a program, done by `process`. The last `optional` operands are written only where they are unusual."""
 
     verb: ClassVar[str]
     code: ClassVar[int]
+    optional: ClassVar[int] = 0
     process: Proc

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Byte, Child, Count, FileName, FileOffset, Op
+from harness.program.ops.base import Byte, Child, Count, FileName, FileOffset, Length, Op
 from harness.program.units import Address
 
 
@@ -76,12 +76,26 @@ class Reap(Op):
 
 @dataclass(frozen=True, slots=True)
 class Force(Op):
-    """pwrite(2) of one byte to the process's own /proc/self/mem, which asks for no write permission."""
+    """pwrite(2) of `length` bytes, each of them `value`, to the process's own /proc/self/mem, which asks for no write
+    permission.
+    """
 
     verb: ClassVar[str] = "force"
     code: ClassVar[int] = 29
+    optional: ClassVar[int] = 1
     at: Address
     value: Byte
+    length: Length = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Peek(Op):
+    """pread(2) of `length` bytes of the process's own /proc/self/mem, which asks for no permission, to its output."""
+
+    verb: ClassVar[str] = "peek"
+    code: ClassVar[int] = 49
+    at: Address
+    length: Length
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Advice, Backing, Misuse, Npages, Op, Sharing
+from harness.program.ops.base import Advice, Backing, Misuse, Npages, Op, Placement, Sharing
 from harness.program.units import Address, PageRange, Prot
 
 
 @dataclass(frozen=True, slots=True)
 class Map(Op):
-    """mmap(2) with MAP_FIXED: replaces whatever the range held."""
+    """mmap(2) at the range: with MAP_FIXED, which replaces whatever it held, with MAP_FIXED_NOREPLACE, or with an address
+    that is a hint. Where the mapping comes to be elsewhere it goes again at once, and the outcome is EEXIST.
+    """
 
     verb: ClassVar[str] = "map"
     code: ClassVar[int] = 1
+    optional: ClassVar[int] = 1
     pages: PageRange
     prot: Prot
     sharing: Sharing = Sharing.PRIVATE
     backing: Backing = Backing.ANON
+    placement: Placement = Placement.FIXED
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Unmap(Op):
 
 @dataclass(frozen=True, slots=True)
 class Protect(Op):
-    """mprotect(2) of a range; ENOMEM where a page of it is not mapped."""
+    """mprotect(2) of a range, which may have no length; ENOMEM where a page of it is not mapped."""
 
     verb: ClassVar[str] = "protect"
     code: ClassVar[int] = 3
@@ -43,7 +47,8 @@ class Protect(Op):
 @dataclass(frozen=True, slots=True)
 class Remap(Op):
     """mremap(2) of `pages`. Where `to` begins at the same page it is in place, to the length of `to`; else with
-    MREMAP_MAYMOVE | MREMAP_FIXED, and what `to` held is replaced.
+    MREMAP_MAYMOVE | MREMAP_FIXED, and what `to` held is replaced. Where `pages` has no length, `to` becomes a second
+    mapping of the same memory.
     """
 
     verb: ClassVar[str] = "remap"
@@ -59,7 +64,7 @@ class Remap(Op):
     @property
     def kept(self) -> int:
         """How many pages the old and the new range both have: those that keep their bytes."""
-        return min(self.pages.npages, self.to.npages)
+        return min(len(self.pages.vpns), len(self.to.vpns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,9 @@ class Advise(Op):
 
 @dataclass(frozen=True, slots=True)
 class Brk(Op):
-    """brk(2): the program break moves to `at`, an address of the window heap, at whose start it is after exec."""
+    """brk(2): the program break moves to `at`, an address of the window heap, at whose start it is after exec; or not, to
+    one of the window data, which is below that start.
+    """
 
     verb: ClassVar[str] = "brk"
     code: ClassVar[int] = 16
@@ -83,7 +90,9 @@ class Brk(Op):
 
 @dataclass(frozen=True, slots=True)
 class Scratch(Op):
-    """mmap(2) of `npages` where the kernel likes, looked through for anything but zeroes, filled, and unmapped."""
+    """mmap(2) of `npages` where the kernel likes, the last of them by itself; both mappings are looked through for anything
+    but zeroes, filled, and unmapped.
+    """
 
     verb: ClassVar[str] = "scratch"
     code: ClassVar[int] = 17

@@ -88,6 +88,7 @@ class Exec(Op):
 
     verb: ClassVar[str] = "exec"
     code: ClassVar[int] = 9
+    optional: ClassVar[int] = 1
     image: ImageName = OWN
 
 
