@@ -481,3 +481,11 @@ def test_idle_children_may_lack_clean_pages_and_the_counts_tell_how_many() -> No
 
     assert adopted
     assert references(machine, frame) == before - 3
+
+
+@pytest.mark.parametrize(("preset", "byte"), [("linux-5.10", 0x44), ("linux-6.1", 0)])
+def test_a_hole_that_is_spliced_gets_a_page_for_that_before_linux_5_19(preset: str, byte: int) -> None:
+    machine = run("p0: splice m 5\np0: map b 1 rw shared m\np0: store b[0]+5 0x44", PRESETS[preset])
+
+    assert more(machine, "p0: unpin") == Loaded(byte)
+    assert broken(machine) == []

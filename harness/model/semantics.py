@@ -204,8 +204,9 @@ class Semantics:
     hole_is_spliced_as_zeroes: Choice = Choice.ALWAYS
     """A hole of a file that is spliced into a pipe stays one, and what the pipe holds is zero whatever becomes of the file.
 
-    Source: shmem_file_read_iter, ZERO_PAGE (splice_zeropage_into_pipe since Linux 6.5). filemap_read, for files that are
-    not of tmpfs, brings a page in.
+    Source: shmem_file_read_iter, ZERO_PAGE (splice_zeropage_into_pipe since Linux 6.5). Before Linux 5.19 (56a8c8eb1eaf,
+    "tmpfs: do not allocate pages on read") it gave the hole a page for whoever is no user's buffer (SGP_CACHE), as a pipe
+    is not; and filemap_read, for files that are not of tmpfs, brings a page in.
     """
 
     truncate_to_same_clears_tail: bool = True
@@ -342,6 +343,7 @@ PRESETS = {
             taking_grows_stack=True,
             protect_grants_write=Choice.NEVER,
             write_wants_whole_part=True,
+            hole_is_spliced_as_zeroes=Choice.NEVER,
             remap_asks_for_mapping_first=False,
             remap_asks_for_overlap_first=True,
         ),

@@ -48,14 +48,14 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     of_file = _file_or_shared(timeline, process, vpn)
     if of_file:
         return unique(fed, of_file)
+    delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     reads = [op for _, op in timeline.steps() if isinstance(op, Read | Readv) and op.process == process]
     if any(
         (isinstance(place, PageRange) and vpn in place.vpns) or (isinstance(place, Address) and vpn == place.vpn)
         for op in reads
         for place in places(op)
     ):
-        return ("file.shared-coherent", *_of_ranges(timeline, process), "store.load")
-    delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
+        return unique(delivered, ("file.shared-coherent",), _of_ranges(timeline, process), ("store.load",))
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
         many = many_held(timeline, process, vpn)

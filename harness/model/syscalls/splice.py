@@ -18,7 +18,7 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     """Put the page cache's own frame into the pipe: until the byte is read, the pipe is one more holder of it.
 
     "Actual copies are generally avoided": what is stored to the file meanwhile shows in the pipe, unless the kernel did
-    copy. A hole has no frame, and goes in as zeroes. What is written into the pipe afterwards comes behind it in the pipe,
+    copy. A hole has no frame: it goes in as zeroes, or gets a frame for that. What is written into the pipe afterwards comes behind it in the pipe,
     and never into the frame (CVE-2022-0847, "Dirty Pipe").
 
     Source: splice(2), NOTES; splice_file_to_pipe, which asks for room first; copy_page_to_iter_pipe.
@@ -35,8 +35,10 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     # EFFECT
     index, offset = divmod(op.offset, PAGE_SIZE)
     cached = machine.cache.frames.get((file.name, index))
-    if cached is None and machine.semantics.hole_is_spliced_as_zeroes is not Choice.ALWAYS:
+    if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.EITHER:
         machine.end_of_knowledge("whether a hole of a file gets a page when it is spliced is not said")
+    if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.NEVER:
+        cached = machine.cache.frame(file.name, index)
     frame = cached or machine.zero
     copied = (frame.content,) if machine.semantics.splice_may_copy and cached else ()
     machine.pins.append(Pin(frame, offset, before=copied))
