@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.cli import CONSOLE_LINES, run
 from harness.errors import BootFailure, DefinitionError, GuestTrouble, ImageError, PagepactError
 from harness.guest.frames import encode_message
+from harness.guest.machine import LaunchFailure
 from harness.guests import open_subject
 from harness.report.known import load_known
 
@@ -94,7 +96,44 @@ def test_a_kernel_that_does_not_come_up_is_said_so(tmp_path: Path, text: bytes, 
     assert isinstance(error, BootFailure)
     assert str(error).startswith(complaint)
     assert "\n" not in str(error)
+    assert len(str(error)) < 300
     assert bool(error.console) == bool(text)
+
+
+def test_who_asks_for_it_sees_what_ready_means_and_of_a_flood_no_more_than_a_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_fake(tmp_path, b"flood " * 100 + b"\n", AGAIN, seconds=1)
+
+    status = run(["guests", "--probe", str(tmp_path / "fake.toml")])
+
+    err = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert "(it is ready when PID 1, the agent in its initramfs, says hello on ttyS0)" in err[0]
+    assert len(err) <= 1 + CONSOLE_LINES
+    assert max(map(len, err[1:])) <= 100
+
+
+def test_a_machine_that_qemu_does_not_know_is_said_in_qemus_words(tmp_path: Path) -> None:
+    open_fake(tmp_path, b"x\n", seconds=1)
+    path = tmp_path / "fake.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("[kernel]", 'machine = "nonesuch"\n[kernel]'), encoding="utf-8")
+
+    with pytest.raises(LaunchFailure, match="unsupported machine type"):
+        open_subject(str(path))
+
+
+def test_a_file_of_known_divergences_that_is_not_there_is_said_before_the_guest_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    text = DEFINITION.format(seconds=2, poweroff=0).replace("[kernel]", 'known_divergences = "none.toml"\n[kernel]')
+    path.write_text(text, encoding="utf-8")
+
+    status = run(["guests", "--probe", str(path)])
+
+    assert status == 2
+    assert "none.toml: the known divergences cannot be read" in capsys.readouterr().err
 
 
 def test_a_power_off_is_told_by_its_exit_status(tmp_path: Path) -> None:

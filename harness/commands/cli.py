@@ -6,6 +6,7 @@ wrong (one sentence on stderr), 130 interrupted.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from harness.errors import GuestTrouble, PagepactError
 
 CONFORMS, DIVERGES, TROUBLE, INTERRUPTED = 0, 1, 2, 130
 
-CONSOLE_LINES = 15
+CONSOLE_LINES, CONSOLE_WIDTH = 15, 80
 """How much of a guest's console stands below the sentence, where a guest is in trouble."""
 
 EXAMPLES = """\b
@@ -63,5 +64,11 @@ def _complain(error: PagepactError) -> None:
     sentence = " ".join(str(error).split())
     print(f"pagepact: {sentence}", file=sys.stderr)
     if isinstance(error, GuestTrouble):
-        for line in error.console.splitlines()[-CONSOLE_LINES:]:
-            print(f"    | {line}", file=sys.stderr)
+        for line, times in _squeezed(error.console.splitlines())[-CONSOLE_LINES:]:
+            print(f"    | {line}" + (f"  ({times} times)" if times > 1 else ""), file=sys.stderr)
+
+
+def _squeezed(lines: Sequence[str]) -> list[tuple[str, int]]:
+    """Cut lines to what a terminal shows, and give those that repeat each other once: (line, how often)."""
+    cut = (line if len(line) <= CONSOLE_WIDTH else line[: CONSOLE_WIDTH - 1] + "…" for line in lines)
+    return [(line, len([*same])) for line, same in itertools.groupby(cut)]

@@ -12,6 +12,7 @@ from harness.commands.children import ROOT
 from harness.errors import DefinitionError
 from harness.guest.definition import GuestDefinition, list_definitions, load_definition
 from harness.guests import open_subject
+from harness.report.known import load_known
 
 EXAMPLES = """\b
 Examples:
@@ -39,6 +40,9 @@ def guests(probe: str | None, kernel: Path | None, arch: str | None, append: str
     level a guest does not show is skipped on it.
     """
     if probe is not None:
+        known = load_definition(probe).known_divergences
+        if known is not None:
+            load_known(known)  # what is wrong with it should be said now, and not by the first run of the contracts
         with closing(open_subject(probe, kernel=kernel, arch=arch, append=append)) as subject:
             click.echo("\n".join(subject.header()))
     elif kernel is not None or arch or append:

@@ -17,6 +17,7 @@ from harness.guest.ram import GuestRam
 PING = b"\x00"  # the request that the agent answers with itself and its hello
 OPEN_MAILBOX = b"\x08"  # mark, patience (u32); answered by itself and two bytes, the counts of pages
 _EXIT_S = 2.0
+_MOST_WORDS = 100  # characters of the last words, in a sentence; the rest is in the tail of the console
 
 
 class LiveGuest(Protocol):
@@ -44,6 +45,7 @@ class LiveGuest(Protocol):
 class QemuGuest:
     """A guest in QEMU."""
 
+    spec: MachineSpec
     machine: Machine
     console: Console
     channel: Channel
@@ -139,16 +141,19 @@ def _started(spec: MachineSpec, snapshot: Path | None, panic_patterns: tuple[str
     machine = Machine(spec, incoming=snapshot)
     log = SocketStream(machine.log) if machine.log is not None else None
     console = Console(SocketStream(machine.console), panic_patterns, log=log, ending=lambda: machine.ending(_EXIT_S))
-    return QemuGuest(machine, console, Channel(console))
+    return QemuGuest(spec, machine, console, Channel(console))
 
 
 def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> Exception:
     words = guest.console.last_words()
+    words = words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"
     last = f"its last words were: {words}" if words else "it printed nothing"
     if isinstance(trouble, GuestPanicked):
         return BootFailure(f"the kernel broke while it booted: {trouble.reason}", console=trouble.console)
     if isinstance(trouble, GuestHung):
         message = f"the guest was not ready after {timeout_s:g} s; {last}"
+        if guest.spec.accelerator != "kvm":  # else this is a trial, and somebody wants to know why it failed in short
+            message += f" (it is ready when PID 1, the agent in its initramfs, says hello on {guest.spec.console})"
         return BootFailure(message, console=trouble.console)
     status = guest.machine.wait_exit(_EXIT_S)
     if status != 0 and guest.machine.stderr() and not trouble.console:

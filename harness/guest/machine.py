@@ -45,7 +45,8 @@ class LaunchFailure(RigError):
         self.command = command
         self.exit_code = exit_code
         self.stderr = stderr
-        words = f": {stderr.splitlines()[-1]}" if stderr else ""
+        said = stderr.splitlines()  # QEMU begins what is wrong with its own name; a hint may follow
+        words = next((f": {line}" for line in said if line.startswith("qemu-system")), f": {said[-1]}" if said else "")
         self.reason = f"{message} (exit status {exit_code}){words}"
         super().__init__(f"{self.reason}; its command line was: {shlex.join(command)}")
 
