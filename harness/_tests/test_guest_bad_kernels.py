@@ -117,7 +117,8 @@ def test_who_asks_for_it_sees_what_ready_means_and_of_a_flood_no_more_than_a_scr
 def test_a_machine_that_qemu_does_not_know_is_said_in_qemus_words(tmp_path: Path) -> None:
     open_fake(tmp_path, b"x\n", seconds=1)
     path = tmp_path / "fake.toml"
-    path.write_text(path.read_text(encoding="utf-8").replace("[kernel]", 'machine = "nonesuch"\n[kernel]'), encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("[kernel]", 'machine = "nonesuch"\n[kernel]')
+    path.write_text(text, encoding="utf-8")
 
     with pytest.raises(LaunchFailure, match="unsupported machine type"):
         open_subject(str(path))

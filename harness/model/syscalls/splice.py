@@ -18,8 +18,8 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     """Put the page cache's own frame into the pipe: until the byte is read, the pipe is one more holder of it.
 
     "Actual copies are generally avoided": what is stored to the file meanwhile shows in the pipe, unless the kernel did
-    copy. A hole has no frame: it goes in as zeroes, or gets a frame for that. What is written into the pipe afterwards comes behind it in the pipe,
-    and never into the frame (CVE-2022-0847, "Dirty Pipe").
+    copy. A hole has no frame: it goes in as zeroes, or gets a frame for that. What is written into the pipe afterwards
+    comes behind it in the pipe, and never into the frame (CVE-2022-0847, "Dirty Pipe").
 
     Source: splice(2), NOTES; splice_file_to_pipe, which asks for room first; copy_page_to_iter_pipe.
     """
