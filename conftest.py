@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wants_file = config.getoption("--program") is not None
     faults = config.getoption("--catches")
     keep = [item for item in items if (item.get_closest_marker("program_file") is not None) == wants_file]
-    if not options.is_long_run():
+    if not options.is_long_run() and not faults:
         keep = [item for item in keep if item.get_closest_marker("long_run") is None]
     keep = [item for item in keep if not faults or options.must_catch(item, faults)]
     drop = [item for item in items if item not in keep and item.path.is_relative_to(CONTRACTS)]

@@ -17,6 +17,7 @@ contract must find: `python -m harness faults` proves it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -107,6 +108,16 @@ def drawn(*stories: str, **wishes: Any) -> st.SearchStrategy[Program]:
         strategy = st.one_of(around(*stories, max_steps=Drawing.max_steps, **bounds), strategy)
     _needed[id(strategy)] = _needs_of(stories, wishes.get("containing", ()))
     return strategy
+
+
+PROGRAMS = Path(__file__).parents[1] / "fixtures" / "programs"
+"""The stored programs. Those in the folder `nightly` take seconds each, and stand in contracts that are for long runs."""
+
+
+def stored(name: str) -> Program:
+    """Read the stored program with this name, which may name a folder too. Raises ProgramError."""
+    path = PROGRAMS / f"{name}.prog"
+    return parse_program(path.read_text(encoding="utf-8"), source=str(path))
 
 
 _needed: dict[int, frozenset[str]] = {}

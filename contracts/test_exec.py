@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Exec, Exit, Fork, Load, Store, Threads
+from harness.program.ops import Exec, Exit, Fork, Handover, Load, Store, Threads
 from harness.program.program import Program
 
 
@@ -198,6 +198,41 @@ def test_bss_reads_zero_from_the_first_byte_behind_the_file(guest: Guest, progra
     )
 )
 def test_exec_drops_what_the_other_threads_hold(guest: Guest, program: Program) -> None:
+    """Exec drops the old address space whole, and nothing of it is visible to the new image."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exec.drops-all")
+
+
+@contract("exec.drops-all", catches=("thread-exec-keeps-old-space",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: handover exits
+        p1: store a[1] 0x22
+        p1: exec
+        p0: store a[0] 0x33
+        p1: exit 3
+        p0: wait p1
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: handover sleeps
+        p1: store a[1] 0x22
+        p1: exec small
+        p0: store a[0] 0x33
+        p0: kill p1
+        p0: wait p1
+        """,
+        containing=(Store, Fork, Handover, Exec),
+    )
+)
+def test_exec_by_any_thread_drops_the_old_memory(guest: Guest, program: Program) -> None:
     """Exec drops the old address space whole, and nothing of it is visible to the new image."""
     verdict = guest.run(program)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Clone, Crash, Exit, Fork, Kill, Load, Store, Threads, Wait
+from harness.program.ops import Clone, Crash, Exit, Fork, Handover, Kill, Load, Reap, Store, Threads, Wait
 from harness.program.program import Program
 
 
@@ -109,7 +109,7 @@ def test_the_wait_status_tells_the_signal(guest: Guest, program: Program) -> Non
     )
 )
 def test_the_death_of_one_leaves_a_shared_address_space_to_the_others(guest: Guest, program: Program) -> None:
-    """CLONE_VM children see one address space with their parent, until they exec; the last to leave it ends it."""
+    """Threads and CLONE_VM children see one address space, until they exec; the last to leave it ends it."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="clone-vm.shares")
@@ -139,6 +139,110 @@ def test_the_death_of_one_leaves_a_shared_address_space_to_the_others(guest: Gue
     )
 )
 def test_the_end_of_a_process_drops_what_its_threads_hold(guest: Guest, program: Program) -> None:
+    """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exit.drops-all")
+
+
+@contract("conserve.process", catches=("reap-efault-keeps-zombie",))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p1: exit 7
+        p0: reap p1 a[1]
+        p0: wait p1
+        """,
+        """
+        p0: fork p1
+        p1: crash store a[3]
+        p0: reap p1 text[0]
+        p0: reap p1 bss[0]
+        p0: load bss[0]
+        """,
+        containing=(Fork, Exit, Reap, Wait),
+    )
+)
+def test_a_child_is_waited_for_once(guest: Guest, program: Program) -> None:
+    """Every process can exit and be waited for, and orphans are reaped by init."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="conserve.process")
+
+
+@contract("clone-vm.shares", catches=("leader-exit-ends-process", "leader-exit-drops-space", "thread-exit-drops-twice"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: handover exits
+        p0: load a[0]
+        p0: store a[1] 0x22
+        p0: fork p1
+        p1: store a[0] 0x33
+        p1: handover exits
+        p1: load a[0]
+        p1: exit 7
+        p0: wait p1
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: clone p1
+        p1: handover exits
+        p1: store a[1] 0x22
+        p1: exit 0
+        p0: load a[1]
+        p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: clone p1
+        p1: store a[0] 0x11
+        p1: handover sleeps
+        p0: kill p1
+        p0: load a[0]
+        p0: store a[0] 0x22
+        """,
+        containing=(Handover, Store, Load),
+    )
+)
+def test_the_exit_of_a_thread_leaves_the_process_to_the_others(guest: Guest, program: Program) -> None:
+    """Threads and CLONE_VM children see one address space, until they exec; the last to leave it ends it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="clone-vm.shares")
+
+
+@contract("exit.drops-all", catches=("leader-exit-keeps-hold",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: handover exits
+        p1: store a[1] 0x22
+        p1: exit 0
+        p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: threads 2
+        p1: handover sleeps
+        p0: kill p1
+        p0: store a[0] 0x33
+        """,
+        containing=(Handover, Store, Fork, Exit),
+    )
+)
+def test_the_end_of_the_last_thread_drops_all(guest: Guest, program: Program) -> None:
     """Exit drops each reference that the address space held, frees each frame that nobody holds, once."""
     verdict = guest.run(program)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Feed, Fork, Map, Pin, Read, Splice, Truncate, Write
+from harness.program.ops import Copyrange, Feed, Fork, Map, Pin, Read, Splice, Truncate, Write
 from harness.program.program import Program
 
 
@@ -142,3 +142,64 @@ def test_what_is_written_into_a_pipe_stays_out_of_its_pages(guest: Guest, progra
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="pipe.keeps-pages")
+
+
+@contract("file.shared-coherent", catches=("copy-range-copies-pages", "copy-range-keeps-size"))
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw shared g
+        p0: map a[3] r private f+1
+        p0: load a[0]
+        p0: copyrange f 4090 g 100 17
+        p0: load a[0]+101
+        p0: load a[0]+200
+        p0: store a[0]+100 0x11
+        p0: load a[3]
+        """,
+        """
+        p0: map a 3 rw private g
+        p0: store a[0] 0x11
+        p0: copyrange f 0 g 0 4096
+        p0: load a[0]
+        p0: copyrange f 12288 g 8192 4096
+        p0: load a[2]+900
+        p0: load a[2]+1100
+        p0: copyrange f 14000 g 0 1
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: store a[0] 0x11
+        p0: copyrange f 0 f 4096 100
+        p0: load a[1]
+        p0: copyrange f 0 f 50 100
+        p0: load a[0]+50
+        """,
+        containing=(Copyrange, Map),
+    )
+)
+def test_a_range_that_is_copied_goes_to_all_who_map_the_file(guest: Guest, program: Program) -> None:
+    """Shared mappings, read and write of one file agree at once; nothing is lost by msync, munmap or unlink."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="file.shared-coherent")
+
+
+@contract("errno.table", catches=("copy-range-forgets-overlap",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw shared f
+        p0: copyrange f 100 f 150 100
+        p0: load a[0]+150
+        p0: copyrange f 13000 f 13000 4096
+        p0: copyrange f 0 f 4096 4096
+        """,
+        containing=(Copyrange,),
+    )
+)
+def test_a_range_of_a_file_is_not_copied_over_itself(guest: Guest, program: Program) -> None:
+    """A system call fails with the documented errno, or does what it is documented to do."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="errno.table")

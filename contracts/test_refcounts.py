@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
-from contracts.contract import assert_conforms, contract, drawn
+from contracts.contract import assert_conforms, contract, drawn, stored
 from contracts.plugin.guest import Guest
 from harness.program.ops import Exit, Fork, Store
 from harness.program.program import Program
@@ -122,5 +123,14 @@ def test_rounds_of_fork_and_exit_or_exec_inflate_nothing(guest: Guest, program: 
 def test_many_sharers_do_not_wrap_the_count(guest: Guest, program: Program) -> None:
     """However many processes share a frame, its count neither wraps, nor sticks, nor frees it early."""
     verdict = guest.run(program)
+
+    assert_conforms(verdict, to="count.many-sharers")
+
+
+@pytest.mark.long_run
+@contract("count.many-sharers", catches=("count-u16",))
+def test_more_references_than_two_bytes_can_count_do_not_wrap_the_count(guest: Guest) -> None:
+    """However many processes share a frame, its count neither wraps, nor sticks, nor frees it early."""
+    verdict = guest.run(stored("nightly/fault-count-u16"))
 
     assert_conforms(verdict, to="count.many-sharers")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
-from contracts.contract import ANY, assert_conforms, contract
+from contracts.contract import ANY, PROGRAMS, assert_conforms, contract
 from contracts.plugin.guest import Guest
 from harness.program.text import parse_program
 
-FILES = sorted((Path(__file__).parents[1] / "fixtures" / "programs").glob("*.prog"))
+FILES = sorted(PROGRAMS.glob("*.prog"))
 
 ENOUGH = 8
 """After so many findings the kernel is known to be broken, and the shortest program is short."""

@@ -77,7 +77,7 @@ def test_a_vfork_child_borrows_its_parents_memory(guest: Guest, program: Program
     )
 )
 def test_processes_of_one_address_space_see_one_memory(guest: Guest, program: Program) -> None:
-    """CLONE_VM children see one address space with their parent, until they exec; the last to leave it ends it."""
+    """Threads and CLONE_VM children see one address space, until they exec; the last to leave it ends it."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="clone-vm.shares")

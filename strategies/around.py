@@ -37,6 +37,7 @@ from harness.program.ops import (
     Fill,
     Force,
     Fork,
+    Handover,
     Kill,
     Load,
     Map,
@@ -47,6 +48,7 @@ from harness.program.ops import (
     Print,
     Protect,
     Read,
+    Reap,
     Receive,
     Remap,
     Repeat,
@@ -184,7 +186,7 @@ class Telling:
         family = self.scene.family
         actor = self.names.get(op.process)
         if isinstance(op, WAITS):
-            return actor in family.active and self.names.get(op.child) in family.waitable(self.names[op.process])
+            return actor in family.active and self._may_wait(op)
         if isinstance(op, Kill):
             return actor in family.active and self.names.get(op.victim) in family.victims(self.names[op.process])
         if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
@@ -193,9 +195,16 @@ class Telling:
             return False
         if isinstance(op, Remap) and isinstance(self.kind, Address) and not op.in_place:
             return False  # pages of the image stay where they are
+        if isinstance(op, Handover) and actor is not None and not family.may_hand_over(actor):
+            return False
         if isinstance(op, Disperse):
             return actor in family.crowds and actor in family.active
         return isinstance(op, Observe) or actor in family.active
+
+    def _may_wait(self, op: Wait | Reap) -> bool:
+        process = self.names[op.process]
+        child = self.names.get(op.child)
+        return child in self.scene.family.waitable(process) + self.scene.family.reaped(process)
 
     def disturb(self, raw: Raw, *, twist: bool = False) -> None:
         """Let something else happen, unless it would spoil the story; a `twist` may happen to its pages."""

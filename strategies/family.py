@@ -10,22 +10,27 @@ from harness.program.ops import (
     Disperse,
     Exit,
     Fork,
+    Handover,
     Kill,
+    Leader,
     Limit,
     Op,
     Refuse,
     Repeat,
     Starve,
     Threads,
+    Throng,
     Vfork,
     Wait,
 )
-from strategies.fields import ACTOR, CHILD, Field, Row, pick
+from strategies.fields import ACTOR, CHILD, UNMAP_SHAPE, WHERE, Field, Row, pick, range_at
 from strategies.scene import Scene
 
 
 def _vfork(scene: Scene, process: int, child: int) -> Op | None:
-    if not scene.may_fork:
+    """Vforks do not nest where somebody has to hand over yet: nobody could, until all but the first have ended."""
+    nests = Handover in scene.missing and process in scene.family.suspended.values()
+    if not scene.may_fork or nests:
         return None
     return Vfork(process, scene.add_child(process, child, shares=True))
 
@@ -48,6 +53,13 @@ def _threads(scene: Scene, process: int, count: int) -> Op | None:
     return None if process in scene.family.threaded else Threads(process, count)
 
 
+HANDING = Field(0, len(Leader) - 1)
+
+
+def _handover(scene: Scene, process: int, leader: int) -> Op | None:
+    return Handover(process, pick((*Leader,), leader)) if scene.family.may_hand_over(process) else None
+
+
 CROWDS = (1, 2, 3, 7, 12, 25)
 """How many idle children; 300, which take 0.3 s, stand in the stories that are about them."""
 
@@ -58,6 +70,13 @@ def _crowd(scene: Scene, process: int, size: int) -> Op | None:
     if process in scene.family.crowds or sum(scene.family.crowds.values()) + CROWDS[-1] > MAX_CROWD:
         return None
     return Crowd(process, pick(CROWDS, size))
+
+
+def _throng(scene: Scene, process: int, size: int, where: int, span: int) -> Op | None:
+    crowd = _crowd(scene, process, size)
+    if crowd is None:
+        return None
+    return Throng(process, pick(CROWDS, size), range_at(scene, process, where, span))
 
 
 def _disperse(scene: Scene, process: int) -> Op | None:
@@ -111,7 +130,9 @@ ROWS: tuple[Row, ...] = (
     Row(Clone, 1, (ACTOR, CHILD), _clone),
     Row(Kill, 1, (ACTOR, CHILD), _kill),
     Row(Threads, 1, (ACTOR, THREADS), _threads),
+    Row(Handover, 1, (ACTOR, HANDING), _handover),
     Row(Crowd, 0, (ACTOR, CROWD), _crowd),  # it costs as much as a program: only where asked for
+    Row(Throng, 0, (ACTOR, CROWD, WHERE, UNMAP_SHAPE), _throng),
     Row(Disperse, 0, (ACTOR,), _disperse),
     Row(Repeat, 0, (ACTOR, ROUND), _repeat),
     Row(Starve, 0, (ACTOR, FRAMES), _starve),  # it costs as much as a program: only where asked for

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from harness.program.files import FILES
 from harness.program.ops import (
     Backing,
+    Copyrange,
     Op,
     Opened,
     Placement,
@@ -61,6 +63,9 @@ MAP_KINDS: tuple[MapKind, ...] = spread(
 )
 """Half of it is private anonymous memory, and the files are mostly one, so that mappings meet in it."""
 
+MIRRORED = tuple(kind for kind in MAP_KINDS if kind.backing.name in FILES and kind.placement is Placement.FIXED)
+"""What is mapped in many places at once: files, as often as they are mapped."""
+
 FILE_NAMES = spread((11, "f"), (3, "m"), (2, "g"))
 OFFSETS = spread((4, 0), (3, PAGE_SIZE), (2, 2 * PAGE_SIZE), (2, 3 * PAGE_SIZE), (1, 100), (1, PAGE_SIZE - 6),
                  (1, 2 * PAGE_SIZE + 3000), (1, 3 * PAGE_SIZE + 990), (1, 5 * PAGE_SIZE - 1))  # fmt: skip
@@ -74,6 +79,7 @@ SIZES = spread((2, 0), (3, PAGE_SIZE), (2, PAGE_SIZE + 904), (1, 2 * PAGE_SIZE),
                (1, 100))  # fmt: skip
 """What files are truncated to, in bytes."""
 
+MIRROR_KIND = Field(0, len(MIRRORED) - 1)
 MAP_KIND = Field(0, len(MAP_KINDS) - 1)
 EXTENT = Field(0, len(FILE_NAMES) * len(OFFSETS) - 1)  # a file in the low bits, an offset above
 BULK = Field(0, len(LENGTHS) - 1)
@@ -113,6 +119,10 @@ def _sendfile(_scene: Scene, process: int, extent: int, into: int, bulk: int) ->
     return Sendfile(process, *of_file(extent, OFFSETS), *of_file(into, OFFSETS), pick(LENGTHS, bulk))
 
 
+def _copyrange(_scene: Scene, process: int, extent: int, into: int, bulk: int) -> Op:
+    return Copyrange(process, *of_file(extent, OFFSETS), *of_file(into, OFFSETS), pick(LENGTHS, bulk))
+
+
 def _truncate(_scene: Scene, process: int, new_size: int) -> Op:
     return Truncate(process, *of_file(new_size, SIZES))
 
@@ -131,6 +141,7 @@ FILE_ROWS: tuple[Row, ...] = (
     Row(Read, 1, (ACTOR, SPOT, EXTENT, BULK), _read),
     Row(Readv, 1, (ACTOR, SPOT, EXTENT, SPOT), _readv),
     Row(Sendfile, 1, (ACTOR, EXTENT, EXTENT, BULK), _sendfile),
+    Row(Copyrange, 1, (ACTOR, EXTENT, EXTENT, BULK), _copyrange),
     Row(Truncate, 1, (ACTOR, NEW_SIZE), _truncate),
     Row(Sync, 1, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
     Row(Unlink, 1, (ACTOR, FILE), _unlink),

@@ -77,7 +77,7 @@ def _ask(scene: Scene, process: int, where: int, shape: int) -> Op:
 
 
 def _reap(scene: Scene, wish: int, where: int, place: int) -> Op | None:
-    child = scene.reapable(wish)
+    child = scene.awaited(wish)
     if child is None:
         return None
     parent = scene.family.parent[child]

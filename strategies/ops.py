@@ -19,6 +19,7 @@ from harness.program.ops import (
     Fork,
     Load,
     Map,
+    Mirror,
     Observe,
     Op,
     Print,
@@ -58,7 +59,7 @@ from strategies.fields import (
     range_at,
     rank_at,
 )
-from strategies.files import FILE_ROWS, MAP_KIND, MAP_KINDS
+from strategies.files import FILE_ROWS, MAP_KIND, MAP_KINDS, MIRROR_KIND, MIRRORED
 from strategies.scene import Scene
 
 # -------------------------------------------------------------------------------- one per operation
@@ -72,6 +73,14 @@ def _map(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:
     op = map_pages(scene, process, at, length.npages, pick(MAP_PROTS, prot) & ~chosen.never)
     pages = replace(op.pages, short=length.short % PAGE_SIZE)
     return replace(op, pages=pages, sharing=chosen.sharing, backing=chosen.backing, placement=chosen.placement)
+
+
+def _mirror(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:
+    at = rank_at(scene, process, where, None)
+    prot, span = divmod(shape, len(SPANS))
+    chosen = pick(MIRRORED, kind)
+    op = map_pages(scene, process, at, pick(SPANS, span).npages, pick(MAP_PROTS, prot) & ~chosen.never)
+    return Mirror(process, op.pages, op.prot, chosen.sharing, chosen.backing)
 
 
 def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) -> Map:
@@ -147,7 +156,7 @@ def _crash(scene: Scene, process: int, where: int, fate: int) -> Op | None:
 
 
 def _wait(scene: Scene, wish: int) -> Op | None:
-    child = scene.reapable(wish)
+    child = scene.awaited(wish)
     if child is None:
         return None
     parent = scene.family.parent[child]
@@ -160,10 +169,11 @@ def _observe(scene: Scene) -> Op | None:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(Store, 14, (ACTOR, SPOT, VALUE), _store),
+    Row(Store, 16, (ACTOR, SPOT, VALUE), _store),
     Row(Load, 7, (ACTOR, SPOT), _load),
     Row(Fork, 9, (ACTOR, CHILD), _fork),
     Row(Map, 4, (ACTOR, WHERE, MAP_SHAPE, MAP_KIND), _map),
+    Row(Mirror, 1, (ACTOR, WHERE, MAP_SHAPE, MIRROR_KIND), _mirror),
     Row(Exit, 6, (ACTOR, FATE), _exit),
     Row(Protect, 3, (ACTOR, WHERE, PROTECT_SHAPE), _protect),
     Row(Unmap, 3, (ACTOR, WHERE, UNMAP_SHAPE), _unmap),

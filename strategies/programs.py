@@ -28,12 +28,14 @@ from harness.program.ops import (
     Exec,
     Exit,
     Fork,
+    Handover,
     Kill,
     Load,
     Map,
     Observe,
     Op,
     Repeat,
+    Throng,
 )
 from harness.program.program import MAX_PROCESSES, Program
 from harness.program.units import Address, Prot
@@ -68,11 +70,13 @@ as 100 and 127, to all others."""
 
 COST: Mapping[type[Op], int] = {
     Crowd: 2,
+    Throng: 3,
     Disperse: 2,
     **dict.fromkeys(WAITS, 4),
     Observe: 2,
     **dict.fromkeys((*FORKS, *ENDING), 2),
     Kill: 4,
+    Handover: 3,
     Repeat: 5,
 }
 """The steps that `complete` may need at most for an operation; one where nothing is said."""
@@ -116,7 +120,7 @@ def _fits(scene: Scene, op: type[Op], *, more: int = 0) -> bool:
         and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Kill, Repeat} & set(still)) >= MAX_PROCESSES
     ):
         return False
-    more += {Crowd: 1, Repeat: 3}.get(op, 0)
+    more += {Crowd: 1, Throng: 1, Repeat: 3}.get(op, 0)
     return len(scene.steps) + 1 + more + reserve(still) + len(scene.family.crowds) <= scene.limits.max_steps
 
 
@@ -136,7 +140,7 @@ def complete(scene: Scene) -> Scene:
             _provide_victim(scene)
         if op is Disperse and not scene.family.crowds.keys() & scene.family.active:
             _append(scene, Crowd)
-        _append(scene, op)
+        _append(scene, op, by=_who_hands_over(scene) if op is Handover else None)
     for op in [each for each in scene.missing if each in WAITS]:
         _reap(scene, op)
     while len(scene.steps) + len(scene.missing) < scene.limits.min_steps:
@@ -149,7 +153,7 @@ def complete(scene: Scene) -> Scene:
 def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     """Append the simplest operation of a type, by `by` or else by the first process that lives."""
     process = min(scene.family.active) if by is None else by
-    if op in (*ENDING, Exec) and process in scene.family.crowds:
+    if op in (Crowd, Throng, Exec, *ENDING) and process in scene.family.crowds:
         scene.emit(Disperse(process))
     step = simplest(op, actor=scene.slot_of[process], fate=LONE).resolve(scene)
     assert step is not None, f"{op.verb} was not possible here"
@@ -168,6 +172,15 @@ def _provide_victim(scene: Scene) -> None:
         _append(scene, Exit, by=max(scene.family.active))
     if scene.victim(min(scene.family.active), 0) is None:
         _append(scene, Fork)
+
+
+def _who_hands_over(scene: Scene) -> int:
+    """Give a process whose thread may leave; where a vfork waits for each that acts, one of them ends first."""
+    able = sorted(filter(scene.family.may_hand_over, scene.family.active))
+    if not able:
+        _append(scene, Exit, by=min(scene.family.active))
+        able = sorted(filter(scene.family.may_hand_over, scene.family.active))
+    return able[0]
 
 
 def _reap(scene: Scene, op: type[Op]) -> None:

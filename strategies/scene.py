@@ -32,6 +32,9 @@ IMAGE_ORDER = ("data", "bss", "text", "heap", "bssend", "textend")
 
 ALL_WINDOWS = tuple(window.name for window in (*ARENA, *IMAGE, HEAP, *FAR))
 
+_AGAIN = 4
+"""Of so many waits that have nobody to wait for, one asks again for a child that is gone."""
+
 Layout = dict[int, Prot]
 """The pages that a process has, by rank, and what it may do with them."""
 
@@ -139,6 +142,17 @@ class Scene:
         active, parent = self.family.active, self.family.parent
         ended = [child for child in self.family.zombies if parent[child] in active]
         return self._by_slot(ended, wish) if ended else None
+
+    def reaped(self, wish: int) -> int | None:
+        """Give the child that was waited for, whose parent can ask for it again and whose slot is nearest."""
+        active, parent = self.family.active, self.family.parent
+        gone = [child for child in self.family.waited if parent[child] in active]
+        return self._by_slot(gone, wish) if gone else None
+
+    def awaited(self, wish: int) -> int | None:
+        """Give the child that a wait is for: one to be reaped, or else, now and then, one that was."""
+        child = self.reapable(wish)
+        return self.reaped(wish) if child is None and wish % _AGAIN == _AGAIN - 1 else child
 
     def victim(self, killer: int, wish: int) -> int | None:
         """Give the process whom `killer` may kill whose slot is nearest; None where there is none."""

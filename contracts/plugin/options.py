@@ -82,7 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for level in Level:
         config.addinivalue_line("markers", f"{level}: a contract that needs to see {level.value}")
     config.addinivalue_line("markers", "program_file: runs the program that --program names")
-    config.addinivalue_line("markers", "long_run: only where contracts have a thousand examples or more, as nightly")
+    config.addinivalue_line(
+        "markers", "long_run: only where contracts have a thousand examples or more, as nightly, or --catches asks for it"
+    )
     register_profiles()
     try:
         _check(config)

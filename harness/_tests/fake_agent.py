@@ -24,6 +24,7 @@ from harness.program.ops import (
     Ask,
     Backing,
     Brk,
+    Copyrange,
     Crash,
     Crowd,
     Deliver,
@@ -33,10 +34,13 @@ from harness.program.ops import (
     Fill,
     Fix,
     Force,
+    Handover,
     Kill,
+    Leader,
     Limit,
     Load,
     Map,
+    Mirror,
     Misuse,
     Op,
     Opened,
@@ -60,6 +64,7 @@ from harness.program.ops import (
     Store,
     Sync,
     Threads,
+    Throng,
     Truncate,
     Try,
     Unlink,
@@ -164,10 +169,10 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         return PageRange(window.window, first, npages, npages * PAGE_SIZE - length)
 
     op: Op
-    if kind is Map:
+    if kind in (Map, Mirror):
         where, prot, sharing = span(), Prot(part.byte()), [*Sharing][part.byte()]
         name, opened = BACKINGS[part.byte()], [*Opened][part.byte()]
-        op = Map(process, where, prot, sharing, Backing(name, part.number(), opened), [*Placement][part.byte()])
+        op = kind(process, where, prot, sharing, Backing(name, part.number(), opened), [*Placement][part.byte()])
     elif kind is Unmap:
         op = Unmap(process, span())
     elif kind is Protect:
@@ -176,6 +181,10 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Remap(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
+    elif kind is Throng:
+        op = Throng(process, part.number(), span())
+    elif kind is Handover:
+        op = Handover(process, [*Leader][part.byte()])
     elif kind is Threads:
         op = Threads(process, part.number())
     elif kind is Kill:
@@ -218,9 +227,9 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, BACKINGS[part.byte()], part.number(), place(), part.number())
     elif kind is Readv:
         op = Readv(process, BACKINGS[part.byte()], part.number(), place(), place(), part.number())
-    elif kind is Sendfile:
+    elif kind in (Sendfile, Copyrange):
         source, offset = BACKINGS[part.byte()], part.number()
-        op = Sendfile(process, source, offset, BACKINGS[part.byte()], part.number(), part.number())
+        op = kind(process, source, offset, BACKINGS[part.byte()], part.number(), part.number())
     elif kind in (Truncate, Splice):
         op = kind(process, BACKINGS[part.byte()], part.number())
     elif kind is Unlink:

@@ -80,6 +80,8 @@ EVERY_OPERATION = parse_program(
     p0: sendfile f 4095 m 100 17
     p0: splice g 4097
     p0: feed 0x66
+    p0: copyrange f 4095 g 8191 4096
+    p0: mirror many[174..175] rw private g+1
     p0: readv f 4095 c[3]+4090 c[5] 17
     p0: write m 65535 c[4] 1
     p0: truncate g 65536
@@ -100,6 +102,9 @@ EVERY_OPERATION = parse_program(
     p0: repeat 300 2
     p0: crowd 300
     p0: disperse
+    p0: throng 400 c[3..6]
+    p0: disperse
+    p0: handover sleeps
     p0: starve 12
     p0: kill p3
     p0: threads 8
@@ -160,6 +165,7 @@ def test_the_agent_reads_every_operation_as_it_was_written() -> None:
         PageRange("bss", 0, 4),
         PageRange("heap", 0, 3),
         PageRange("textend", 0, 4),
+        PageRange("many", 174, 2),
     ]
     assert program == EVERY_OPERATION
 

@@ -23,7 +23,7 @@ from harness.runner import Runner
 from harness.subject import How
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "programs"
-FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u32", stride=16)
 """mini's array of struct frame, whose first field is the refcount."""
 GUESTS = {"mini": FRAMES, "mini-arm64": replace(FRAMES, direct_map=0xFFFF_0000_0000_0000)}
 """On arm64 the kernel's addresses are in tables of their own, which no process leads to."""
@@ -107,7 +107,7 @@ def test_a_frame_that_is_never_given_back_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [replace(FRAMES, stride=16), replace(FRAMES, offset=4), replace(FRAMES, bias=5), replace(FRAMES, sole=1)]
+    "wrong", [replace(FRAMES, stride=12), replace(FRAMES, offset=4), replace(FRAMES, bias=5), replace(FRAMES, sole=1)]
 )
 def test_counts_that_do_not_fit_are_noted_unless_they_read_as_they_should(wrong: KernelCounts) -> None:
     with silent(counts=wrong) as runner:

@@ -28,7 +28,7 @@ STORED = [
     if " crowd " not in path.read_text(encoding="utf-8")
 ]
 """Without those in which processes that nobody observes hold memory: not all who map a frame are known then."""
-_FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+_FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u32", stride=16)
 FRAMES = {"mini": _FRAMES, "mini-arm64": replace(_FRAMES, direct_map=0xFFFF_0000_0000_0000)}
 """mini's array of struct frame, which /proc/kpagerefs publishes too. On arm64 no table of a process leads to it."""
 FAMILY = """

@@ -43,7 +43,7 @@ def sound(request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 def gallery(fault: str) -> list[Failure]:
     """Give the stored programs that show a fault."""
-    found = [read_failure(path) for path in sorted(PROGRAMS.glob("*.prog"))]
+    found = [read_failure(path) for path in sorted(PROGRAMS.rglob("*.prog"))]
     return [each for each in found if each.faults == (fault,)]
 
 

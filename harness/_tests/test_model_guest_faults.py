@@ -64,6 +64,88 @@ CASES = {
         p1: exec
         """,
     ),
+    "leader-exit-ends-process": Case(
+        "outcomes",
+        """
+        p0: handover exits
+        """,
+    ),
+    "leader-exit-drops-space": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: handover exits
+        p0: load bss[0]
+        """,
+    ),
+    "leader-exit-keeps-hold": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: handover exits
+        p1: exit 0
+        """,
+    ),
+    "thread-exec-keeps-old-space": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: handover exits
+        p1: exec
+        """,
+    ),
+    "thread-exit-drops-twice": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: clone p1
+        p1: handover exits
+        p1: exit 0
+        p0: load bss[0]
+        """,
+    ),
+    "reap-efault-keeps-zombie": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p1: exit 0
+        p0: reap p1 text[0]
+        p0: wait p1
+        """,
+    ),
+    "copy-range-copies-pages": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared g
+        p0: load a[0]+600
+        p0: copyrange f 0 g 0 17
+        p0: load a[0]+600
+        """,
+    ),
+    "copy-range-forgets-overlap": Case(
+        "outcomes",
+        """
+        p0: copyrange f 100 f 150 100
+        """,
+    ),
+    "copy-range-keeps-size": Case(
+        "outcomes",
+        """
+        p0: map a 3 rw shared g
+        p0: copyrange f 0 g 8192 17
+        p0: load a[2]
+        """,
+    ),
+    "count-u16": Case(
+        "observations",
+        """
+        p0: mirror many 165 r shared f
+        p0: load many[0]
+        p0: throng 398 many[0..164]
+        """,
+    ),
     "exit-forgets-threads": Case(
         "observations",
         """

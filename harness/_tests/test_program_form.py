@@ -97,6 +97,7 @@ def test_a_family_knows_the_living_the_dead_and_whose_children_they_are() -> Non
     assert family.waitable(1) == [2]
     family.apply(Wait(0, 3))
     assert family.waitable(0) == [1]
+    assert family.reaped(0) == [3]
 
 
 def test_observing_needs_nobody_alive() -> None:

@@ -175,12 +175,12 @@ def test_a_version_line_in_the_middle_is_refused() -> None:
         ("p0: fork p1\np1: exit 0\np1: load a[0]", "process p1 does not live here"),
         ("p0: fork p1\np1: crash load a[0]\np1: exit 0", "process p1 does not live here"),
         ("p0: exit 0\n# and then\np0: load a[0]", "process p0 does not live here"),
-        ("p0: fork p1\np1: exit 0\np0: wait p1\np0: wait p1", "p1 is no ended child of p0"),
+        ("p0: fork p1\np1: fork p2\np2: exit 0\np1: wait p2\np0: wait p2", "p2 is no ended child of p0"),
         ("p0: fork p1\np1: fork p2\np2: exit 0\np0: wait p2", "p2 is no ended child of p0"),
         ("p0: fork p1\np1: exit 0\np0: wait p1\np0: fork p1", "the name p1 is taken already"),
     ],
 )
-def test_the_dead_do_nothing_and_are_waited_for_once(steps: str, words: str) -> None:
+def test_the_dead_do_nothing_and_are_waited_for_by_their_parents(steps: str, words: str) -> None:
     with pytest.raises(ProgramError, match=words) as caught:
         parse_program(steps)
 

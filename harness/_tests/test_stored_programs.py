@@ -19,7 +19,9 @@ from harness.subject import How
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "programs"
 FILES = sorted(FOLDER.glob("*.prog"))
-GALLERY = [path for path in FILES if read_failure(path).faults]
+NIGHTLY = sorted((FOLDER / "nightly").glob("*.prog"))
+"""Programs that take seconds each, which contracts run in long runs alone."""
+GALLERY = [path for path in (*FILES, *NIGHTLY) if read_failure(path).faults]
 
 SPARSE = How(count_faults=True, accounting=True)
 DENSE = How(dense=True, count_faults=True, accounting=True)

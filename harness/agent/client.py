@@ -90,6 +90,8 @@ _LEVELS_OF_FRAMES = (Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS, Level.RSS)
 _VMSTAT_LENGTH = 16 * 1024
 _TABLES_ABOVE = 16
 """More than the page tables of one process that VmPTE leaves out: those above the leaves. (A kernel has some 70.)"""
+_PATIENCE_S, _VISIT_S = 60.0, 0.002
+"""How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
 
 
@@ -235,6 +237,8 @@ class AgentClient:
         flags |= PATIENT * how.patient
         by_host = self.is_watched and how.outside
         flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host
+        if timeout_s is None and program.visits:
+            timeout_s = _PATIENCE_S + program.visits * _VISIT_S
         try:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
         except GuestTrouble as trouble:

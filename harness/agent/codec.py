@@ -20,6 +20,7 @@ from harness.program.ops import (
     Backing,
     Brk,
     Kind,
+    Leader,
     Misuse,
     Op,
     Opened,
@@ -104,7 +105,7 @@ Slices = Mapping[str, tuple[int, int]]
 
 _INDEX = {
     kind: {member: i for i, member in enumerate(kind)}
-    for kind in (Sharing, Opened, Placement, Access, Via, Query, Advice, Misuse)
+    for kind in (Sharing, Opened, Placement, Access, Via, Query, Advice, Misuse, Leader)
 }
 
 
@@ -157,6 +158,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Query: _choice,
     Advice: _choice,
     Misuse: _choice,
+    Leader: _choice,
 }
 """How each kind of operand travels; the keys are those of `harness.program.text.OPERANDS`."""
 

@@ -28,9 +28,9 @@ KPAGEFLAGS = Source("/proc/kpageflags", 0, 8, 8, (Field("kflags", 0, 8, (1 << 32
 KPAGEREFS = Source(
     "/proc/kpagerefs",
     0,
-    8,
-    8,
-    (Field("in_use", 7, 1, 0x80), Field("refcount", 0, 2), Field("mapcount", 2, 2), Field("kflags", 4, 4)),
+    16,
+    16,
+    (Field("in_use", 15, 1, 0x80), Field("refcount", 0, 4), Field("mapcount", 4, 4), Field("kflags", 8, 4)),
 )
 """Not Linux's: the file of kernels that would show their counts to everybody, as fixtures/kernels/mini does."""
 

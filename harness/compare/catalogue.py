@@ -45,7 +45,7 @@ CONTRACTS = _table(
     ("vfork.shares-and-suspends", Level.OUTCOMES,
      "A vfork child works in its parent's memory, and the parent does not run until the child execs or ends."),
     ("clone-vm.shares", Level.OUTCOMES,
-     "CLONE_VM children see one address space with their parent, until they exec; the last to leave it ends it."),
+     "Threads and CLONE_VM children see one address space, until they exec; the last to leave it ends it."),
     ("fork.shares-frames", Level.FRAMES,
      "After fork, parent and child share each private frame until one of them writes it."),
     ("fork.inherits-vmas", Level.MAPPINGS,

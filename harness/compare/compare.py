@@ -25,7 +25,7 @@ from harness.model.machine import Machine
 from harness.model.semantics import Semantics
 from harness.model.step import rehearse
 from harness.model.step import step as model_step
-from harness.program.ops import SILENT, Crowd, Fill, Load, Op, Peek, Print, Repeat, Store, Threads, Vfork
+from harness.program.ops import SILENT, Crowd, Fill, Handover, Load, Op, Peek, Print, Repeat, Store, Threads, Vfork
 from harness.program.outcome import Lost, Outcome
 from harness.program.program import Program
 from harness.program.text import format_outcome
@@ -165,14 +165,16 @@ class _Comparison:
                 (*blame.after_teardown(timeline), *blame.shared_space(timeline, op.process if op else 0)) if broke else ()
             )
             said = tuple(id for pattern, id in _SAID.items() if pattern in self.trace.evidence)
-            return Divergence((*said, *ids, *torn), number, where, expected, shown)
+            threads = blame.by_threads(timeline, op.process) if op else ()
+            handing: tuple[str, ...] = ("clone-vm.shares",) if isinstance(op, Handover) else ()
+            return Divergence((*said, *ids, *torn, *(threads or handing)), number, where, expected, shown)
 
         self.found.append(build)
 
     # ------------------------------------------------------------------ state
 
     def _check_state(self, seen: Observation) -> None:
-        idle = sum(isinstance(op, Threads | Vfork) for op in self.program.steps)
+        idle = sum(isinstance(op, Threads | Handover | Vfork) for op in self.program.steps)
         check = StateCheck(self.machine, seen, self.binding, idle_tasks=idle)
         for difference in check.run():
             self.found.append(self._builder(difference, seen.after))

@@ -38,6 +38,8 @@ def end_process(machine: Machine, process: Process, status: Exited | Killed) -> 
 def ended_child(machine: Machine, parent: int, child: int) -> tuple[Process, Exited | Killed] | None:
     """Give the ended child `child` of process `parent`, not waited for yet, and how it ended; None where there is none.
 
+    A child is waited for once, whatever came of it: also where its status could not be stored (see `reap`).
+
     Raises ValueError where the child lives still: the call would block, and no program says so.
 
     Source: wait(2), ECHILD; do_wait, wait_consider_task.

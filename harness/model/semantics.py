@@ -232,6 +232,19 @@ class Semantics:
     Source: TASK_RSS_EVENTS_THRESH, check_sync_rss_stat (until Linux 6.1).
     """
 
+    copies_between_file_systems: bool = False
+    """copy_file_range copies from one file system to another (a memfd lies in one of its own).
+
+    Source: generic_copy_file_checks, EXDEV since Linux 5.19 (868f9f2f8e00); Linux 5.3 to 5.18 copied by splice
+    (5dae222a5ff0), and before that any other superblock was EXDEV. copy_file_range(2) has the same history.
+    """
+
+    copy_range_is_cut_first: bool = True
+    """Whether the two ranges of copy_file_range overlap is asked when that which is copied was cut at the end of its file.
+
+    Source: generic_copy_file_checks, "Shorten the copy to EOF"; copy_file_range(2) gives the two no order.
+    """
+
     prefault_budget: int = 0
     """How many pages that a process never touched the kernel may map for it, in pages (see `prefault`).
 
@@ -315,6 +328,7 @@ _DIFFERS_IN_LINUX = (
     ("forked_entries_are_old", (True,)),
     ("growth_shows_tail", (Choice.NEVER,)),
     ("private_mappings_duplicate", (True,)),
+    ("copies_between_file_systems", (True,)),
 )
 """What differs from one Linux to another; each field says where."""
 
@@ -342,6 +356,7 @@ PRESETS = {
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,
             protect_grants_write=Choice.NEVER,
+            copies_between_file_systems=True,
             write_wants_whole_part=True,
             hole_is_spliced_as_zeroes=Choice.NEVER,
             remap_asks_for_mapping_first=False,
@@ -373,6 +388,7 @@ PRESETS = {
                 *_DIFFERS_IN_LINUX,
                 ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),
+                ("copy_range_is_cut_first", (False,)),
                 ("protect_changes_before_hole", (False,)),
                 ("write_implies_read", (False,)),
             ),
@@ -383,6 +399,7 @@ PRESETS = {
             LINUX_6_1,
             name="mini",
             rss_slack_of_task=0,
+            copies_between_file_systems=True,
             truncate_to_same_clears_tail=False,
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
@@ -397,6 +414,7 @@ PRESETS = {
             LINUX_6_1,
             name="model",
             rss_slack_of_task=0,
+            copies_between_file_systems=True,
             fork_copies_clean_ptes=Choice.ALWAYS,
             pinned_owner_write=SoleOwner.EITHER,
             fixed_buffer_references=1,
@@ -406,6 +424,7 @@ PRESETS = {
             LINUX_6_1,
             name="textbook",
             rss_slack_of_task=0,
+            copies_between_file_systems=True,
             zero_page_on_read=Choice.NEVER,
             pinned_owner_write=SoleOwner.COPY,
             fixed_buffer_references=1,

@@ -10,8 +10,9 @@ from harness.model.machine import Machine
 from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
 from harness.model.syscalls.brk import brk
+from harness.model.syscalls.copyrange import copyrange
 from harness.model.syscalls.crash import crash
-from harness.model.syscalls.crowd import crowd, disperse
+from harness.model.syscalls.crowd import crowd, disperse, throng
 from harness.model.syscalls.deliver import deliver
 from harness.model.syscalls.exec_ import exec_
 from harness.model.syscalls.exit import exit_
@@ -20,10 +21,12 @@ from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
+from harness.model.syscalls.handover import handover
 from harness.model.syscalls.kill import kill
 from harness.model.syscalls.limit import limit
 from harness.model.syscalls.load import load
 from harness.model.syscalls.map_ import map_
+from harness.model.syscalls.mirror import mirror
 from harness.model.syscalls.observe import observe
 from harness.model.syscalls.peek import peek
 from harness.model.syscalls.pin import pin
@@ -55,6 +58,7 @@ from harness.program.ops import (
     Ask,
     Brk,
     Clone,
+    Copyrange,
     Crash,
     Crowd,
     Deliver,
@@ -66,10 +70,12 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Handover,
     Kill,
     Limit,
     Load,
     Map,
+    Mirror,
     Observe,
     Op,
     Peek,
@@ -90,6 +96,7 @@ from harness.program.ops import (
     Store,
     Sync,
     Threads,
+    Throng,
     Truncate,
     Try,
     Unfix,
@@ -100,6 +107,7 @@ from harness.program.ops import (
     Wait,
     Write,
 )  # fmt: skip
+from harness.program.outcome import Failed
 
 MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Map: map_,
@@ -112,13 +120,16 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Fork: fork,
     Vfork: vfork,
     Clone: clone,
+    Mirror: mirror,
     Crowd: crowd,
+    Throng: throng,
     Disperse: disperse,
     Starve: starve,
     Refuse: refuse,
     Limit: limit,
     Kill: kill,
     Threads: threads,
+    Handover: handover,
     Repeat: repeat,
     Exec: exec_,
     Exit: exit_,
@@ -145,6 +156,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Read: read,
     Readv: readv,
     Sendfile: sendfile,
+    Copyrange: copyrange,
     Write: write,
     Truncate: truncate,
     Unlink: unlink,
@@ -170,4 +182,6 @@ def rehearse(machine: Machine, steps: tuple[Op, ...], number: int) -> None:
         body = steps[number + 1 : number + 1 + op.body]
         for _ in range(op.rounds - 1):
             for each in body:
-                step(machine, each)
+                allowed = step(machine, each)
+                if isinstance(each, Starve) and allowed.adopt is not None:
+                    allowed.adopt(Failed("ENOMEM"))  # nobody tells of this round: the answer after which least is known

@@ -10,7 +10,7 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
-from harness.program.ops import Read, Readv, Sendfile, Write
+from harness.program.ops import Copyrange, Read, Readv, Sendfile, Write
 from harness.program.units import PAGE_SIZE, Address
 
 
@@ -81,6 +81,31 @@ def _place(at: Address, done: int) -> tuple[int, int]:
     """Give the page and the byte in it where the transfer goes on when `done` bytes are through."""
     pages, start = divmod(at.offset + done, PAGE_SIZE)
     return at.vpn + pages, start
+
+
+def copyrange(machine: Machine, source: File, target: File, op: Copyrange) -> int | None:
+    """Copy bytes from file to file. Returns the count, None where a file would go over itself. Raises OutOfMemory."""
+    length = max(0, min(op.length, source.size - op.offset))
+    overlaps = op.at + length > op.offset and op.at < op.offset + length
+    if source is target and overlaps and not machine.has("copy-range-forgets-overlap"):  # planted: nobody asks
+        return None
+    data = _content(machine, source, op.offset, length)
+    if data and machine.has("copy-range-copies-pages"):  # planted: it copies up to the end of the last page
+        data = data.ljust(length + -(op.at + length) % PAGE_SIZE, b"\0")
+    _put_bytes(machine, target, op.at, data)
+    if data and not machine.has("copy-range-keeps-size"):  # planted: the file is no longer for what is behind its end
+        target.size = max(target.size, op.at + length)
+    return length
+
+
+def _put_bytes(machine: Machine, target: File, at: int, data: bytes) -> None:
+    """Store bytes to the pages of a file. Raises OutOfMemory."""
+    done = 0
+    while done < len(data):
+        page, start = divmod(at + done, PAGE_SIZE)
+        part = data[done : done + PAGE_SIZE - start]
+        machine.frames[_page_to_write(machine, target, page)].data[start : start + len(part)] = part
+        done += len(part)
 
 
 def sendfile(machine: Machine, source: File, target: File, op: Sendfile) -> int:

@@ -31,6 +31,10 @@ COUNT_U8_WRAPS_AT = 256
 """Where the counter of fault `count-u8` wraps."""
 
 
+COUNT_U16_WRAPS_AT = 1 << 16
+"""Where that of fault `count-u16` does."""
+
+
 @dataclass(slots=True)
 class Frame:
     """One frame of physical memory, with what the kernel notes about it."""
@@ -157,4 +161,6 @@ class Frames:
         frame.refcount += change
         if "count-u8" in self.planted:  # planted: the counter is too narrow, and wraps
             frame.refcount %= COUNT_U8_WRAPS_AT
+        if "count-u16" in self.planted:  # planted: two bytes were thought to be enough for ever
+            frame.refcount %= COUNT_U16_WRAPS_AT
         return frame.refcount

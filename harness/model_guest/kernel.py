@@ -6,6 +6,7 @@ The kernel runs on one CPU, and one process at a time; the operations come in th
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,7 @@ from harness.program.ops import (
     Ask,
     Brk,
     Clone,
+    Copyrange,
     Crash,
     Crowd,
     Deliver,
@@ -45,10 +47,13 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Handover,
     Kill,
+    Leader,
     Limit,
     Load,
     Map,
+    Mirror,
     Misuse,
     Op,
     Opened,
@@ -72,6 +77,7 @@ from harness.program.ops import (
     Store,
     Sync,
     Threads,
+    Throng,
     Truncate,
     Try,
     Unfix,
@@ -132,6 +138,8 @@ class Process:
     """Those of its idle children."""
     threads: int = 0
     """How many there are beside the one that acts; each is a user of its address space."""
+    by_thread: bool = False
+    """Another thread than the first, its leader, does its steps."""
     waits_for: int | None = None
     """The child of its vfork that has neither exec'd nor ended yet."""
 
@@ -159,6 +167,7 @@ class Kernel:
         self.pipe = Pipe(self.machine)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
+            Mirror: self._mirror,
             Unmap: self._unmap,
             Protect: self._protect,
             Load: self._load,
@@ -169,12 +178,14 @@ class Kernel:
             Vfork: self._vfork,
             Clone: self._clone,
             Crowd: self._crowd,
+            Throng: self._throng,
             Disperse: self._disperse,
             Starve: self._starve,
             Refuse: self._refuse,
             Limit: self._limit,
             Kill: self._kill,
             Threads: self._threads,
+            Handover: self._handover,
             Exec: self._exec,
             Exit: self._exit,
             Crash: self._crash,
@@ -199,6 +210,7 @@ class Kernel:
             Read: self._read,
             Readv: self._readv,
             Sendfile: self._sendfile,
+            Copyrange: self._copyrange,
             Write: self._write,
             Truncate: self._truncate,
             Unlink: self._unlink,
@@ -280,6 +292,10 @@ class Kernel:
             flags = GROWS_DOWN if op.backing.name == STACK else 0
             mapping.map_anonymous(self.machine, self._space(op), vpns, op.prot, flags=flags)
         return Done()
+
+    def _mirror(self, op: Mirror) -> Outcome:
+        done = (self._map(part) for part in op.parts)
+        return next((outcome for outcome in done if outcome != Done()), Done())
 
     def _unmap(self, op: Unmap) -> Outcome:
         vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("munmap-rounds-down"))  # planted: see there
@@ -473,6 +489,11 @@ class Kernel:
         files = self.machine.files
         return Received(file_calls.sendfile(self.machine, files.open(op.file), files.open(op.into), op))
 
+    def _copyrange(self, op: Copyrange) -> Outcome:
+        files = self.machine.files
+        done = file_calls.copyrange(self.machine, files.open(op.file), files.open(op.into), op)
+        return Failed("EINVAL") if done is None else Received(done)
+
     def _write(self, op: Write) -> Outcome:
         done = file_calls.write(self.machine, self._space(op), self.machine.files.open(op.file), op)
         return Failed("EFAULT") if done is None else Printed(done)
@@ -547,6 +568,29 @@ class Kernel:
             return Failed("EAGAIN")
         return Done()
 
+    def _throng(self, op: Throng) -> Outcome:
+        crowd = self.processes[op.process].crowd
+        try:
+            while len(crowd) < op.count and self._has_slot():
+                crowd.append(lifecycle.forked_space(self.machine, self._space(op)))
+                self._look_around(crowd[-1], op.pages.vpns)
+        except OutOfMemory:
+            self._let_crowd_go(op.process)
+            return self._fork_failed("ENOMEM")
+        finally:
+            self.machine.tlb.switch(self._space(op).root)
+        if len(crowd) < op.count:
+            self._let_crowd_go(op.process)
+            return Failed("EAGAIN")
+        return Done()
+
+    def _look_around(self, space: AddressSpace, vpns: range) -> None:
+        """Let an idle child load from each page, as far as it may. Raises OutOfMemory."""
+        self.machine.tlb.switch(space.root)
+        for vpn in vpns:
+            with suppress(Segfault):
+                touch(self.machine, space, vpn, write=False)
+
     def _disperse(self, op: Disperse) -> Outcome:
         self._let_crowd_go(op.process)
         return Done()
@@ -599,7 +643,10 @@ class Kernel:
         old, process.space = process.space, space
         process.limit = None
         self.machine.tlb.switch(space.root)
-        lifecycle.release(self.machine, old, live=space)
+        # planted: the thread takes the leader's place, and the leader's hold of the old memory with it
+        if not (process.by_thread and self.machine.has("thread-exec-keeps-old-space")):
+            lifecycle.release(self.machine, old, live=space)
+        process.by_thread = False
         self._wake(op.process)
         return Done()
 
@@ -632,6 +679,23 @@ class Kernel:
         process = self.processes[op.process]
         process.threads += op.count
         process.space.users += op.count
+        return Done()
+
+    def _handover(self, op: Handover) -> Outcome:
+        process = self.processes[op.process]
+        process.by_thread = True
+        process.space.users += 1
+        if op.leader is Leader.SLEEPS:
+            process.threads += 1
+            return Done()
+        if self.machine.has("leader-exit-ends-process"):  # planted: exit is exit_group
+            self._end(op.process, exited(0))
+            return Lost("ended with its first thread")
+        if not self.machine.has("leader-exit-keeps-hold"):  # planted: the hold is the process's, and goes with it
+            process.space.users -= 1
+        if self.machine.has("leader-exit-drops-space"):  # planted: the leader unmaps all, as if it were the last
+            for vma in list(process.space.vmas):
+                mapping.drop_pages(self.machine, process.space, vma.vpns)
         return Done()
 
     def _end_threads(self, process: Process, *, forgets: bool) -> None:
@@ -672,9 +736,10 @@ class Kernel:
         child = self.processes.get(op.child)
         if child is None or child.status is None:
             return Failed("ECHILD")
-        word = child.status.to_bytes(STATUS_WORD, "little")
-        self._reap(op.child)
-        return Done() if put_user(self.machine, self._space(op), op.at, word) else Failed("EFAULT")
+        stored = put_user(self.machine, self._space(op), op.at, child.status.to_bytes(STATUS_WORD, "little"))
+        if stored or not self.machine.has("reap-efault-keeps-zombie"):  # planted: an error has changed nothing
+            self._reap(op.child)
+        return Done() if stored else Failed("EFAULT")
 
     def _end(self, name: int, status: int) -> None:
         """Turn a process into a zombie: its memory goes now, its status stays."""
@@ -683,6 +748,8 @@ class Kernel:
         # planted: only the thread that ends the process lets go
         self._end_threads(process, forgets=self.machine.has("exit-forgets-threads"))
         self.machine.tlb.switch(None)
+        if process.by_thread and process.space.users > 1 and self.machine.has("thread-exit-drops-twice"):
+            process.space.users -= 1  # planted: once as a thread, and once as the process
         lifecycle.release(self.machine, process.space)
         self._wake(name)
 

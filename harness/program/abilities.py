@@ -97,8 +97,10 @@ PROBES = {
     "clone": "p0: clone p1",
     "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
     "sendfile": "p0: sendfile f 0 g 0 1",
+    "copyrange": "p0: copyrange f 0 g 0 1",
     "readv": _PAGES + "p0: readv f 0 a[0] a[1] 1",
     "threads": "p0: threads 1",
+    "handover": "p0: handover exits",
     "kill": "p0: fork p1\np0: kill p1",
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",
@@ -110,7 +112,9 @@ PROBES = {
 IMPLIED = {"feed": ("unpin", "pin", "splice"), "fix": ("deliver", "unfix")}
 """Abilities that go with another."""
 
-MISSING = frozenset({"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT", "EEXIST"})
+MISSING = frozenset(
+    {"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT", "EEXIST", "EXDEV"}
+)
 """What a kernel says to a probe where it cannot do that; any other failure is a wrong answer, and a contract's business."""
 
 

@@ -29,17 +29,21 @@ from harness.program.ops import (
     Exec,
     Fill,
     Fix,
+    Handover,
     Kill,
     Load,
     Map,
+    Mirror,
     Observe,
     Op,
     Opened,
+    Placement,
     Print,
     Protect,
     Read,
     Readv,
     Reap,
+    Refuse,
     Remap,
     Repeat,
     Sendfile,
@@ -48,6 +52,7 @@ from harness.program.ops import (
     Store,
     Sync,
     Threads,
+    Throng,
     Truncate,
     Try,
     Unlink,
@@ -108,6 +113,11 @@ class Program:
         return total
 
     @property
+    def visits(self) -> int:
+        """From how many pages idle children load, each child's counted: what takes a program longest."""
+        return sum(op.count * op.pages.npages for op in self.steps if isinstance(op, Throng))
+
+    @property
     def windows(self) -> tuple[str, ...]:
         """The names of the windows that the program touches, or in which its images differ, in address-table order."""
         used = {operand.window for op in self.steps for operand in (*places(op), *brought(op))}
@@ -138,11 +148,16 @@ class Family:
     parent: dict[int, int | None] = field(default_factory=lambda: {0: None})
     live: set[int] = field(default_factory=lambda: {0})
     zombies: set[int] = field(default_factory=set)
+    waited: set[int] = field(default_factory=set)
+    """Those who were waited for. Their parents may ask for them again, in vain."""
     suspended: dict[int, int] = field(default_factory=dict)
     """Those who did vfork and wait, and the child for which each waits."""
 
     crowds: dict[int, int] = field(default_factory=dict)
     """How many idle children those have who did crowd, up to their disperse. Till then they neither end nor exec."""
+
+    handed: set[int] = field(default_factory=set)
+    """Those whose steps another thread does than the first, which they hand over to once in an image."""
 
     threaded: set[int] = field(default_factory=set)
     """Those who have made threads, which they do once in an image."""
@@ -162,16 +177,17 @@ class Family:
             raise ProgramError(f"p{op.process} waits until p{self.suspended[op.process]} execs or ends")
         if isinstance(op, (Crowd, Disperse, Exec, *ENDING)):
             self._crowd(op)
-        if isinstance(op, (Threads, Exec)):
+        if isinstance(op, (Threads, Handover, Exec)):
             self._thread(op)
         if isinstance(op, FORKS):
             self._fork(op.process, op.child)
             if isinstance(op, Vfork):
                 self.suspended[op.process] = op.child
         elif isinstance(op, WAITS):
-            if op.child not in self.waitable(op.process):
+            if op.child not in self.waitable(op.process) + self.reaped(op.process):
                 raise ProgramError(f"p{op.child} is no ended child of p{op.process}")
             self.zombies.discard(op.child)
+            self.waited.add(op.child)
         elif (ended := ended_by(op)) is not None:
             if isinstance(op, Kill):
                 self._check_victim(op)
@@ -184,10 +200,19 @@ class Family:
     def _thread(self, op: Op) -> None:
         if isinstance(op, Exec):
             self.threaded.discard(op.process)
+            self.handed.discard(op.process)
+        elif isinstance(op, Handover):
+            if not self.may_hand_over(op.process):
+                raise ProgramError(f"p{op.process} has handed over already, or a vfork waits for the thread that leaves")
+            self.handed.add(op.process)
         elif op.process in self.threaded:
             raise ProgramError(f"p{op.process} has threads already, and makes no more till it execs")
         else:
             self.threaded.add(op.process)
+
+    def may_hand_over(self, process: int) -> bool:
+        """Tell whether another thread may take over: once in an image, and not where a vfork waits for this very thread."""
+        return process not in self.handed and process not in self.suspended.values()
 
     def _crowd(self, op: Op) -> None:
         has = op.process in self.crowds
@@ -227,8 +252,12 @@ class Family:
         """List the ended children of `process` that nobody has waited for."""
         return sorted(child for child in self.zombies if self.parent[child] == process)
 
+    def reaped(self, process: int) -> list[int]:
+        """List the children of `process` that it has waited for: there is nothing left of them to wait for."""
+        return sorted(child for child in self.waited if self.parent[child] == process)
 
-REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Kill, Wait, *FORKS, *ENDING)
+
+REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Starve, Refuse, Kill, Wait, *FORKS, *ENDING)
 """What can be done again and again, and leaves nothing behind but memory."""
 
 
@@ -289,6 +318,10 @@ def check_operands(op: Op) -> None:
             raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
     if isinstance(op, Map):
         _check_backing(op)
+    if isinstance(op, Mirror) and op.backing.name not in FILES:
+        raise ProgramError("mirror is of a page of a file: every mapping of no file is other memory")
+    if isinstance(op, Mirror) and op.placement is not Placement.FIXED:
+        raise ProgramError("mirror replaces what is there: it is of MAP_FIXED alone")
     if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
         raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
     if isinstance(op, Read | Write) and op.offset + op.length > MAX_FILE_SIZE:

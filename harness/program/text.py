@@ -27,6 +27,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: write f 100 a[0]+3 17          (17 bytes the other way)
     p0: sendfile f 100 g 5000 17       (17 bytes of f to g, from byte 5000 on)
     p0: splice f 100                   (its page into the pipe of pin and unpin)      p0: feed 0x66
+    p0: copyrange f 100 g 5000 17      (the same by copy_file_range)
     p0: truncate f 4196                p0: unlink f                  p0: sync a[0..1]
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
@@ -35,6 +36,9 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p1: limit 3                        (3 pages more may be mapped, and no more)
     p0: kill p1                        (by SIGKILL)
     p0: threads 3                      (idle ones, till it ends or execs)
+    p0: handover exits                 (a new thread does p0's steps from now on; the one that did them exits, or sleeps)
+    p0: mirror a 4 rw shared f+2       (each of the four pages is page 2 of f)
+    p0: throng 40 a[0..3]              (a crowd, each of which loads from these pages first)
     p1: exec small                     (another image; exec alone is of the one that p0 begins in)
     p0: repeat 100 3                   (the next three steps, 100 times)
 
@@ -63,6 +67,7 @@ from harness.program.ops import (
     Advice,
     Backing,
     Kind,
+    Leader,
     Map,
     Misuse,
     Observe,
@@ -212,6 +217,7 @@ OPERANDS: dict[Any, Operand] = {
     Query: _word(Query),
     Advice: _word(Advice),
     Misuse: _word(Misuse),
+    Leader: _word(Leader),
 }
 """How each kind of operand is written; the key is the field's `Kind`, or its type."""
 
@@ -375,7 +381,7 @@ def parse_op(line: str) -> Op:
         known = ", ".join(each for each in OP_BY_VERB if each != Observe.verb)
         raise ValueError(f"there is no operation {verb!r}; known are: {known}")
     op = OP_BY_VERB[verb]
-    if op is Map and len(words) > 1 and "[" not in words[0]:
+    if issubclass(op, Map) and len(words) > 1 and "[" not in words[0]:
         words[:2] = [f"{words[0]}[0..{_number(1, 1 << 16)(words[1]) - 1}]"]
     return op(_process(name.strip()), *_operands(op, words))
 

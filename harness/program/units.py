@@ -18,6 +18,7 @@ of a four-level page table::
     heap       0x2000_8000       16    where the program break begins, right behind bss: empty after exec
     textend    0x101f_e000        4    the last pages of a text of more than 2 MiB, on both sides of that line
     bssend     0x201f_e000        4    the last pages of such a bss
+    many     0x100_0008_0000  176    in the page table of a and b: room to map one page very often, not drawn at random
 
 What exec puts into the image windows is the image's business (`image`): above is what the first image has there.
 
@@ -90,7 +91,8 @@ FAR = (
     Window("textend", 0x101F_E000 // PAGE_SIZE, 4),
     Window("bssend", 0x201F_E000 // PAGE_SIZE, 4),
 )
-WINDOWS = (*ARENA, *IMAGE, HEAP, *FAR)
+MANY = Window("many", 0x100_0008_0000 // PAGE_SIZE, 176)
+WINDOWS = (*ARENA, *IMAGE, HEAP, *FAR, MANY)
 WINDOW_BY_NAME = {window.name: window for window in WINDOWS}
 
 

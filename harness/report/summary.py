@@ -20,13 +20,15 @@ EVENTS = (
     "remap.move", "remap.grow", "remap.shrink", "remap.duplicate", "remap.efault", "remap.einval", "remap.enomem",
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "brk.below", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
-    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads", "wait",
+    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads",
+    "handover.exits", "handover.sleeps", "mirror", "throng", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.partial", "force.eio",
     "peek", "peek.eio", "pin", "splice", "feed", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
-    "sendfile", "sendfile.short", "starve", "starve.enomem", "refuse", "repeat",
+    "sendfile", "sendfile.short",
+    "copyrange", "copyrange.short", "copyrange.einval", "copyrange.exdev", "starve", "starve.enomem", "refuse", "repeat",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -30,6 +30,7 @@ from harness.program.units import WINDOW_BY_NAME, PageRange
 from strategies._tests.drawing import draw_many, successes
 from strategies.ops import ROW_OF
 from strategies.programs import programs, reserve
+from strategies.scene import ALL_WINDOWS
 
 HARD: dict[str, dict[str, Any]] = {
     "fork, exit, store": {"containing": (Fork, Exit, Store)},
@@ -141,7 +142,7 @@ def test_observations_are_rare_and_never_side_by_side(default: list[Program]) ->
 def test_every_window_is_touched_and_a_to_e_most(default: list[Program]) -> None:
     touched = Counter(name for program in default for name in program.windows)
 
-    assert set(touched) == set(WINDOW_BY_NAME)
+    assert set(touched) == set(ALL_WINDOWS)
     assert sum(touched[name] for name in "abcde") > sum(touched[name] for name in ("data", "bss", "text"))
 
 

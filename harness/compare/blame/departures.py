@@ -16,10 +16,14 @@ from harness.program.ops import (
     Exit,
     Fill,
     Force,
+    Handover,
     Kill,
     Map,
+    Mirror,
     Op,
+    Refuse,
     Remap,
+    Starve,
     Store,
     Unmap,
     Vfork,
@@ -85,9 +89,15 @@ _DEPARTURES: dict[type[Op], Ids] = {
     **dict.fromkeys((*KERNEL_STORES, Force), ("cow.old-frame-released",)),
     Unmap: ("munmap.exact",),
     Map: ("mmap.fixed-replaces",),
+    Mirror: ("mmap.fixed-replaces",),
     Remap: ("mremap.preserves",),
     Brk: ("brk.exact",),
 }
+
+
+def kept_by_failed_fork(timeline: Timeline) -> Ids:
+    """Where a fork failed before, counts that are too high, and processes that are too many, may be what it had taken."""
+    return ("fork.failed-is-no-op",) if any(isinstance(op, Starve | Refuse) for _, op in timeline.steps()) else ()
 
 
 _SHARING: dict[type[Op], Ids] = {Vfork: ("vfork.shares-and-suspends",), Clone: ("clone-vm.shares",)}
@@ -97,5 +107,11 @@ def shared_space(timeline: Timeline, process: int) -> Ids:
     """Where `process` works, or worked, in an address space with others, what is wrong there may be wrong with that."""
     how = timeline.sharing(process)
     if how is None:
-        return ()
+        return by_threads(timeline, process)
     return unique(_SHARING[how[1]], *(_DEPARTURES.get(kind, ()) for kind in timeline.left_by(process)))
+
+
+def by_threads(timeline: Timeline, process: int) -> Ids:
+    """Where another thread of `process` has taken over, the first one may have taken with it what is the process's."""
+    handed = any(isinstance(op, Handover) and op.process == process for _, op in timeline.steps())
+    return ("clone-vm.shares",) if handed else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.compare.blame.arguments import by_arguments, named_by
-from harness.compare.blame.departures import by_advice, shared_space
+from harness.compare.blame.departures import by_advice, kept_by_failed_fork, shared_space
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.wrong_byte import wrong_byte
 from harness.compare.timeline import Timeline
@@ -14,12 +14,16 @@ from harness.program.ops import (
     Advise,
     Ask,
     Brk,
+    Clone,
+    Copyrange,
+    Crowd,
     Deliver,
     Exec,
     Feed,
     Fill,
     Fix,
     Force,
+    Fork,
     Limit,
     Load,
     Map,
@@ -41,7 +45,9 @@ from harness.program.ops import (
     Unfix,
     Unmap,
     Unpin,
+    Vfork,
     Wait,
+    Write,
 )
 from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed, RanOn, Received, Signal
 
@@ -87,7 +93,9 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
         case Map() | Protect() if Failed("EACCES") in (expected, observed):
             return ("mmap.open-mode", "errno.table")
         case Map() | Unmap() | Protect() | Remap() if isinstance(expected, Failed) != isinstance(observed, Failed):
-            return ("errno.table", _SHAPES[type(op)])
+            return ("errno.table", _shape(op))
+        case Fork() | Vfork() | Clone() | Crowd():
+            return unique(kept_by_failed_fork(timeline), ("errno.table",))
         case _:
             return _ANSWERS.get(type(op), ("errno.table",))
 
@@ -101,6 +109,10 @@ _SHAPES: dict[type[Op], str] = {
 """What is broken where a range was changed that must not be, or was not though it must; a wrong errno breaks less."""
 
 
+def _shape(op: Op) -> str:
+    return next(id for kind, id in _SHAPES.items() if isinstance(op, kind))
+
+
 _ANSWERS: dict[type[Op], Ids] = {
     Wait: ("wait.status", "conserve.process"),
     Force: ("foll-force.private-only", "errno.table"),
@@ -108,6 +120,7 @@ _ANSWERS: dict[type[Op], Ids] = {
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
     Sendfile: ("file.shared-coherent", "errno.table"),
+    Copyrange: ("file.shared-coherent", "errno.table"),
     Readv: ("kernel-write.exact-bytes", "kernel-write.respects-protection", "errno.table"),
     Pin: ("kernel-read.sees-memory", "errno.table"),
     Splice: ("file.shared-coherent", "errno.table"),
@@ -139,7 +152,8 @@ def _wrong_access(
         return ("fault.signal",)
     ids: Ids = ()
     if any(isinstance(each, Faulted) and each.signal is Signal.SIGBUS for each in (expected, observed)):
-        return ("file.truncate-cuts", "fault.signal")
+        grown = any(isinstance(done, Write | Sendfile) for _, done in timeline.steps())  # where the file ends may be wrong
+        return (*(("file.shared-coherent",) if grown else ()), "file.truncate-cuts", "fault.signal")
     if by(Unmap):
         ids = ("munmap.exact",)
     elif by(Remap):

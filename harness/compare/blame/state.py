@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.compare.blame.arguments import by_arguments
-from harness.compare.blame.departures import MANY, after_teardown, by_advice, by_departures, shared_space
+from harness.compare.blame.departures import (
+    MANY,
+    after_teardown,
+    by_advice,
+    by_departures,
+    kept_by_failed_fork,
+    shared_space,
+)
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.outcome import lost_to_limit
 from harness.compare.blame.wrong_byte import bytes_of_file, isolation, unwiped, wrong_byte
@@ -16,6 +23,7 @@ from harness.program.ops import (
     Brk,
     Exec,
     Map,
+    Mirror,
     Op,
     Protect,
     Refuse,
@@ -32,7 +40,7 @@ def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
     return unique(
         ids,
         ("prefault.transparent",) if difference.prefaulted else (),
-        _kept_by_failed_fork(timeline, difference),
+        kept_by_failed_fork(timeline) if difference.topic in _COUNTED else (),
         lost_to_limit(timeline) if difference.topic in _MAPPED else (),
         by_arguments(timeline, {difference.vpn}) if difference.vpn is not None and difference.topic in _MAPPED else (),
         shared_space(timeline, difference.process),
@@ -43,11 +51,8 @@ _MAPPED = (Topic.VMAS, Topic.ABSENT, Topic.PRESENT, Topic.BYTES)
 """What is different where a mapping went, or came, that should not."""
 
 
-def _kept_by_failed_fork(timeline: Timeline, it: Difference) -> Ids:
-    """Where a fork ran out of memory before, counts that are too high may be what it had taken."""
-    if it.topic not in (Topic.MAPCOUNT, Topic.REFCOUNT, Topic.MOVED):
-        return ()
-    return ("fork.failed-is-no-op",) if any(isinstance(op, Starve | Refuse) for _, op in timeline.steps()) else ()
+_COUNTED = (Topic.MAPCOUNT, Topic.REFCOUNT, Topic.MOVED)
+"""What is different where a holder stayed that should not."""
 
 
 def _bytes(timeline: Timeline, it: Difference) -> Ids:
@@ -63,6 +68,7 @@ def _vmas(timeline: Timeline, it: Difference) -> Ids:
         return unique(by_advice(changes[-1]), ("mmap.geometry",))
     words: dict[type[Op], Ids] = {
         Map: ("mmap.fixed-replaces",),
+        Mirror: ("mmap.fixed-replaces",),
         Unmap: ("munmap.exact",),
         Protect: ("mprotect.last-one-counts",),
         Remap: ("mremap.preserves",),

@@ -1,13 +1,16 @@
-"""crowd and disperse: many children at once that hold memory and do nothing."""
+"""crowd, throng and disperse: many children at once that hold memory, and do nothing, or look at it once."""
 
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
+from harness.model.fault import refusal, touch
 from harness.model.machine import Machine
+from harness.model.process import Process
 from harness.model.syscalls.fork import forked_space
-from harness.program.ops import Crowd, Disperse
+from harness.program.ops import Access, Crowd, Disperse, Throng
 from harness.program.outcome import Done
+from harness.program.units import address_of
 
 _CROWD = Allowed((Done(),), "fork(2): on success, each time")
 _DISPERSE = Allowed((Done(),), "wait(2): each of them is there to be waited for")
@@ -28,6 +31,27 @@ def crowd(machine: Machine, op: Crowd) -> Allowed:
     process.crowd = forked_space(machine, process.memory)
     process.crowd.idle = op.count
     machine.reach["crowd"] += 1
+
+    # OUTCOME
+    return _CROWD
+
+
+def throng(machine: Machine, op: Throng) -> Allowed:
+    """Fork so often; each child loads from the pages before the next fork, as far as it may, and then does nothing.
+
+    What a child loads is no other child's business, and loads leave nothing different for the next: so they are all alike.
+
+    Source: as `fork`, and as `load`.
+    """
+    # CHECKS, EFFECT
+    crowd(machine, op)
+    child = Process(op.process, None, machine.process(op.process).crowd)
+    for vpn in op.pages.vpns:
+        at = address_of(vpn)
+        assert at is not None
+        if refusal(machine, child, at, Access.LOAD) is None:
+            touch(machine, child, vpn, Access.LOAD)
+    machine.reach["throng"] += 1
 
     # OUTCOME
     return _CROWD

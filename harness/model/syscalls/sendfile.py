@@ -22,7 +22,7 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
     Source: sendfile(2); splice_direct_to_actor, generic_file_splice_read, iter_file_splice_write.
     """
     machine.process(op.process)
-    source, target = machine.cache.file(op.file), machine.cache.file(op.into)
+    source = machine.cache.file(op.file)
 
     # CHECKS
     # none: both files are open, and no limit is near.
@@ -34,6 +34,18 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
     grows_itself = op.file == op.into and 0 < length < op.length and op.at + length > source.size
     if grows_itself:
         machine.end_of_knowledge("a file grows by what is sent of it, and nobody says whether that is sent, too")
+    copy_between_files(machine, op, length)
+    machine.reach["sendfile" if length == op.length else "sendfile.short"] += 1
+
+    # OUTCOME
+    if grows_itself:
+        return Allowed((Received(length), Received(op.length)), _CLAUSE)
+    return Allowed((Received(length),), _CLAUSE)
+
+
+def copy_between_files(machine: Machine, op: Sendfile, length: int) -> None:
+    """Copy the first `length` bytes of what `op` names, all of which `op.file` has."""
+    target = machine.cache.file(op.into)
     data = _bytes(machine, op.file, op.offset, length)
     if length and op.at + length > target.size:
         grow(machine, target, op.at + length)
@@ -43,12 +55,6 @@ def sendfile(machine: Machine, op: Sendfile) -> Allowed:
         part = data[done : done + PAGE_SIZE - start]
         machine.cache.frame(op.into, index).write(start, part)
         done += len(part)
-    machine.reach["sendfile" if length == op.length else "sendfile.short"] += 1
-
-    # OUTCOME
-    if grows_itself:
-        return Allowed((Received(length), Received(op.length)), _CLAUSE)
-    return Allowed((Received(length),), _CLAUSE)
 
 
 def _bytes(machine: Machine, file: str, offset: int, length: int) -> bytes:

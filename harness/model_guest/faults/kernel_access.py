@@ -16,6 +16,21 @@ KERNEL_ACCESS = (
         ("file.shared-coherent", "count.equals-references"),
     ),
     Fault(
+        "copy-range-copies-pages",
+        "copy_file_range writes whole pages: behind the bytes that were asked for come zeroes",
+        ("file.shared-coherent",),
+    ),
+    Fault(
+        "copy-range-forgets-overlap",
+        "copy_file_range copies a file over itself",
+        ("errno.table",),
+    ),
+    Fault(
+        "copy-range-keeps-size",
+        "copy_file_range behind the end of a file stores there, and leaves the file as long as it was",
+        ("file.shared-coherent",),
+    ),
+    Fault(
         "force-grants-write",
         "a forced store that copies a page leaves the process the right to write to it",
         ("foll-force.private-only",),

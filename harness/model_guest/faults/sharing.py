@@ -116,6 +116,11 @@ SHARING = (
         ("fork.wipeonfork",),
     ),
     Fault(
+        "count-u16",
+        "the counter has two bytes, and wraps at 65,536",
+        ("count.many-sharers",),
+    ),
+    Fault(
         "count-u8",
         "the counter is one byte, and wraps at 256",
         ("count.many-sharers", "count.equals-references", "alloc.never-twice"),

@@ -6,6 +6,36 @@ from harness.model_guest.faults.fault import Fault
 
 TEARDOWN = (
     Fault(
+        "leader-exit-ends-process",
+        "the exit of the first thread ends the process, though another thread lives",
+        ("clone-vm.shares",),
+    ),
+    Fault(
+        "leader-exit-drops-space",
+        "the exit of the first thread drops the pages of the process, though another thread lives",
+        ("clone-vm.shares",),
+    ),
+    Fault(
+        "leader-exit-keeps-hold",
+        "the exit of the first thread keeps its hold of the address space",
+        ("exit.drops-all", "count.equals-references"),
+    ),
+    Fault(
+        "thread-exec-keeps-old-space",
+        "exec by another thread than the first keeps the old address space",
+        ("exec.drops-all", "count.equals-references"),
+    ),
+    Fault(
+        "thread-exit-drops-twice",
+        "the end of a process by another thread than the first drops the address space twice",
+        ("clone-vm.shares",),
+    ),
+    Fault(
+        "reap-efault-keeps-zombie",
+        "a wait whose status cannot be stored leaves the child to be waited for again",
+        ("conserve.process", "wait.status"),
+    ),
+    Fault(
         "no-vm-drop",
         "exit and exec never tear the old address space down",
         (

@@ -23,6 +23,7 @@ from harness.program.ops.base import (
     Backing,
     Body,
     Kind,
+    Leader,
     Misuse,
     Op,
     Opened,
@@ -30,7 +31,7 @@ from harness.program.ops.base import (
     Rounds,
     Sharing,
 )
-from harness.program.ops.files import Read, Readv, Sendfile, Sync, Truncate, Unlink, Write
+from harness.program.ops.files import Copyrange, Read, Readv, Sendfile, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -49,7 +50,7 @@ from harness.program.ops.kernel import (
     Unpin,
     Via,
 )
-from harness.program.ops.mapping import Advise, Brk, Map, Protect, Remap, Scratch, Try, Unmap
+from harness.program.ops.mapping import Advise, Brk, Map, Mirror, Protect, Remap, Scratch, Try, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import (
     Clone,
@@ -59,23 +60,25 @@ from harness.program.ops.process import (
     Exec,
     Exit,
     Fork,
+    Handover,
     Kill,
     Limit,
     Refuse,
     Starve,
     Threads,
+    Throng,
     Vfork,
     Wait,
 )
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS",
-    "OPS", "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask",
-    "Backing", "Brk", "Clone", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix",
-    "Force", "Fork", "Kill", "Kind", "Limit", "Load", "Map", "Misuse", "Observe", "Op", "Opened", "Peek", "Pin",
-    "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse", "Remap", "Repeat",
-    "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Truncate", "Try", "Unfix",
-    "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS", "OPS",
+    "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
+    "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
+    "Fork", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
+    "Opened", "Peek", "Pin", "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
+    "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Throng",
+    "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
 
@@ -102,7 +105,7 @@ OPS: tuple[type[Op], ...] = (
     Remap, Advise, Brk, Scratch, Try,
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
-    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads,
+    Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads, Mirror, Throng, Copyrange, Handover,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

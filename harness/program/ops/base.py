@@ -57,6 +57,13 @@ Rounds = Annotated[int, Kind.ROUNDS]
 Body = Annotated[int, Kind.BODY]
 
 
+class Leader(enum.Enum):
+    """What becomes of the thread that hands its process over to another."""
+
+    EXITS = "exits"
+    SLEEPS = "sleeps"
+
+
 class Sharing(enum.Enum):
     """Whether a mapping's stores are the process's own. The value is the word in the text form."""
 

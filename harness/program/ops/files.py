@@ -60,6 +60,14 @@ class Sendfile(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Copyrange(Sendfile):
+    """copy_file_range(2): as `sendfile`, but a file is not copied over itself, nor grows by what is copied of it."""
+
+    verb: ClassVar[str] = "copyrange"
+    code: ClassVar[int] = 52
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate(Op):
     """ftruncate(2): `file` has `size` bytes from now on, more or fewer than before."""
 

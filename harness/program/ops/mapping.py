@@ -26,6 +26,23 @@ class Map(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror(Map):
+    """mmap(2) of each page by itself, all of them onto the same page of a file: the one with which `backing` begins."""
+
+    verb: ClassVar[str] = "mirror"
+    code: ClassVar[int] = 50
+
+    @property
+    def parts(self) -> tuple[Map, ...]:
+        """The calls that are made, one after the other, up to the first that fails."""
+        first, end = self.pages.first, self.pages.first + len(self.pages.vpns)
+        return tuple(
+            Map(self.process, PageRange(self.pages.window, page, 1), self.prot, self.sharing, self.backing)
+            for page in range(first, end)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Unmap(Op):
     """munmap(2) of a range, which may have holes."""
 

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.program.image import OWN
-from harness.program.ops.base import Access, Child, CrowdSize, FrameCount, ImageName, Op, Status, ThreadCount, Victim
-from harness.program.units import Address
+from harness.program.ops.base import (
+    Access,
+    Child,
+    CrowdSize,
+    FrameCount,
+    ImageName,
+    Leader,
+    Op,
+    Status,
+    ThreadCount,
+    Victim,
+)
+from harness.program.units import Address, PageRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,15 @@ class Crowd(Op):
     verb: ClassVar[str] = "crowd"
     code: ClassVar[int] = 37
     count: CrowdSize
+
+
+@dataclass(frozen=True, slots=True)
+class Throng(Crowd):
+    """As `crowd`, and each idle child first loads from every page of `pages`, as far as it may."""
+
+    verb: ClassVar[str] = "throng"
+    code: ClassVar[int] = 51
+    pages: PageRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +149,17 @@ class Threads(Op):
     verb: ClassVar[str] = "threads"
     code: ClassVar[int] = 46
     count: ThreadCount
+
+
+@dataclass(frozen=True, slots=True)
+class Handover(Op):
+    """clone(2) with CLONE_THREAD: from now on a new thread does the process's steps, till it execs. The thread that did
+    them so far ends by exit(2), which is of a thread alone, or sleeps.
+    """
+
+    verb: ClassVar[str] = "handover"
+    code: ClassVar[int] = 53
+    leader: Leader
 
 
 @dataclass(frozen=True, slots=True)
