@@ -31,6 +31,9 @@ CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 COUNTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np0: store a[0] 0x22\np1: exit 0\n")
 """A program with a page fault in it, whatever the kernel brings in early."""
 
+HASTY_S = 2.0
+"""The least time that a guest has for an answer; what takes longest on the slowest takes a tenth of it."""
+
 
 class MachineSubject:
     """A kernel in QEMU with the agent inside."""
@@ -148,12 +151,16 @@ class MachineSubject:
     def _execute(self, program: Program, how: How) -> Trace:
         how = replace(how, count_faults=how.count_faults and self._counts_faults)
         try:
-            return self.client.execute(program, how)
+            return self.client.execute(program, how, timeout_s=self._hasty_timeout() if how.hasty else None)
         except ProtocolError as error:
             self.restore()
             if self.client.execute(CANARY, How()).ending is not Ending.COMPLETE:
                 raise
             return Trace(outcomes=(), ending=Ending.GARBLED, evidence=str(error))
+
+    def _hasty_timeout(self) -> float:
+        whole = self.session.definition.answer_timeout_s
+        return min(whole, max(HASTY_S, whole / 5))
 
     def restore(self) -> None:
         """Go back to the snapshot, and configure the agent again."""

@@ -19,6 +19,7 @@ from harness.compare.verdict import Verdict
 from harness.coverage.reached import Reached
 from harness.model.semantics import Semantics
 from harness.program.program import Program
+from harness.program.trace import Ending
 from harness.subject import How, Subject
 
 MAX_HISTORY = 400
@@ -52,6 +53,13 @@ class Runner:
         self._conformed: set[tuple[Program, How]] = set()
         self._remembered: dict[tuple[Program, How], Verdict] = {}
         self._remembered_after: dict[tuple[Program, Program, How], Verdict] = {}
+        self._hangs = False
+
+    def begin(self) -> None:
+        """Start a new search. Once a program was seen not to end, twice and with all the time that it may take,
+        those that come after it until the next `begin` get less: shrinking asks for many such programs.
+        """
+        self._hangs = False
 
     def run(
         self,
@@ -98,7 +106,7 @@ class Runner:
 
     def _tried(self, program: Program, how: How) -> Verdict:
         """Run, compare and count; confirm what diverges, and tell of it."""
-        verdict = self._once(program, how)
+        verdict = self._once(program, replace(how, hasty=self._hangs))
         if not verdict.conforms:
             verdict = self._confirm(program, verdict, how)
         self._count(program, verdict)
@@ -109,7 +117,13 @@ class Runner:
             return verdict
         for listener in self.listeners:
             listener(verdict)
+        self._hangs |= verdict.reproduced and verdict.trace.ending in (Ending.HUNG, Ending.STUCK)
         return verdict
+
+    def remembers(self, program: Program) -> bool:
+        """Tell whether `program`, or what ran after it, was a finding."""
+        found = {first for first, _ in self._remembered} | {first for first, _, _ in self._remembered_after}
+        return program in found
 
     def explain(self, verdict: Verdict) -> Verdict:
         """Run a finding's program, and what has to run before it, again with an observation after every step."""
@@ -192,7 +206,7 @@ class Runner:
         self.restore()
         if not history:
             return first
-        again = self._once(program, how)
+        again = self._once(program, replace(how, hasty=self._hangs))
         self.restore()
         if not again.conforms:
             return again

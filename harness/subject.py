@@ -31,6 +31,8 @@ class How:
     and tells nothing of VMAs, nor of what a process sees through translations that the CPU keeps."""
     patient: bool = False
     """Wait at each observation until counts are still, also on a kernel that has not been seen to be late."""
+    hasty: bool = False
+    """Wait only a part of the time for an answer: one program is known that does not end, and this may be another."""
 
 
 class Subject(Protocol):

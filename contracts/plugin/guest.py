@@ -41,6 +41,10 @@ BITS = {
 """The contracts that are about the writable bit itself, which costs a look from outside."""
 
 
+SHRINK_S = 60.0
+"""How long Hypothesis shrinks a finding. Where each program takes seconds, because it hangs, it would take minutes."""
+
+
 class Guest:
     """What a contract sees of the guest: it runs programs."""
 
@@ -79,6 +83,7 @@ class Guest:
         self.contract = entry.id
         self.progress.name = name
         self.findings.begin()
+        self.runner.begin()
         self.expected.clear()
         self.finding = None
         self.examples_to_find = self.seconds_to_find = None
@@ -108,12 +113,15 @@ class Guest:
         """Run `program` and compare it with what the contracts allow: as deep as the tested contract asks for, or with
         the `whole` of what the guest can show. Where it conforms `then` runs after it, and the verdict is about that.
 
-        Raises RigError where our own side fails; once that happened, every later call raises it again.
+        Raises RigError where our own side fails; once that happened, every later call raises it again. Once there was a
+        finding and the time to shrink it is over, Hypothesis learns nothing of programs that are new.
         """
         if self.broken is not None:
             raise self.broken
         self.whole = whole
         program = within(program, self.lacking.keys())
+        if self._shrank_enough and not self.runner.remembers(program):
+            hypothesis.reject()
         try:
             how = self._how
             verdict = self.runner.run(
@@ -141,6 +149,12 @@ class Guest:
             count_faults=self.whole or self.level is Level.ACCOUNTING,
             pte_bits=self.whole or self.contract in BITS,
         )
+
+    @property
+    def _shrank_enough(self) -> bool:
+        if self.seconds_to_find is None or not hypothesis.currently_in_test_context():
+            return False
+        return time.monotonic() - self._began > self.seconds_to_find + SHRINK_S
 
     def shortened(self, verdict: Verdict, contract: str) -> Verdict:
         """Give the verdict of the shortest program that is left of this one, and breaks the same contract.

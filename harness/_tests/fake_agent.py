@@ -143,7 +143,7 @@ def read_program(reader: Reader) -> tuple[int, list[PageRange], Program]:
     program = Program(steps)
     descriptors = {*program.opened, *((name, Opened.BOTH) for name in program.files)}
     bits = {(name, mode): 1 << 3 * j + i for j, mode in enumerate(Opened) for i, name in enumerate(FILES)}
-    assert flags >> 7 == sum(bits[each] for each in descriptors), "the files that are to be open"
+    assert flags >> 8 == sum(bits[each] for each in descriptors), "the files that are to be open"
     return flags & 127, pages, program
 
 

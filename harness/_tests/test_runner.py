@@ -15,7 +15,7 @@ from harness.program.levels import Level
 from harness.program.outcome import Loaded
 from harness.program.program import Program
 from harness.program.text import parse_program
-from harness.program.trace import Trace
+from harness.program.trace import Ending, Trace
 from harness.runner import MAX_HISTORY, Runner
 from harness.subject import How
 
@@ -42,12 +42,16 @@ class Subject:
     hows: list[How] = field(default_factory=list)
     restores: int = 0
     closed: int = 0
+    ending: Ending | None = None
+    """How every program ends that diverges, where it is not a wrong answer."""
 
     def execute(self, program: Program, how: How) -> Trace:
         wrong = self.diverges(program, self.since_restore)
         self.since_restore.append(program)
         self.ran.append(program)
         self.hows.append(how)
+        if wrong and self.ending is not None:
+            return Trace((), ending=self.ending)
         trace = ModelGuest().execute(program, how)
         return replace(trace, outcomes=(Loaded(0x55), *trace.outcomes[1:])) if wrong else trace
 
@@ -117,6 +121,26 @@ def test_a_program_that_diverges_on_a_restored_guest_too_needs_nothing_before_it
     assert (verdict.after, verdict.reproduced) == ((), True)
     assert subject.ran == [harmless(1), VICTIM, VICTIM]
     assert subject.since_restore == []
+
+
+@pytest.mark.parametrize("ending", [Ending.HUNG, Ending.STUCK])
+def test_a_guest_that_was_seen_to_hang_gets_less_time_until_the_next_search(ending: Ending) -> None:
+    runner, subject = runner_of(lambda program, before: True)
+    subject.ending = ending
+    runner.begin()
+
+    runner.run(harmless(1))
+    given_at_first = [how.hasty for how in subject.hows]
+    runner.run(harmless(2))
+    given_then = [how.hasty for how in subject.hows[len(given_at_first) :]]
+    runner.begin()
+    runner.run(harmless(3))
+
+    assert not any(given_at_first)
+    assert given_then
+    assert all(given_then)
+    assert not subject.hows[-1].hasty
+    assert runner.run(harmless(2)).trace.ending is ending
 
 
 @pytest.mark.parametrize("behind", [0, 1, 2, 5, 12])

@@ -19,6 +19,7 @@ from harness.agent.codec import (
     BY_HOST,
     DENSE,
     FAULTS,
+    HASTY,
     OUTSIDE,
     PATIENT,
     PING,
@@ -236,7 +237,7 @@ class AgentClient:
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
         flags |= PATIENT * how.patient
         by_host = self.is_watched and how.outside
-        flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host
+        flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host | HASTY * how.hasty
         if timeout_s is None and program.visits:
             timeout_s = _PATIENCE_S + program.visits * _VISIT_S
         try:

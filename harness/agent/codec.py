@@ -35,9 +35,9 @@ from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
-DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE = 1, 2, 4, 8, 16, 32, 64
+DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE, HASTY = (1 << bit for bit in range(8))
 _USES_FILE = {
-    (name, opened): 128 << len(FILES) * mode + i for mode, opened in enumerate(Opened) for i, name in enumerate(FILES)
+    (name, opened): 256 << len(FILES) * mode + i for mode, opened in enumerate(Opened) for i, name in enumerate(FILES)
 }
 """The flags of a program that say which files are to be there, and how they are to be open."""
 

@@ -160,7 +160,7 @@ class _Comparison:
         shown = f"{observed}: {evidence[0]}" if evidence else observed
 
         def build(timeline: Timeline) -> Divergence:
-            broke = self.trace.ending in (Ending.PANICKED, Ending.DIED)
+            broke = self.trace.ending in (Ending.PANICKED, Ending.DIED, Ending.HUNG)
             torn = (
                 (*blame.after_teardown(timeline), *blame.shared_space(timeline, op.process if op else 0)) if broke else ()
             )
