@@ -45,6 +45,8 @@ STORED = (
     "errno-every-misuse",
     "advise-for-children",
 )
+CROWD = "crowd-of-300-over-copies"
+"""It takes longer to tear down than the bound says, which is of the time in which nothing gets on."""
 DRAWN = 10
 AFTER_EXEC = parse_program(
     "p0: fork p1\np0: fork p2\np1: exit 7\np2: crash load a[0]\np0: exec\np0: wait p1\np0: wait p2\n"
@@ -101,7 +103,7 @@ def test_who_tears_down_late_is_found_out_at_boot_and_nobody_else_is_waited_for(
     unknown = replace(LATE, probe=True)
     with quirky("late-reap", quiescence=unknown) as runner:
         assert any("tears down late" in line for line in runner.subject.header())
-        assert findings(runner, [stored(name) for name in STORED]) == []
+        assert findings(runner, [stored(name) for name in (*STORED, CROWD)]) == []
     with quirky("unsorted-maps", quiescence=unknown) as runner:
         assert getattr(runner.subject, "is_hasty", False)
         assert findings(runner, [stored(name) for name in STORED]) == []
