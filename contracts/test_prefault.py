@@ -24,6 +24,18 @@ from harness.program.program import Program
         p0: store a[0] 0x11
         observe
         """,
+        """
+        p0: map b 12 rw private anon
+        p0: store b[3] 0x11
+        observe
+        """,
+        """
+        p0: map b 6 rw private anon
+        p0: fork p1
+        p1: map d 6 rw private anon
+        p1: map e 6 rw private anon
+        observe
+        """,
         containing=(Map, Store),
     )
 )

@@ -11,7 +11,8 @@ may have to hold all the same (memory that is to be wiped in children is, though
 no longer does; the model knows which. So every story is told with every operation in its middle, and nobody writes them.
 In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those. And what
 it maps as private anonymous memory may be of another kind: pages of a file, shared or not, a stack, or pages of the image,
-for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone.
+for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone. And who tells it
+may be a child: its tables, its counts and what exec takes from the page cache are then what a fork has made.
 """
 
 from __future__ import annotations
@@ -104,6 +105,9 @@ KINDS: tuple[Kind | None, ...] = (
 )
 """What a story's private anonymous memory may be instead, all of it; mostly it is what the story says."""
 
+TELLERS = (False, False, True)
+"""Whether who is p0 in a story is a child of p0 in the program."""
+
 _ANON = (Sharing.PRIVATE, Backing.ANON)
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
 _TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
@@ -114,12 +118,17 @@ _HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WI
 class Telling:
     """A story being told: its steps go into a scene, its processes get the names that the scene has free."""
 
-    def __init__(self, story: Program, place: Address, limits: Limits, kind: Kind | None = None) -> None:
+    def __init__(
+        self, story: Program, place: Address, limits: Limits, kind: Kind | None = None, *, by_child: bool = False
+    ) -> None:
         self.story = story
         self.place = kind if isinstance(kind, Address) else place
         self.kind = kind
         self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
         self.names = {0: 0}
+        if by_child and len(story) < limits.max_steps and story.processes < limits.max_processes:
+            self.names[0] = self.scene.add_child(0, 1)
+            self.scene.emit(Fork(0, self.names[0]))
         ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
         self.pages = {page for each in ranges for page in _pages_of(each)}
 
@@ -261,7 +270,8 @@ def _twists(draw: st.DrawFn) -> Raw:
 def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists: bool) -> Program:
     story = draw(st.sampled_from(stories))
     kind = draw(st.sampled_from(KINDS)) if twists else None
-    telling = Telling(story, draw(st.sampled_from(PLACES)), limits, kind)
+    by_child = draw(st.sampled_from(TELLERS)) if twists else False
+    telling = Telling(story, draw(st.sampled_from(PLACES)), limits, kind, by_child=by_child)
     body = 0  # the steps that are being repeated: they stand together, or not at all
     for op in story.steps:
         body -= 1

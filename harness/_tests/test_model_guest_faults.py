@@ -31,6 +31,7 @@ class Case:
 
 
 CASES = {
+    "load-takes-frame": Case("observations", "p0: load bss[0]"),
     "rss-forgets-unmap": Case("observations", "p0: store bss[0] 0x11\np0: unmap bss[0]"),
     "rss-counts-shared-as-anon": Case("observations", "p0: map a 1 rw shared anon\np0: load a[0]"),
     "rss-not-inherited-by-fork": Case("observations", "p0: store bss[0] 0x11\np0: fork p1"),

@@ -6,15 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.compare.compare import compare
+from harness.guests import semantics_of
 from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
+from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.report.failure import failure_text
 from harness.report.store import read_failure
 from harness.runner import Runner
 from harness.subject import How
+from strategies.programs import programs
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "fixtures" / "programs"
 EAGER = "eager-prefault"
@@ -60,6 +65,25 @@ def test_what_is_wrong_with_prefaulted_pages_is_found(fault: str, contract: str,
     verdict = Runner(ModelGuest((EAGER, fault)), EIGHT).run(parse_program(text))
 
     assert contract in verdict.contracts
+
+
+@pytest.mark.parametrize(("counted", "conforms"), [(True, False), (False, True)])
+def test_a_load_that_took_a_fault_has_found_nothing_that_came_early(counted: bool, conforms: bool) -> None:
+    """So what it has is the zero page; without the count of faults it may have found a frame of its own."""
+    program = parse_program("p0: map a 12 rw private anon\np0: load a[0]")
+    trace = ModelGuest(("load-takes-frame",), prefaults=True).execute(program, How(count_faults=counted))
+
+    assert compare(program, trace, EIGHT).conforms is conforms
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(program=programs(), dense=st.booleans())
+def test_a_sound_kernel_that_prefaults_is_not_accused(program: Program, dense: bool) -> None:
+    guest = ModelGuest(prefaults=True)
+
+    trace = guest.execute(program, How(dense=dense, count_faults=True, accounting=True))
+
+    assert compare(program, trace, semantics_of(guest)).conforms
 
 
 def test_a_report_shows_the_pages_beyond_the_budget_as_those_that_should_not_be_there() -> None:

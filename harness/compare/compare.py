@@ -19,6 +19,7 @@ from harness.compare.timeline import Timeline
 from harness.compare.unknown import explain
 from harness.compare.verdict import Divergence, Row, Verdict
 from harness.coverage.recorder import Recorder
+from harness.model.adopt import adopt_fault
 from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame as ModelFrame
 from harness.model.machine import Machine
@@ -148,6 +149,8 @@ class _Comparison:
             expected = f"{low} minor faults" if low == high else f"{low} to {high} minor faults"
             ids = ("cow.one-fault-per-first-write",)
             self._note(ids, number, f"p{op.process} {op.at}", expected, f"{counted} minor faults")
+        elif counted:
+            adopt_fault(self.machine)
 
     def _note(self, ids: tuple[str, ...], step: int, where: str, expected: str, observed: str) -> None:
         self.found.append(lambda _: Divergence(ids, step, where, expected, observed))

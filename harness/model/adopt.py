@@ -18,6 +18,7 @@ from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_rea
 from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
+from harness.model.semantics import Choice
 from harness.model.vma import Vma, normalised
 from harness.program.units import in_windows
 
@@ -168,6 +169,17 @@ def adopt_zero(frame: Frame, is_zero_page: bool) -> None:
     if frame.kind is not FrameKind.UNDETERMINED:
         raise ValueError(f"{frame!r} is not undetermined")
     frame.kind = FrameKind.ZERO if is_zero_page else FrameKind.ANON
+
+
+def adopt_fault(machine: Machine) -> None:
+    """Follow the guest, whose last step took a page fault: what it was the first to read was not there before.
+
+    So nobody had brought it in, and what a fault brings is known where the kernel has no choice: the zero page.
+    """
+    frame = machine.first_read
+    undetermined = frame is not None and frame.kind is FrameKind.UNDETERMINED
+    if frame is not None and undetermined and machine.semantics.zero_page_on_read is Choice.ALWAYS:
+        adopt_zero(frame, is_zero_page=True)
 
 
 def adopt_pins(machine: Machine, frame: Frame, count: int) -> None:

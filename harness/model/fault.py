@@ -232,7 +232,7 @@ def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
         return PTE(machine.zero, readable=True, writable=False)
     if choice is Choice.NEVER:
         return PTE(machine.pool.fresh(FrameKind.ANON), readable=True, writable=may_write)
-    frame = machine.pool.fresh(FrameKind.UNDETERMINED)
+    frame = machine.first_read = machine.pool.fresh(FrameKind.UNDETERMINED)
     return PTE(frame, readable=True, writable=False, write_pending=may_write)
 
 

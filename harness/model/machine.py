@@ -46,6 +46,8 @@ class Machine:
                         they differ where the kernel has a choice. A SIGSEGV is none, and not counted.
     `pins`              what the program's pipe holds, the oldest first.
     `fixed`             the fixed buffer of the program's ring, while there is one.
+    `first_read`        the frame that the last step was the first to read, where it may be the zero page or one that was
+                        brought in before; else None.
     `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
     `unspecified`       why, where the last step did what no document says the result of; from there on the model
                         knows nothing any more.
@@ -62,6 +64,7 @@ class Machine:
     stored: list[tuple[int, int, bytes]] = field(default_factory=list)
     reach: Counter[str] = field(default_factory=Counter)
     unspecified: str = ""
+    first_read: Frame | None = None
     last_faults: int = 0
     last_faults_least: int = 0
 

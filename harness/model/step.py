@@ -172,6 +172,7 @@ def step(machine: Machine, op: Op) -> Allowed:
     """
     machine.last_faults = machine.last_faults_least = 0
     machine.stored = []
+    machine.first_read = None
     return MEANING[type(op)](machine, op)
 
 

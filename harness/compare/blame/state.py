@@ -156,9 +156,16 @@ def _count(general: str) -> Callable[[Timeline, Difference], Ids]:
         assert it.frame is not None
         many: Ids = ("count.many-sharers",) if timeline.most_holders(it.frame) >= MANY else ()
         pinned: Ids = ("cow.pinned-is-not-exclusive",) if it.frame in timeline.pinned else ()
-        return unique((general,), many, by_departures(timeline, it.frame), pinned)
+        return unique((general,), many, by_departures(timeline, it.frame) or _kept_by_cache(timeline, it), pinned)
 
     return blame
+
+
+def _kept_by_cache(timeline: Timeline, it: Difference) -> Ids:
+    """Where a private page of a file has a holder too many, and nobody has let go of it, the page cache may hold it."""
+    vma = timeline.vma(it.process, it.vpn) if it.vpn is not None else None
+    is_private = vma is not None and vma.file is not None and not vma.shared
+    return ("cache.private-write-stays-out",) if it.topic is Topic.REFCOUNT and it.excess > 0 and is_private else ()
 
 
 def _writable(timeline: Timeline, it: Difference) -> Ids:

@@ -151,6 +151,11 @@ SHARING = (
         ("count.mapcount",),
     ),
     Fault(
+        "load-takes-frame",
+        "a load of fresh memory gets a frame of its own, as a store would",
+        ("zero.page-stays-zero",),
+    ),
+    Fault(
         "zero-page-is-written",
         "a store to the zero page does not copy it",
         ("zero.page-stays-zero",),
