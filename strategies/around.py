@@ -11,8 +11,8 @@ may have to hold all the same (memory that is to be wiped in children is, though
 no longer does; the model knows which. So every story is told with every operation in its middle, and nobody writes them.
 In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those. And what
 it maps as private anonymous memory may be of another kind: pages of a file, shared or not, a stack, or pages of the image,
-for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone. And who tells it
-may be a child: its tables, its counts and what exec takes from the page cache are then what a fork has made.
+for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone.
+And who tells it may be a child: its tables, its counts and what exec finds in the page cache are then what a fork has made.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ KINDS: tuple[Kind | None, ...] = (
 )
 """What a story's private anonymous memory may be instead, all of it; mostly it is what the story says."""
 
-TELLERS = (False, False, True)
+TELLERS = (False, False, False, True)
 """Whether who is p0 in a story is a child of p0 in the program."""
 
 _ANON = (Sharing.PRIVATE, Backing.ANON)

@@ -106,7 +106,7 @@ def _tells(steps: tuple[Op, ...], story: tuple[Op, ...], names: dict[int, int], 
     return False
 
 
-@pytest.mark.parametrize(("name", "least"), [("copy", 0.4), ("family", 0.15), ("nothing", 1.0), ("a lone load", 0.5)])
+@pytest.mark.parametrize(("name", "least"), [("copy", 0.3), ("family", 0.12), ("nothing", 1.0), ("a lone load", 0.5)])
 def test_many_programs_tell_the_whole_story_in_order(name: str, least: float) -> None:
     story = parse_program(STORIES[name])
     drawn = draw_many(around(STORIES[name]), 200)
@@ -120,7 +120,7 @@ def test_now_and_then_a_child_tells_the_story() -> None:
 
     by_child = [program for program in drawn if any(_tells(program.steps, story.steps, {0: 1}, place) for place in PLACES)]
 
-    assert len(drawn) // 10 <= len(by_child) <= len(drawn) // 2
+    assert len(drawn) // 20 <= len(by_child) <= len(drawn) // 2
 
 
 @pytest.mark.parametrize("name", STORIES)
