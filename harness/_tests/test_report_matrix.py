@@ -137,7 +137,7 @@ def test_ctrl_c_leaves_the_table_of_what_was_done(monkeypatch: pytest.MonkeyPatc
     assert len(granted) == 2
     assert "fork.d    skip   -" in out
     assert "cow.a     -      ok" in out
-    assert "model: interrupted" in out
+    assert "model: cut short: interrupted" in out
 
 
 def test_what_one_guest_leaves_of_its_time_the_others_share(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -147,4 +147,4 @@ def test_what_one_guest_leaves_of_its_time_the_others_share(monkeypatch: pytest.
     assert status == 2
     assert 290 < granted[0] <= 300
     assert 590 < granted[1] <= 600
-    assert "model: its time was over" in capsys.readouterr().out
+    assert "model: cut short: its time was over" in capsys.readouterr().out

@@ -86,7 +86,7 @@ class Column:
         """Say in a line what became of the guest."""
         counts = self.counts()
         words = ", ".join(f"{counts[cell]} {cell}" for cell in Cell if counts[cell]) or "nothing was tested"
-        return self.trouble or f"{words} in {self.seconds / 60:.1f} min" + (f"; {self.cut}" if self.cut else "")
+        return self.trouble or f"{words} in {self.seconds / 60:.1f} min" + (f"; cut short: {self.cut}" if self.cut else "")
 
     def reasons(self) -> list[tuple[Cell, str, list[str]]]:
         """Give each reason for cells that are no pass, the gravest first: the cell, the reason, and the contracts."""
@@ -154,7 +154,7 @@ def _reasons(columns: Sequence[Column], width: int) -> list[str]:
     """Write why cells are no pass: those of a guest together, each reason once."""
     lines: list[str] = []
     for column in columns:
-        about = f"not tested: {column.trouble}" if column.trouble else column.cut
+        about = f"not tested: {column.trouble}" if column.trouble else f"cut short: {column.cut}" if column.cut else ""
         if about or column.notes:
             lines += textwrap.wrap(f"{column.name}{f': {about}' if about else ''}", width, subsequent_indent="    ")
         for cell, note, contracts in column.reasons():
