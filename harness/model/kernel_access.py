@@ -33,7 +33,9 @@ def kernel_store(machine: Machine, process: Process, at: Address, data: bytes) -
         parts = []
     allowed = parts[: _first_refused(machine, process, parts)]
     for place, part in allowed:
-        _store(machine, process, place, part)
+        old = _store(machine, process, place, part)
+        if (place, part) == allowed[-1] and len(allowed) < len(parts):
+            _leave_out(machine, process, place, part, old)
     done = sum(len(part) for _, part in allowed)
     _note(machine, done, len(data))
     return done
@@ -101,9 +103,23 @@ def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address
     return len(parts)
 
 
-def _store(machine: Machine, process: Process, at: Address, data: bytes) -> None:
-    touch(machine, process, at.vpn, Access.STORE).write(at.offset, data)
+def _store(machine: Machine, process: Process, at: Address, data: bytes) -> bytes:
+    """Store bytes of one page; give what was there before."""
+    frame = touch(machine, process, at.vpn, Access.STORE)
+    old = frame.content[at.offset : at.offset + len(data)]
+    frame.write(at.offset, data)
     machine.stored.append((at.vpn, at.offset, data))
+    return old
+
+
+def _leave_out(machine: Machine, process: Process, at: Address, data: bytes, old: bytes) -> None:
+    """Note that of `data`, stored right before a page that refuses, the last bytes may not be: see `copy_unit`."""
+    pte = process.memory.page_table.lookup(at.vpn)
+    assert pte is not None, "it was stored to"
+    for missing in range(1, min(machine.semantics.copy_unit, len(data) + 1)):
+        kept = len(data) - missing
+        whole = pte.frame.content
+        pte.frame.add_content(whole[: at.offset + kept] + old[kept:] + whole[at.offset + len(data) :])
 
 
 def _note(machine: Machine, done: int, wanted: int) -> None:

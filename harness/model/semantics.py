@@ -102,6 +102,11 @@ class Semantics:
     leaves it open what a buffer holds after EFAULT. Where False, the whole range is looked at first.
     """
 
+    copy_unit: int = 1
+    """A copy to user memory moves up to so many bytes at a time, and where they reach into a page where it may not store it
+    has stored none of them. Source: arch/arm64/lib/copy_template.S, whose stores of 8 bytes fault as a whole.
+    """
+
     write_wants_whole_part: bool = False
     """write(2) takes nothing for a page of the file, where not all the memory that goes there can be read.
 
@@ -339,6 +344,7 @@ LINUX = replace(
     pinned_owner_write=SoleOwner.EITHER,
     shared_load_grants_write=Choice.EITHER,
     rss_slack=2 * 31,
+    copy_unit=8,
     hole_is_spliced_as_zeroes=Choice.EITHER,
     unknown=_DIFFERS_IN_LINUX,
 )
@@ -370,7 +376,7 @@ PRESETS = {
             remap_asks_for_overlap_first=True,
             remap_moves_many=True,
         ),
-        replace(LINUX_6_1, name="linux-6.1-arm64", forked_entries_are_old=True),
+        replace(LINUX_6_1, name="linux-6.1-arm64", forked_entries_are_old=True, copy_unit=8),
         # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.
         replace(
             LINUX,
