@@ -240,8 +240,9 @@ class Semantics:
     copies_between_file_systems: bool = False
     """copy_file_range copies from one file system to another (a memfd lies in one of its own).
 
-    Source: generic_copy_file_checks, EXDEV since Linux 5.19 (868f9f2f8e00); Linux 5.3 to 5.18 copied by splice
-    (5dae222a5ff0), and before that any other superblock was EXDEV. copy_file_range(2) has the same history.
+    Source: generic_copy_file_checks, EXDEV since Linux 5.19 (868f9f2f8e00), and seen on Debian's last 5.10 too, though
+    copy_file_range(2) says that Linux 5.3 to 5.18 copied (5dae222a5ff0): stable branches have that fix. Before 5.3 any
+    other superblock was EXDEV.
     """
 
     copy_range_is_cut_first: bool = True
@@ -362,7 +363,6 @@ PRESETS = {
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,
             protect_grants_write=Choice.NEVER,
-            copies_between_file_systems=True,
             write_wants_whole_part=True,
             hole_is_spliced_as_zeroes=Choice.NEVER,
             remap_asks_for_mapping_first=False,
