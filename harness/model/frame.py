@@ -67,6 +67,11 @@ class Frame:
         """Replace the bytes from `offset` (bytes into the page) on by `data`."""
         self._settle([old[:offset] + data + old[offset + len(data) :] for old in self.contents])
 
+    def write_some(self, offset: int, data: bytes, *, least: int) -> None:
+        """Replace the bytes from `offset` on by `data`, or by its first `least` bytes or more; nobody knows how many."""
+        lengths = range(len(data), least - 1, -1)
+        self._settle([old[:offset] + data[:n] + old[offset + n :] for n in lengths for old in self.contents])
+
     @property
     def contents(self) -> tuple[bytes, ...]:
         """What it may hold: one content, and more where nobody has looked since it was free to go."""

@@ -78,7 +78,19 @@ def _outcome(machine: Machine, wanted: int, done: int, length: int) -> Allowed:
         machine.reach["read.efault"] += 1
         return _EFAULT
     machine.reach["read" if done == length else "read.short"] += 1
-    return Allowed((Received(done),), "read(2): the number of bytes read, fewer at the end of the file or of the buffer")
+    clause = "read(2): the number of bytes read, fewer at the end of the file or of the buffer"
+    least = _least_count(machine, done) if done < wanted else done
+    return Allowed(tuple(Received(count) for count in range(done, least - 1, -1)), clause)
+
+
+def _least_count(machine: Machine, done: int) -> int:
+    """Give how many bytes a copy that a refusal ended after `done` bytes may call stored: of two units at a time, both.
+
+    Source: copy_template.S of arm64 and its user_stp, two stores; fixup of __arch_copy_to_user, which tries one byte more
+    where there was none.
+    """
+    unit = machine.semantics.copy_unit
+    return max(1, done - 2 * unit + 1) if unit > 1 else done
 
 
 def _copy_out(machine: Machine, process: Process, source: _Part, at: Address) -> int:
@@ -102,7 +114,10 @@ def _copy_page(machine: Machine, process: Process, part: _Part, at: Address) -> 
     if source is not None and any(Piece(source, start, part.length).overlaps(target) for target in targets):
         machine.end_of_knowledge("a file is read into a mapping of the same bytes, and nobody says in which order")
     data = machine.cache.content(part.file, index)[start : start + part.length]
+    stored = sum(target.length for target in targets)
     for target in targets:
-        target.frame.write(target.offset, data[: target.length])
+        is_cut = target is targets[-1] and stored < part.length
+        missing = min(machine.semantics.copy_unit, target.length) - 1 if is_cut else 0
+        target.frame.write_some(target.offset, data[: target.length], least=target.length - missing)
         data = data[target.length :]
-    return sum(target.length for target in targets)
+    return stored
