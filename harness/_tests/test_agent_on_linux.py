@@ -119,6 +119,38 @@ PROGRAMS = {
         p0: repeat 1 1
         p0: load a[0]
         """,
+    "what a pipe and /proc/PID/mem show": """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: peek a[0] 3
+        p0: splice f 100
+        p0: feed 0x66
+        p0: unpin
+        p0: unpin
+        """,
+    "another thread": """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: handover exits
+        p1: store a[0] 0x22
+        p1: force a[1] 0x23
+        p1: exec
+        p1: handover sleeps
+        p1: exit 3
+        p0: wait p1
+        p0: load a[0]
+        """,
+    "one page in many places": """
+        p0: mirror a 3 rw shared f+1
+        p0: mirror many 20 r private f+1
+        p0: store a[2] 0x11
+        p0: throng 9 many[0..21]
+        p0: copyrange f 4096 g 100 4096
+        p0: copyrange g 100 f 8000 17
+        p0: load many[19]
+        p0: disperse
+        """,
     "a crowd": """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
