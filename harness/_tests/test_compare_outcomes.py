@@ -49,6 +49,13 @@ CASES: dict[str, tuple[str, Outcome, str]] = {
         "p0: map a 1 rw private anon\np0: store a[0] 1\np0: fork p1\np1: store a[0] 2\np0: load a[0]",
         Loaded(2), "fork.child-store-private",
     ),
+    "the child's store to a file page of its parent's own shows there": (
+        "p0: map a 1 rw private f\np0: store a[0] 1\np0: fork p1\np1: store a[0] 2\np0: load a[0]",
+        Loaded(2), "fork.child-store-private",
+    ),
+    "what was written to a pipe is in a file": (
+        "p0: map a 1 rw shared f\np0: splice f 0\np0: feed 0x11\np0: load a[0]+1", Loaded(0x11), "pipe.keeps-pages",
+    ),
     "the image has a wrong byte": ("p0: load data[1]", Loaded(1), "exec.image-intact"),
     "a store to the image comes back after exec": (
         "p0: store data[1] 0x55\np0: fork p1\np1: exec\np1: load data[1]", Loaded(0x55), "cache.private-write-stays-out",

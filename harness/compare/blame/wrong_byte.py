@@ -46,7 +46,8 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
     fed: Ids = ("pipe.keeps-pages",) if timeline.fed(value) else ()
     of_file = _file_or_shared(timeline, process, vpn)
-    if of_file:
+    vma = timeline.vma(process, vpn)
+    if of_file and vma is not None and vma.shared:  # nobody's store is foreign there, and nothing is copied
         return unique(fed, of_file)
     delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     reads = [op for _, op in timeline.steps() if isinstance(op, Read | Readv) and op.process == process]
@@ -59,11 +60,12 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     foreign = _foreign_store(timeline, process, vpn, offset=offset, value=value)
     if foreign:  # somebody else's store explains the byte, so nothing else needs to
         many = many_held(timeline, process, vpn)
-        return unique(delivered, foreign, _file_byte(timeline, process, vpn), many, ("store.load",))
+        return unique(delivered, foreign, of_file, _file_byte(timeline, process, vpn), many, ("store.load",))
     never_stored = unique(_file_byte(timeline, process, vpn), _fresh_byte(timeline, process, vpn, offset))
     explained = unique(
         delivered,
         fed,
+        of_file,
         _kernel_byte(timeline, process, vpn, offset),
         _tail_byte(timeline, process, vpn, offset),
         never_stored,
@@ -166,8 +168,8 @@ def bytes_of_file(timeline: Timeline, process: int, vpn: int) -> int:
 
 def _fresh_byte(timeline: Timeline, process: int, vpn: int, offset: int | None) -> Ids:
     vma = timeline.vma(process, vpn)
-    of_file = vma is not None and vma.file in SEGMENT_OF and (offset or 0) < bytes_of_file(timeline, process, vpn)
-    if address_of(vpn) is None or of_file:
+    of_image = vma is not None and vma.file in SEGMENT_OF and (offset or 0) < bytes_of_file(timeline, process, vpn)
+    if address_of(vpn) is None or of_image or (vma is not None and vma.file in FILES):
         return ()
     change = timeline.last_change(process, vpn)
     since = change[0] if change and _is_fresh(vpn, change[1]) else -1
