@@ -29,6 +29,7 @@ from harness.program.ops import (
     Refuse,
     Remap,
     Starve,
+    Truncate,
     Unmap,
 )
 from harness.program.units import PAGE_SIZE
@@ -99,7 +100,15 @@ def _present(timeline: Timeline, it: Difference) -> Ids:
         change = timeline.last_change(it.process, it.vpn)
         ids: Ids = _ENDED.get(type(change[1]), ()) if change else ()
         return unique(ids, _advised(timeline, it), ("page.present",), after_teardown(timeline))
-    return (*_advised(timeline, it), "prefault.budget", "page.present", *after_teardown(timeline))
+    early = (*_advised(timeline, it), "prefault.budget", "page.present", *after_teardown(timeline))
+    return unique(_cut(timeline, it), early)
+
+
+def _cut(timeline: Timeline, it: Difference) -> Ids:
+    """A page of a file that was cut may be there still, though it lies behind the end, or may be gone without that."""
+    vma = None if it.vpn is None else timeline.vma(it.process, it.vpn)
+    is_cut = any(isinstance(op, Truncate) and vma is not None and op.file == vma.file for _, op in timeline.steps())
+    return ("file.truncate-cuts",) if is_cut else ()
 
 
 def _over_budget(timeline: Timeline, _: Difference) -> Ids:
@@ -118,7 +127,7 @@ def _absent(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
     moved: Ids = ("mremap.preserves",) if change and isinstance(change[1], Remap) else ()
-    return (*moved, *_advised(timeline, it), "page.present", *after_teardown(timeline))
+    return unique(moved, _cut(timeline, it), _advised(timeline, it), ("page.present",), after_teardown(timeline))
 
 
 def _shared(timeline: Timeline, it: Difference) -> Ids:
