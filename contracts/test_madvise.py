@@ -98,7 +98,7 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
     assert_conforms(verdict, to="madvise.populate")
 
 
-@contract("fork.dontfork", catches=("dontfork-ignored",))
+@contract("fork.dontfork", catches=("dontfork-ignored", "merge-forgets-advice"))
 @given(
     program=drawn(
         """
@@ -108,6 +108,14 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
         p0: fork p1
         p1: load a[1]
         p0: load a[1]
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: advise a[0] dontfork
+        p0: map a[1] rw private anon
+        p0: store a[1] 0x11
+        p0: fork p1
+        p1: load a[1]
         """,
         containing=(Store, Advise, Fork, Load),
     )

@@ -10,7 +10,10 @@ from harness.program.ops import Fork, Load, Map, Remap, Store
 from harness.program.program import Program
 
 
-@contract("mremap.preserves", catches=("remap-leaves-old", "remap-loses-protection", "remap-grows-over"))
+@contract(
+    "mremap.preserves",
+    catches=("remap-leaves-old", "remap-loses-protection", "remap-grows-over"),
+)
 @given(
     program=drawn(
         """
@@ -77,6 +80,30 @@ def test_a_moved_mapping_keeps_what_it_holds(guest: Guest, program: Program) -> 
     )
 )
 def test_a_moved_page_is_shared_as_it_was(guest: Guest, program: Program) -> None:
+    """Mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mremap.preserves")
+
+
+@contract("mremap.preserves", catches=("remap-part-loses-offset",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private f
+        p0: remap a[1] a[2]
+        p0: load a[2]
+        """,
+        """
+        p0: map a 3 rw shared f
+        p0: store a[2] 0x11
+        p0: remap a[1..2] b[0..1]
+        p0: load b[1]
+        """,
+        containing=(Map, Remap, Load),
+    )
+)
+def test_a_part_that_is_moved_keeps_its_place_in_the_file(guest: Guest, program: Program) -> None:
     """Mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."""
     verdict = guest.run(program)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from harness.program.files import FILES
 from harness.program.ops import (
     ENDING,
     FORKS,
@@ -91,6 +92,11 @@ TWISTS: dict[type[Op], int] = {
 TWIST_IN = 12
 """At one gap of a story in so many it takes a twist."""
 
+NEIGHBOUR_IN = 12
+"""At one gap of a story in so many something is mapped right behind what it maps, like it, or what was cut off is made like
+it again: kernels join neighbours, and what is special about one must not become the other's, nor be lost.
+"""
+
 CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
 """How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
 
@@ -126,6 +132,7 @@ class Telling:
         self.kind = kind
         self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
         self.names = {0: 0}
+        self.mapped: list[Map] = []
         if by_child and len(story) < limits.max_steps and story.processes < limits.max_processes:
             self.names[0] = self.scene.add_child(0, 1)
             self.scene.emit(Fork(0, self.names[0]))
@@ -155,6 +162,8 @@ class Telling:
             moved = replace(moved, process=self.names[moved.process], victim=self.names[moved.victim])
         elif not isinstance(op, Observe):
             moved = replace(moved, process=self.names[op.process])
+        if isinstance(moved, Map):
+            self.mapped.append(moved)
         if isinstance(moved, Map) and cut and self._has_page_below(moved):
             self._map_and_cut(moved, cut)
             return
@@ -168,6 +177,26 @@ class Telling:
         ranks = self.scene.space.ranks(op.pages)
         self.scene.layouts[op.process].update(dict.fromkeys(ranks, op.prot))
         self.scene.used.update(ranks)
+
+    def add_neighbour(self) -> None:
+        """Map a page right behind what the story mapped last, as that is; or give the page that was cut off below its
+        protection back.
+        """
+        if not self.mapped or self.mapped[-1].process not in self.scene.family.active:
+            return
+        last = self.mapped[-1]
+        window, end = last.pages.window, last.pages.first + last.pages.npages
+        layout = self.scene.layouts[last.process]
+        below = None if not last.pages.first else self.scene.space.rank_of[window, last.pages.first - 1]
+        if below is not None and layout.get(below) is Prot.NONE and (window, last.pages.first - 1) not in self.pages:
+            layout[below] = last.prot
+            self.scene.emit(Protect(last.process, PageRange(window, last.pages.first - 1, 1), last.prot))
+        elif end < WINDOW_BY_NAME[window].npages and (window, end) not in self.pages:
+            is_file = last.backing.name in FILES
+            backing = replace(last.backing, pgoff=last.backing.pgoff + last.pages.npages) if is_file else last.backing
+            more = replace(last, pages=PageRange(window, end, 1), backing=backing)
+            self._note_mapped(more)
+            self.scene.emit(more)
 
     def _has_page_below(self, op: Map) -> bool:
         below = (op.pages.window, op.pages.first - 1)
@@ -287,6 +316,9 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
         room = limits.max_steps - len(telling.scene.steps) - len(story)
         if twists and room > 0 and telling.scene.family.live and draw(st.integers(0, TWIST_IN - 1)) == TWIST_IN - 1:
             telling.disturb(draw(_twists()), twist=True)
+        room = limits.max_steps - len(telling.scene.steps) - len(story)
+        if twists and room > 0 and draw(st.integers(0, NEIGHBOUR_IN - 1)) == NEIGHBOUR_IN - 1:
+            telling.add_neighbour()
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
                 telling.disturb(raw)

@@ -751,6 +751,33 @@ CASES = {
         p0: exit 0
         """,
     ),
+    "truncate-forgets-page": Case(
+        "outcomes",
+        """
+        p0: map a 3 rw shared f
+        p0: truncate f 100
+        p0: truncate f 12288
+        p0: load a[1]
+        """,
+    ),
+    "merge-forgets-advice": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: advise a[0] dontfork
+        p0: map a[1] rw private anon
+        p0: fork p1
+        p1: load a[1]
+        """,
+    ),
+    "remap-part-loses-offset": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private f
+        p0: remap a[1] b[0]
+        p0: load b[0]
+        """,
+    ),
     "remap-loses-protection": Case(
         "outcomes",
         """

@@ -159,6 +159,8 @@ def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size:
         for space in spaces:
             _zap_file(machine, space, file, first)
     machine.tlb.flush()
+    if machine.has("truncate-forgets-page") and size % PAGE_SIZE:  # planted: where the file ends is rounded up twice
+        first += 1
     file.evict(first, keep_hold=machine.has("cache-keeps-ref-after-truncate"))  # planted: the hold is forgotten
     last = file.lookup(size // PAGE_SIZE)
     if last is not None and not machine.has("file-tail-not-zeroed"):  # planted: the rest of the last page stays

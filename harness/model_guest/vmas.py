@@ -182,14 +182,19 @@ class VmaList:
 
     def move(self, start: int, end: int, to: int) -> None:
         """Move the mapped pages of a range, which nothing is in the way of."""
+        whole = self.find(start)
         for vma in self.carve(start, end):
             vma.count(1)
-            prot, flags = vma.prot, vma.flags
+            prot, flags, pgoff = vma.prot, vma.flags, vma.pgoff
+            if "remap-part-loses-offset" in self.planted and whole is not None:  # planted: it is that of the whole mapping
+                pgoff = whole.pgoff
             if "remap-loses-protection" in self.planted:  # planted: the new VMA is made like a fresh one
                 prot = Prot.R | Prot.W
             if "remap-forgets-open-mode" in self.planted:  # planted: it may be given any protection at its new place
                 flags &= ~NEVER_WRITABLE
-            moved = replace(vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot, flags=flags)
+            moved = replace(
+                vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot, flags=flags, pgoff=pgoff
+            )
             self._vmas.append(moved)
         self._tidy()
 
@@ -220,8 +225,14 @@ class VmaList:
     def _tidy(self) -> None:
         merged: list[Vma] = []
         for vma in sorted(self._vmas, key=lambda each: each.start):
-            if merged and vma.continues(merged[-1]):
+            if merged and self._is_one(merged[-1], vma):
                 merged[-1] = replace(merged[-1], end=vma.end)
             else:
                 merged.append(vma)
         self._vmas = merged
+
+    def _is_one(self, below: Vma, vma: Vma) -> bool:
+        if "merge-forgets-advice" in self.planted:  # planted: what is for no child, or wiped, is not looked at
+            advised = NOT_FORKED | WIPED_ON_FORK
+            return replace(vma, flags=vma.flags & ~advised).continues(replace(below, flags=below.flags & ~advised))
+        return vma.continues(below)

@@ -46,6 +46,11 @@ FILE_PAGES = (
         ("file.truncate-cuts",),
     ),
     Fault(
+        "truncate-forgets-page",
+        "the first whole page behind the new end of a file is there again when the file grows",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
         "truncate-keeps-copies",
         "truncation spares the private copies of the pages that it cuts off",
         ("file.truncate-cuts",),

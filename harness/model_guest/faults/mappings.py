@@ -86,6 +86,16 @@ MAPPINGS = (
         ("fork.wipeonfork",),
     ),
     Fault(
+        "merge-forgets-advice",
+        "neighbours become one mapping whatever fork was advised to do with them",
+        ("fork.dontfork",),
+    ),
+    Fault(
+        "remap-part-loses-offset",
+        "a part of a mapping that is moved begins at the page of the file where the whole mapping did",
+        ("mremap.preserves",),
+    ),
+    Fault(
         "remap-loses-protection",
         "a moved mapping is readable and writable, whatever it was",
         ("mremap.preserves",),
