@@ -181,7 +181,8 @@ class Semantics:
     """PROT_EXEC alone makes a page readable too. Source: as above, on CPUs without protection keys."""
 
     forked_entries_are_old: bool = False
-    """Fork makes the child's entries without the access flag, and the child's first touch may take a fault to set it.
+    """Fork makes the child's entries without the access flag, and the child's first touch may take a fault to set it; so
+    does MADV_FREE, without the dirty flag either.
 
     Source: copy_present_pte, pte_mkold. x86-64 hardware sets the flag by itself; arm64 only with FEAT_HAFDBS, which
     cortex-a57 has not.
@@ -193,6 +194,8 @@ class Semantics:
 
     Source: vma_wants_writenotify: not for tmpfs, memfd and shared anonymous memory, which have nothing behind them. In a
     Linux without tmpfs (CONFIG_SHMEM) all three are of ramfs, and `page_mkwrite` of generic_file_vm_ops asks for it.
+    On arm64 without FEAT_HAFDBS, which cortex-a57 has not, an entry that may be written is read-only for the hardware until
+    it is dirty (PAGE_SHARED has PTE_WRITE and PTE_RDONLY; pte_mkdirty), and a load makes none dirty.
     """
 
     growth_shows_tail: Choice = Choice.ALWAYS
@@ -376,7 +379,13 @@ PRESETS = {
             remap_asks_for_overlap_first=True,
             remap_moves_many=True,
         ),
-        replace(LINUX_6_1, name="linux-6.1-arm64", forked_entries_are_old=True, copy_unit=8),
+        replace(
+            LINUX_6_1,
+            name="linux-6.1-arm64",
+            forked_entries_are_old=True,
+            shared_load_grants_write=Choice.NEVER,
+            copy_unit=8,
+        ),
         # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.
         replace(
             LINUX,

@@ -63,7 +63,7 @@ def _dontneed(machine: Machine, process: Process, part: Vma) -> str:
     return ""
 
 
-def _free(_machine: Machine, process: Process, part: Vma) -> str:
+def _free(machine: Machine, process: Process, part: Vma) -> str:
     """Let the pages of private anonymous memory go whenever the kernel likes, until they are written to.
 
     Source: madvise_free_single_vma (vma_is_anonymous), madvise_free_pte_range, lazyfree_fn.
@@ -74,6 +74,7 @@ def _free(_machine: Machine, process: Process, part: Vma) -> str:
         pte = process.memory.page_table.lookup(vpn)
         if pte is not None:
             pte.lazy = True
+            pte.old |= machine.semantics.forked_entries_are_old  # pte_mkold, and pte_mkclean: the next store faults, too
             pte.frame.was_advised = pte.frame.kind in OWN
     return ""
 
