@@ -238,7 +238,7 @@ class AgentClient:
         flags |= PATIENT * how.patient
         by_host = self.is_watched and how.outside
         flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host | HASTY * how.hasty
-        if timeout_s is None and program.visits:
+        if program.visits:
             timeout_s = _PATIENCE_S + program.visits * _VISIT_S
         try:
             data = self.link.request(encode_program(program, flags=flags), timeout_s=timeout_s)
