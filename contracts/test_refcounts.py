@@ -11,9 +11,14 @@ from harness.program.ops import Exit, Fork, Store
 from harness.program.program import Program
 
 
-@contract("count.equals-references", catches=("fork-forgets-ref", "fork-skips-prot-none"))
+@contract("count.equals-references", catches=("fork-forgets-ref", "fork-skips-prot-none", "stack-growth-leaks"))
 @given(
     program=drawn(
+        """
+        p0: map a[8] rw private stack
+        p0: store a[7] 0x11
+        p0: store a[5] 0x22
+        """,
         """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11

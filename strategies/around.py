@@ -128,6 +128,10 @@ class Telling:
         self, story: Program, place: Address, limits: Limits, kind: Kind | None = None, *, by_child: bool = False
     ) -> None:
         self.story = story
+        pages = _reach(story)
+        if isinstance(kind, Address) and kind.index + pages > WINDOW_BY_NAME[kind.window].npages:
+            kind = None
+        place = replace(place, index=min(place.index, WINDOW_BY_NAME[place.window].npages - pages))
         self.place = kind if isinstance(kind, Address) else place
         self.kind = kind
         self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
@@ -276,6 +280,12 @@ class Telling:
         return replace(op, **moved) if moved else op
 
 
+def _reach(story: Program) -> int:
+    """Give how many pages of window a it takes for the story to be told."""
+    operands = [place for op in story.steps for place in places(op)]
+    return 1 + max((page for place in operands for window, page in _pages_of(place) if window == "a"), default=0)
+
+
 def _pages_of(place: Address | PageRange) -> set[tuple[str, int]]:
     """Give the pages of an operand, by window and index."""
     if isinstance(place, Address):
@@ -330,11 +340,8 @@ def around(
 ) -> st.SearchStrategy[Program]:
     """Give a strategy for programs that tell one of the stories `texts` (each in .prog form, places in window a).
 
-    Without `twists` nothing but the story happens to its pages. A story uses at most four pages of window a. Raises
-    ProgramError where a text is no program.
+    Without `twists` nothing but the story happens to its pages. Raises ProgramError where a text is no program.
     """
     stories = [parse_program(text) for text in texts]
     limits = Limits(max_steps=max(max_steps, *map(len, stories)), max_processes=max_processes, max_pages=max_pages)
-    longest = max(place.index for place in PLACES) + 4
-    assert all(window.npages >= longest for window in map(WINDOW_BY_NAME.__getitem__, "abcde"))
     return _around(stories, limits, twists)

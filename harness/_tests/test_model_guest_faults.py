@@ -50,6 +50,13 @@ CASES = {
     "prefault-counts-twice": Case("observations", "p0: map a 2 rw private anon", prefaults=True),
     "prefault-of-wrong-page": Case("outcomes", "p0: load data[0]", prefaults=True),
     "prefault-stores": Case("outcomes", "p0: load data[0]", prefaults=True),
+    "stack-growth-leaks": Case(
+        "observations",
+        """
+        p0: map a[8] rw private stack
+        p0: store a[7] 0x11
+        """,
+    ),
     "exec-leaks-frame": Case(
         "after",
         """

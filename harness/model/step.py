@@ -184,5 +184,9 @@ def rehearse(machine: Machine, steps: tuple[Op, ...], number: int) -> None:
         for _ in range(op.rounds - 1):
             for each in body:
                 allowed = step(machine, each)
-                if isinstance(each, Starve) and allowed.adopt is not None:
+                if allowed.adopt is None:
+                    continue
+                if isinstance(each, Starve):
                     allowed.adopt(Failed("ENOMEM"))  # nobody tells of this round: the answer after which least is known
+                elif len(allowed.outcomes) > 1:
+                    machine.end_of_knowledge("which of several answers a round gave that nobody tells of is not known")

@@ -22,7 +22,7 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
 from harness.model_guest.prefault import fault_around
 from harness.model_guest.trouble import Panic, Segfault, Stuck
-from harness.model_guest.vmas import Vma
+from harness.model_guest.vmas import GROWS_DOWN, Vma
 from harness.program.outcome import Code
 from harness.program.units import PAGE_SIZE, Prot
 
@@ -118,6 +118,8 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
     elif write or machine.has("load-takes-frame"):  # planted: nobody asks what the page is wanted for
         pfn = machine.frames.take()
         install(machine, space, vpn, pfn, own_bits(vma.prot))
+        if vma.flags & GROWS_DOWN and machine.has("stack-growth-leaks"):  # planted: growing holds it, and so does the entry
+            machine.frames.get(pfn)
     else:
         install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
         is_next_absent = not machine.tables.lookup(live_root(space), vpn + 1) & PRESENT

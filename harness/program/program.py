@@ -24,11 +24,15 @@ from harness.program.ops import (
     Advise,
     Ask,
     Brk,
+    Copyrange,
     Crowd,
+    Deliver,
     Disperse,
     Exec,
+    Feed,
     Fill,
     Fix,
+    Force,
     Handover,
     Kill,
     Load,
@@ -37,12 +41,15 @@ from harness.program.ops import (
     Observe,
     Op,
     Opened,
+    Peek,
+    Pin,
     Placement,
     Print,
     Protect,
     Read,
     Readv,
     Reap,
+    Receive,
     Refuse,
     Remap,
     Repeat,
@@ -55,8 +62,10 @@ from harness.program.ops import (
     Throng,
     Truncate,
     Try,
+    Unfix,
     Unlink,
     Unmap,
+    Unpin,
     Vfork,
     Wait,
     Write,
@@ -257,8 +266,12 @@ class Family:
         return sorted(child for child in self.waited if self.parent[child] == process)
 
 
-REPEATABLE = (Map, Unmap, Protect, Load, Store, Fill, Exec, Crowd, Disperse, Starve, Refuse, Kill, Wait, *FORKS, *ENDING)
-"""What can be done again and again, and leaves nothing behind but memory."""
+REPEATABLE = (
+    *(Map, Mirror, Unmap, Protect, Remap, Advise, Brk, Load, Store, Fill, Receive, Force, Peek, Pin, Unpin, Splice, Feed),
+    *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Sync),
+    *(Exec, Crowd, Disperse, Starve, Refuse, Kill, Wait, *FORKS, *ENDING),
+)
+"""What can be done again and again, and leaves nothing behind but memory, pins and the bytes of files."""
 
 
 def check_repeats(steps: tuple[Op, ...]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from harness.compare.blame.arguments import by_arguments, named_by
 from harness.compare.blame.departures import by_advice, kept_by_failed_fork, shared_space
 from harness.compare.blame.ids import Ids, unique
@@ -11,6 +9,7 @@ from harness.compare.blame.wrong_byte import wrong_byte
 from harness.compare.timeline import Timeline
 from harness.program.files import STACK
 from harness.program.ops import (
+    Advice,
     Advise,
     Ask,
     Brk,
@@ -145,37 +144,47 @@ def _wrong_access(
     timeline: Timeline, op: Load | Store | Fill | Print | Receive | Ask | Reap, expected: Outcome, observed: Outcome
 ) -> Ids:
     change = timeline.last_change(op.process, op.at.vpn)
-    by: Callable[[type[Op]], bool] = lambda kind: change is not None and isinstance(change[1], kind)  # noqa: E731
     was_allowed = isinstance(observed, Done | Loaded | Printed | Received)
     is_allowed = isinstance(expected, Done | Loaded | Printed | Received)
     if was_allowed == is_allowed:
         return ("fault.signal",)
-    ids: Ids = ()
     if any(isinstance(each, Faulted) and each.signal is Signal.SIGBUS for each in (expected, observed)):
         grown = any(isinstance(done, Write | Sendfile) for _, done in timeline.steps())  # where the file ends may be wrong
         return (*(("file.shared-coherent",) if grown else ()), "file.truncate-cuts", "fault.signal")
-    if by(Unmap):
-        ids = ("munmap.exact",)
-    elif by(Remap):
-        ids = ("mremap.preserves",)
-    elif by(Brk):
-        ids = ("brk.exact",)
-    elif change and isinstance(change[1], Advise):
-        ids = by_advice(change[1])
-    elif by(Protect):
-        ids = ("mprotect.last-one-counts",)
-        if isinstance(op, Store | Fill) and was_allowed:
-            ids = ("mprotect.last-one-counts", "mprotect.never-breaks-isolation")
-    elif by(Exec):
-        ids = ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
+    ids = _of_change(change[1] if change else None, op, was_allowed=was_allowed)
     if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
         ids = unique(ids, ("stack.grows",))
     if was_allowed:
         return unique(_after_force(timeline, op.process, op.at.vpn), ids, ("tlb.no-stale", "fault.signal"))
     if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):
         ids = unique(ids, ("mmap.geometry",))
+    if op.process in timeline.parent and any(_leaves_out(done) for _, done in timeline.steps()):
+        ids = unique(ids, ("fork.dontfork",))  # what was to be left out of one mapping may be missing in its neighbour
     inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
     return unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
+
+
+def _of_change(change: Op | None, op: Op, *, was_allowed: bool) -> Ids:
+    """Name the contract of what was done last to the mapping that is accessed."""
+    match change:
+        case Unmap():
+            return ("munmap.exact",)
+        case Remap():
+            return ("mremap.preserves",)
+        case Brk():
+            return ("brk.exact",)
+        case Advise():
+            return by_advice(change)
+        case Protect():
+            grants_store = isinstance(op, Store | Fill) and was_allowed
+            return ("mprotect.last-one-counts", *(("mprotect.never-breaks-isolation",) if grants_store else ()))
+        case Exec():
+            return ("exec.drops-all",) if was_allowed else ("exec.image-intact",)
+    return ()
+
+
+def _leaves_out(op: Op) -> bool:
+    return isinstance(op, Advise) and op.advice is Advice.DONTFORK
 
 
 def _after_force(timeline: Timeline, process: int, vpn: int) -> Ids:

@@ -103,7 +103,7 @@ KERNEL_ACCESS = (
     Fault(
         "pin-leaks",
         "the pipe does not let go of a frame when it was read, or is closed",
-        ("conserve.frames", "count.equals-references"),
+        ("conserve.frames", "count.equals-references", "conserve.free-memory"),
     ),
     Fault(
         "fork-shares-fixed-buffer",

@@ -62,6 +62,11 @@ TEARDOWN = (
         ("conserve.free-memory",),
     ),
     Fault(
+        "stack-growth-leaks",
+        "a page of a stack has a reference for the growing, which nobody drops",
+        ("count.equals-references", "conserve.free-memory"),
+    ),
+    Fault(
         "free-cached-pages",
         "full teardown frees frames that the page cache still holds, uncounted",
         ("cache.outlives-mappers", "exec.image-intact", "alloc.never-twice"),
