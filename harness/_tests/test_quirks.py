@@ -55,7 +55,7 @@ AFTER_EXEC = parse_program(
 pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 
 
-FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u16", stride=12)
+FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u32", stride=16)
 """mini's array of struct frame, whose first field is the refcount."""
 LATE = Quiescence(interval_ms=10, still=2, bound_ms=500)
 
