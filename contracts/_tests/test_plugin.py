@@ -136,7 +136,7 @@ def test_the_junit_file_of_a_failure_is_well_formed_and_holds_the_report(broken:
 
 
 def test_a_finding_of_another_contract_is_listed_at_the_end_and_fails_the_run(tmp_path: Path) -> None:
-    ran = run(tmp_path, "--fault", "wait-status-wrong", "-k", "mapcounts_equal", "--examples", "150", "--seed", "1")
+    ran = run(tmp_path, "--fault", "wait-status-wrong", "-k", "mapcounts_equal", "--examples", "600", "--seed", "3")
 
     assert [row["outcome"] for row in ran.results] == ["passed"]
     assert ran.status == 1

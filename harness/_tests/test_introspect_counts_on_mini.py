@@ -107,7 +107,7 @@ def test_a_frame_that_is_never_given_back_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [replace(FRAMES, stride=12), replace(FRAMES, offset=4), replace(FRAMES, bias=5), replace(FRAMES, sole=1)]
+    "wrong", [replace(FRAMES, stride=12), replace(FRAMES, offset=8), replace(FRAMES, bias=5), replace(FRAMES, sole=1)]
 )
 def test_counts_that_do_not_fit_are_noted_unless_they_read_as_they_should(wrong: KernelCounts) -> None:
     with silent(counts=wrong) as runner:
