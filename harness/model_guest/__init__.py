@@ -17,7 +17,9 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
     pagefault   demand faults, and break CoW or reuse
     uaccess     stores that the kernel does, and the pipe that pins pages
     lifecycle   fork, exec's fresh address space, teardown
-    kernel      processes, and the operations of programs
+    process_table, process_calls, mapping_calls, accesses, kernel_access
+                processes, and the operations of programs
+    kernel      all of it, by the operation
     observe     what an observer sees of it all
     faults      the catalogue of planted faults
     guest       the `Subject`

@@ -12,10 +12,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from harness.model_guest.entries import live_root
-from harness.model_guest.kernel import Kernel, Process
+from harness.model_guest.kernel import Kernel
 from harness.model_guest.machine import Machine
 from harness.model_guest.pagefault import translate
 from harness.model_guest.paging import PRESENT, pfn_of
+from harness.model_guest.process_table import Process
 from harness.program.files import FILES
 from harness.program.trace import (
     Accounting,

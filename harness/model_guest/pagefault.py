@@ -130,7 +130,7 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
 def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, source: int, *, write: bool) -> None:
     if vma.shared and (write or not machine.has("shared-write-lost")):  # planted: what was read first is private
         machine.frames.get(source)
-        install(machine, space, vpn, source, PRESENT | USER | (WRITABLE if vma.prot & Prot.W else 0))
+        install(machine, space, vpn, source, own_bits(vma.prot))
         return
     if write and not _is_ours_alone(machine, source):
         pfn = _copy(machine, vma, vpn, source)

@@ -217,7 +217,7 @@ def test_a_story_is_told_of_what_is_left_of_larger_mappings_too() -> None:
 
 
 def test_what_a_story_maps_is_of_every_kind_of_memory_now_and_then() -> None:
-    drawn = draw_many(around(COPY), 800, number=5)
+    drawn = draw_many(around(COPY), 4000, number=5)
     kinds = {(op.sharing, op.backing.name) for program in drawn for op in program.steps[:2] if isinstance(op, Map)}
     of_image = {op.at.window for program in drawn for op in program.steps if isinstance(op, Store) and op.value == 0x11}
 

@@ -1,0 +1,133 @@
+"""System calls that change what is mapped."""
+
+from __future__ import annotations
+
+from harness.model_guest import mapping
+from harness.model_guest.advice import advise
+from harness.model_guest.pagefault import touch
+from harness.model_guest.process_table import ProcessTable
+from harness.model_guest.vmas import GROWS_DOWN, NEVER_WRITABLE, Vma
+from harness.program.files import FILES, STACK
+from harness.program.ops import (
+    Advise,
+    Brk,
+    Map,
+    Mirror,
+    Misuse,
+    Opened,
+    Placement,
+    Protect,
+    Remap,
+    Scratch,
+    Sharing,
+    Sync,
+    Try,
+    Unmap,
+)
+from harness.program.outcome import (
+    Done,
+    Failed,
+    Loaded,
+    Outcome,
+)
+from harness.program.units import PAGE_SIZE
+
+REFUSALS = {
+    Misuse.MAP_BAD_FILE: "EBADF",
+    Misuse.MAP_BEYOND: "ENOMEM",
+    Misuse.MAP_HUGE: "ENOMEM",
+    Misuse.WAIT_NOBODY: "ECHILD",
+    Misuse.READ_BAD_FILE: "EBADF",
+    Misuse.WRITE_BAD_FILE: "EBADF",
+    Misuse.CLOSE_BAD_FILE: "EBADF",
+    Misuse.PIPE_BAD_POINTER: "EFAULT",
+    Misuse.EXEC_MISSING: "ENOENT",
+}
+"""How a misuse fails; with EINVAL where it is not named."""
+
+
+class MappingCalls(ProcessTable):
+    """What the operations on mappings do."""
+
+    def _map(self, op: Map) -> Outcome:
+        shared = op.sharing is Sharing.SHARED
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("mmap-rounds-down"))  # planted: see there
+        may_go_there = mapping.is_free_for(self.machine, self._space(op), vpns, op.placement)
+        if not may_go_there and op.placement is Placement.NOREPLACE:
+            return Failed("EEXIST")
+        if op.backing.name == STACK and shared:
+            return Failed("EINVAL")
+        if not mapping.is_open_for(self.machine, op.backing.opened, op.prot, shared=shared):
+            return Failed("EACCES")
+        if not may_go_there:  # it goes elsewhere, if anywhere, and the caller takes it away again
+            return Failed("EEXIST" if self.machine.may_expand(self._space(op), len(vpns)) else "ENOMEM")
+        if not mapping.may_replace(self.machine, self._space(op), vpns):
+            return Failed("ENOMEM")
+        if op.backing.name in FILES:
+            file = self.machine.files.open(op.backing.name)
+            flags = NEVER_WRITABLE if shared and op.backing.opened is Opened.READ else 0
+            vma = Vma(vpns.start, vpns.stop, op.prot, op.backing.pgoff, file, shared, flags)
+            mapping.map_(self.machine, self._space(op), vma)
+        elif shared:
+            mapping.map_shared(self.machine, self._space(op), vpns, op.prot)
+        else:
+            flags = GROWS_DOWN if op.backing.name == STACK else 0
+            mapping.map_anonymous(self.machine, self._space(op), vpns, op.prot, flags=flags)
+        return Done()
+
+    def _mirror(self, op: Mirror) -> Outcome:
+        done = (self._map(part) for part in op.parts)
+        return next((outcome for outcome in done if outcome != Done()), Done())
+
+    def _unmap(self, op: Unmap) -> Outcome:
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("munmap-rounds-down"))  # planted: see there
+        mapping.unmap(self.machine, self._space(op), vpns)
+        return Done()
+
+    def _protect(self, op: Protect) -> Outcome:
+        if not op.pages.length and self.machine.has("mprotect-refuses-length-0"):  # planted: it is taken for a mistake
+            return Failed("EINVAL")
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("mprotect-rounds-down"))  # planted: see there
+        errno = mapping.protect(self.machine, self._space(op), vpns, op.prot)
+        if errno == "ENOMEM" and self.machine.has("mprotect-forgives-holes"):  # planted: what is not mapped is passed over
+            errno = ""
+        return Failed(errno) if errno else Done()
+
+    def _remap(self, op: Remap) -> Outcome:
+        down = self.machine.has("mremap-rounds-down")  # planted: see mapping.rounded
+        old, new = (mapping.rounded(self.machine, each, down=down) for each in (op.pages, op.to))
+        errno = mapping.remap(self.machine, self._space(op), old, new)
+        return Failed(errno) if errno else Done()
+
+    def _advise(self, op: Advise) -> Outcome:
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("madvise-rounds-down"))  # planted: see there
+        errno = advise(self.machine, self._space(op), vpns, op.advice)
+        return Failed(errno) if errno else Done()
+
+    def _brk(self, op: Brk) -> Outcome:
+        moved = mapping.move_break(self.machine, self._space(op), op.at.vpn * PAGE_SIZE + op.at.offset)
+        return Done() if moved else Failed("ENOMEM")
+
+    def _scratch(self, op: Scratch) -> Outcome:
+        machine, space = self.machine, self._space(op)
+        if not machine.may_expand(space, op.npages):
+            return Failed("ENOMEM")
+        chosen = [mapping.map_anywhere(machine, space, npages) for npages in (op.npages - 1 or 1, op.npages > 1) if npages]
+        for vpn in (vpn for vpns in chosen for vpn in vpns):
+            page = machine.frames[touch(machine, space, vpn, write=True)].data
+            if any(page):
+                return Loaded(next(filter(None, page)))
+            page[:] = b"\x5c" * PAGE_SIZE
+        for vpns in chosen:
+            mapping.unmap(machine, space, vpns)
+        return Done()
+
+    def _sync(self, op: Sync) -> Outcome:
+        vmas = self._space(op).vmas
+        vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("msync-rounds-down"))  # planted: see there
+        return Done() if all(vmas.find(vpn) for vpn in vpns) else Failed("ENOMEM")
+
+    def _try(self, op: Try) -> Outcome:
+        if op.misuse is Misuse.UNMAP_LENGTH_0 and self.machine.has("errno-wrong"):  # planted: nothing is no error
+            return Done()
+        return Failed(REFUSALS.get(op.misuse, "EINVAL"))
