@@ -179,6 +179,12 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         STORE_TO_WHAT_IS_READ_ONLY_NOW,
         PARENT_STORES_AFTER_FORK,
         """
+        p0: store data[0] 0x11
+        p0: fork p1
+        p0: store data[0] 0x22
+        p1: load data[0]
+        """,
+        """
         p0: map a 2 rw private anon
         p0: store a[0] 0x11
         p0: load a[0]

@@ -217,7 +217,7 @@ class Scene:
 
     def room_for(self, rank: int, npages: int) -> PageRange:
         """Like `pages_from`, for a new mapping: it keeps `max_pages`, and or goes to used pages."""
-        room = self.limits.max_pages - len(self.used)
+        room = max(0, self.limits.max_pages - len(self.used))  # a story may have taken more
         if not room and rank < self.space.arena_size and rank not in self.used:
             rank = nearest(self.used, rank) or 0
         pages = self.pages_from(rank, npages)

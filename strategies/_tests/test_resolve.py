@@ -7,10 +7,11 @@ import random
 from harness.program.ops import OPS, Exit, Fork, Load, Map, Observe, Op, Store, Unmap, Wait
 from harness.program.program import Program
 from harness.program.text import format_program
+from harness.program.units import Address
 from strategies.fields import LONE, SPANS, WISHES, Span, Wish
 from strategies.ops import ROW_OF, ROWS, Raw
 from strategies.programs import resolve
-from strategies.scene import Limits, nearest
+from strategies.scene import Limits, Scene, Space, nearest
 
 FOUR_PAGES = 9
 """A prelude: p0 maps four pages as its first step."""
@@ -167,3 +168,14 @@ def test_nearest_is_the_greatest_below_or_else_the_least() -> None:
     assert nearest([5, 9, 2], 9) == 9
     assert nearest([5, 9, 2], 1) == 2
     assert nearest([], 1) is None
+
+
+def test_a_mapping_has_a_page_at_least_also_where_a_story_took_more_than_there_may_be() -> None:
+    limits = Limits(max_pages=2)
+    scene = Scene(limits, Space(limits.windows, Address("a", 0)))
+    scene.used.update(range(5))
+
+    fresh, known = scene.room_for(9, 3), scene.room_for(1, 3)
+
+    assert (fresh.npages, known.npages) == (1, 3)
+    assert scene.space.ranks(fresh)[0] in scene.used
