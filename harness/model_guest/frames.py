@@ -16,6 +16,7 @@ twice. That is how a real allocator without debugging behaves, and what makes su
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.model_guest.trouble import OutOfMemory, Panic
@@ -112,8 +113,9 @@ class Frames:
 
     def _refill(self) -> None:
         batch = self._batch
-        for _ in range(min(BATCH, self.free_count)):
-            batch.append(self._pop())
+        with suppress(OutOfMemory):  # then it is a smaller batch
+            for _ in range(min(BATCH, self.free_count)):
+                batch.append(self._pop())
         if not batch:
             raise OutOfMemory("no frame is left")
         if "batch-not-zeroed" not in self.planted:  # planted: the frames keep their old bytes
