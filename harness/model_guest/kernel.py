@@ -15,9 +15,7 @@ from harness.model_guest.mapping_calls import MappingCalls
 from harness.model_guest.process_calls import ProcessCalls
 from harness.model_guest.process_table import Process, killed
 from harness.model_guest.trouble import OutOfMemory
-from harness.model_guest.uaccess import (
-    unregister_buffer,
-)
+from harness.model_guest.uaccess import unregister_buffer
 from harness.program.ops import (
     Advise,
     Ask,

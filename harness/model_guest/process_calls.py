@@ -90,24 +90,18 @@ class ProcessCalls(ProcessTable):
         return None
 
     def _crowd(self, op: Crowd) -> Outcome:
-        crowd = self.processes[op.process].crowd
-        try:
-            while len(crowd) < op.count and self._has_slot():
-                crowd.append(lifecycle.forked_space(self.machine, self._space(op)))
-        except OutOfMemory:
-            self._let_crowd_go(op.process)
-            return self._fork_failed("ENOMEM")
-        if len(crowd) < op.count:
-            self._let_crowd_go(op.process)
-            return Failed("EAGAIN")
-        return Done()
+        return self._gather(op, range(0))
 
     def _throng(self, op: Throng) -> Outcome:
+        return self._gather(op, op.pages.vpns)
+
+    def _gather(self, op: Crowd | Throng, visited: range) -> Outcome:
+        """Fork idle children, each of which loads from the pages that are to be visited; all of them, or none."""
         crowd = self.processes[op.process].crowd
         try:
             while len(crowd) < op.count and self._has_slot():
                 crowd.append(lifecycle.forked_space(self.machine, self._space(op)))
-                self._look_around(crowd[-1], op.pages.vpns)
+                self._look_around(crowd[-1], visited)
         except OutOfMemory:
             self._let_crowd_go(op.process)
             return self._fork_failed("ENOMEM")
@@ -120,7 +114,8 @@ class ProcessCalls(ProcessTable):
 
     def _look_around(self, space: AddressSpace, vpns: range) -> None:
         """Let an idle child load from each page, as far as it may. Raises OutOfMemory."""
-        self.machine.tlb.switch(space.root)
+        if vpns:
+            self.machine.tlb.switch(space.root)
         for vpn in vpns:
             with suppress(Segfault):
                 touch(self.machine, space, vpn, write=False)

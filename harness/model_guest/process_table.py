@@ -8,16 +8,9 @@ from harness.model_guest import lifecycle
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
-from harness.model_guest.uaccess import (
-    Pipe,
-)
-from harness.program.ops import (
-    Op,
-)
-from harness.program.outcome import (
-    Faulted,
-    Signal,
-)
+from harness.model_guest.uaccess import Pipe
+from harness.program.ops import Op
+from harness.program.outcome import Faulted, Signal
 from harness.program.units import Address
 
 MAX_PROCESSES = 440
