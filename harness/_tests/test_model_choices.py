@@ -441,6 +441,33 @@ def test_a_page_that_is_free_to_go_stays_while_it_is_a_buffer(held: bool, presen
     assert len(page(machine, 0, BSS).contents) == (1 if held else 2)
 
 
+@pytest.mark.parametrize(("op", "unknown"), [("pin bss[0]", True), ("write f 0 bss[0] 4", True), ("pin bss[1]", False)])
+def test_what_is_taken_from_a_page_that_was_free_to_go_is_not_said(op: str, unknown: bool) -> None:
+    machine = run("p0: store bss[0] 0x11\np0: store bss[1] 0x22\np0: advise bss[0] free")
+
+    for each in parse_program(f"p0: {op}").steps:
+        step(machine, each)
+
+    assert bool(machine.unspecified) == unknown
+
+
+def test_a_pipe_gives_either_of_the_bytes_that_a_page_may_hold() -> None:
+    machine = run("p0: store bss[0] 0x11\np0: advise bss[0] free\np0: store bss[0]+1 0x22\np0: pin bss[0]")
+    (op,) = parse_program("p0: unpin").steps
+
+    assert set(step(machine, op).outcomes) == {Loaded(0x11), Loaded(0)}
+
+
+def test_a_copy_of_a_page_of_a_file_holds_all_that_the_page_may_hold() -> None:
+    machine = run("p0: map a 1 rw shared f\np0: map b 1 rw private f\np0: store a[0] 0x11")
+    machine.cache.frame("f", 0).add_content(bytes(4096))
+
+    assert len(page(machine, 0, WINDOW_BY_NAME["b"].vpn).contents) == 2
+    more(machine, "p0: store b[0]+1 0x22")
+
+    assert {each[0] for each in page(machine, 0, WINDOW_BY_NAME["b"].vpn).contents} == {0, 0x11}
+
+
 @pytest.mark.parametrize("end", ["p0: unmap a[0..1]", "p0: map a 2 rw private anon", "p0: exec"])
 def test_shared_memory_ends_with_its_last_mapping(end: str) -> None:
     machine = run("p0: map a 2 rw shared anon\np0: store a[1] 0x11")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.model.counts import Holders, free_unheld, reference_index
-from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_content, vanish
+from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_contents, vanish
 from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -103,11 +103,11 @@ def expected_pages(machine: Machine, number: int, index: Mapping[Frame, Holders]
 def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> ExpectedPage:
     if is_behind_end(machine, vma, vpn):
         return ExpectedPage(Presence.FORBIDDEN, None, readable=False, content=None)
-    content = untouched_content(machine, vma, vpn) if readable else None
+    content, *others = untouched_contents(machine, vma, vpn) if readable else (None,)
     if not may_be_prefaulted(machine.semantics, vma):
-        return ExpectedPage(Presence.FORBIDDEN, None, readable, content)
+        return ExpectedPage(Presence.FORBIDDEN, None, readable, content, others=tuple(others))
     may_write = (vma.file is None or vma.shared) and bool(vma.prot & WRITE)
-    return ExpectedPage(Presence.OPTIONAL, None, readable, content, may_write, prefault=True)
+    return ExpectedPage(Presence.OPTIONAL, None, readable, content, may_write, prefault=True, others=tuple(others))
 
 
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool, may_go: bool) -> ExpectedPage:
@@ -189,8 +189,8 @@ def adopt_pins(machine: Machine, frame: Frame, count: int) -> None:
     """
     held = [pin for pin in machine.pins if pin.frame is frame]
     for pin in held[: len(held) - count]:
-        *earlier, content = pin.before
-        pin.frame, pin.before = machine.pool.fresh(FrameKind.ANON, content), tuple(earlier)
+        *earlier, (content, *also) = pin.before
+        pin.frame, pin.before = machine.pool.fresh(FrameKind.ANON, content, tuple(also)), tuple(earlier)
         pin.frame.exclusive = False
     for pin in held[len(held) - count :]:
         pin.before = ()

@@ -124,7 +124,7 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
         machine.count_faults(least=0)
         for pin in machine.pins:
             if pin.frame is pte.frame:
-                pin.before = (*pin.before, pte.frame.content)
+                pin.before = (*pin.before, pte.frame.contents)
         pte.frame.may_move = True
         pte.frame.add_content(ZEROES)
     return pte.frame
@@ -186,7 +186,7 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
         pte = _shared_entry(machine, vma, vma.file, vpn, access)
     elif access is Access.STORE:
         old = machine.zero if vma.file is None else machine.cache.frame(vma.file, vma.file_page(vpn))
-        pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, old.content))
+        pte = _own_entry(machine, vma, machine.pool.fresh(FrameKind.ANON, old.content, old.also))
         if vma.file is not None:
             machine.reach["cow.copy"] += 1
     elif may_have_own_frame(machine.semantics, vma) and vma.file is not None:
@@ -239,11 +239,11 @@ def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
     return PTE(frame, readable=True, writable=False, write_pending=may_write)
 
 
-def untouched_content(machine: Machine, vma: Vma, vpn: int) -> bytes:
-    """Give the 4,096 bytes of page `vpn` of `vma` as long as nobody wrote to it."""
+def untouched_contents(machine: Machine, vma: Vma, vpn: int) -> tuple[bytes, ...]:
+    """Give what page `vpn` of `vma` may hold, 4,096 bytes each, as long as nobody wrote to it."""
     if vma.file is None:
-        return machine.zero.content
-    return machine.cache.content(vma.file, vma.file_page(vpn))
+        return machine.zero.contents
+    return machine.cache.contents(vma.file, vma.file_page(vpn))
 
 
 def may_be_prefaulted(semantics: Semantics, vma: Vma) -> bool:
@@ -263,7 +263,8 @@ def may_have_own_frame(semantics: Semantics, vma: Vma) -> bool:
 
 def guessed_entry(machine: Machine, vma: Vma, vpn: int) -> PTE:
     """Make an entry for an untouched page, to a frame that stands for whatever is behind it, or will be."""
-    frame = machine.pool.fresh(FrameKind.UNDETERMINED, untouched_content(machine, vma, vpn))
+    content, *also = untouched_contents(machine, vma, vpn)
+    frame = machine.pool.fresh(FrameKind.UNDETERMINED, content, tuple(also))
     return PTE(frame, may_read(machine.semantics, vma.prot), writable=False, guessed=True)
 
 
@@ -320,7 +321,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
         frame.may_move = True
         for pin in held:
-            pin.before = (*pin.before, frame.content)
+            pin.before = (*pin.before, frame.contents)
     frame.kind = FrameKind.ANON
     frame.exclusive = True
     frame.forked_in_vain = False
@@ -333,9 +334,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
 def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     """Give the writer a fresh frame with all 4,096 bytes of the old one, which loses one reference."""
     old = pte.frame
-    frame = machine.pool.fresh(FrameKind.ANON, old.content)
-    frame.also = old.also
-    fresh = _own_entry(machine, _vma(process, vpn), frame)
+    fresh = _own_entry(machine, _vma(process, vpn), machine.pool.fresh(FrameKind.ANON, old.content, old.also))
     process.memory.page_table.map(vpn, fresh)
     free_unheld(machine, [old])
     machine.reach["cow.copy"] += 1

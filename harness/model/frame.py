@@ -99,10 +99,10 @@ class FramePool:
     in_use: set[Frame] = field(default_factory=set)
     handed_out: int = 0
 
-    def fresh(self, kind: FrameKind, content: bytes = ZEROES) -> Frame:
-        """Hand out a frame that nobody holds, with this content (4,096 bytes)."""
+    def fresh(self, kind: FrameKind, content: bytes = ZEROES, also: tuple[bytes, ...] = ()) -> Frame:
+        """Hand out a frame that nobody holds, with this content (4,096 bytes), or, where it is a copy, one of `also`."""
         self.handed_out += 1
-        frame = Frame(self.handed_out, kind, content, exclusive=kind in OWN)
+        frame = Frame(self.handed_out, kind, content, exclusive=kind in OWN, also=also)
         self.in_use.add(frame)
         return frame
 

@@ -33,9 +33,9 @@ def kernel_store(machine: Machine, process: Process, at: Address, data: bytes) -
         parts = []
     allowed = parts[: _first_refused(machine, process, parts)]
     for place, part in allowed:
-        old = _store(machine, process, place, part)
+        before = _store(machine, process, place, part)
         if (place, part) == allowed[-1] and len(allowed) < len(parts):
-            _leave_out(machine, process, place, part, old)
+            _leave_out(machine, process, place, part, before)
     done = sum(len(part) for _, part in allowed)
     _note(machine, done, len(data))
     return done
@@ -103,23 +103,23 @@ def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address
     return len(parts)
 
 
-def _store(machine: Machine, process: Process, at: Address, data: bytes) -> bytes:
-    """Store bytes of one page; give what was there before."""
+def _store(machine: Machine, process: Process, at: Address, data: bytes) -> tuple[bytes, ...]:
+    """Store bytes of one page; give all that the page may have held before."""
     frame = touch(machine, process, at.vpn, Access.STORE)
-    old = frame.content[at.offset : at.offset + len(data)]
+    before = frame.contents
     frame.write(at.offset, data)
     machine.stored.append((at.vpn, at.offset, data))
-    return old
+    return before
 
 
-def _leave_out(machine: Machine, process: Process, at: Address, data: bytes, old: bytes) -> None:
+def _leave_out(machine: Machine, process: Process, at: Address, data: bytes, before: tuple[bytes, ...]) -> None:
     """Note that of `data`, stored right before a page that refuses, the last bytes may not be: see `copy_unit`."""
     pte = process.memory.page_table.lookup(at.vpn)
     assert pte is not None, "it was stored to"
     for missing in range(1, min(machine.semantics.copy_unit, len(data) + 1)):
         kept = len(data) - missing
-        whole = pte.frame.content
-        pte.frame.add_content(whole[: at.offset + kept] + old[kept:] + whole[at.offset + len(data) :])
+        for whole in before:
+            pte.frame.add_content(whole[: at.offset] + data[:kept] + whole[at.offset + kept :])
 
 
 def _note(machine: Machine, done: int, wanted: int) -> None:

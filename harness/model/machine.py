@@ -17,13 +17,13 @@ from harness.model.semantics import Semantics
 class Pin:
     """A byte in the program's pipe: not a copy, but a hold on the frame in which it lies, at `offset`.
 
-    `before`: for each store of the frame's owner that may have gone to a copy, what the frame held until then: the pin
-    has either the frame as it is now, or one that was left behind with these bytes. Empty where there is no doubt.
+    `before`: for each store of the frame's owner that may have gone to a copy, what the frame may have held until then: the
+    pin has either the frame as it is now, or one that was left behind with these bytes. Empty where there is no doubt.
     """
 
     frame: Frame
     offset: int
-    before: tuple[bytes, ...] = ()
+    before: tuple[tuple[bytes, ...], ...] = ()
     is_fed: bool = False
     """The byte was written into the pipe: the frame is the kernel's own, and other such bytes may lie in it."""
 
@@ -114,6 +114,12 @@ class Machine:
         """Note that nobody says what the result of this step is."""
         self.unspecified = why
         self.reach["unspecified"] += 1
+
+    def only(self, contents: tuple[bytes, ...]) -> bytes:
+        """Give what a frame holds, for who copies it to where nobody keeps account of more than one content."""
+        if len(contents) > 1:
+            self.end_of_knowledge("bytes are copied of which it is not known whether they are the old ones or the new")
+        return contents[0]
 
     def count_faults(self, *, least: int, most: int = 1) -> None:
         """Add to the page faults that this step takes."""

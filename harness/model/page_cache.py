@@ -111,10 +111,14 @@ class PageCache:
 
     def content(self, name: str, index: int) -> bytes:
         """Give the 4,096 bytes of a page, and leave a hole a hole."""
+        return self.contents(name, index)[0]
+
+    def contents(self, name: str, index: int) -> tuple[bytes, ...]:
+        """Give all that a page may hold, as `Frame.contents`, and leave a hole a hole."""
         frame = self.frames.get((name, index))
         if frame is not None:
-            return frame.content
-        return image_page(name, index) if name in SEGMENT_OF else ZEROES
+            return frame.contents
+        return (image_page(name, index) if name in SEGMENT_OF else ZEROES,)
 
     def reaches(self, name: str, index: int) -> bool:
         """Tell whether a file has page `index`, or a part of it: beyond its end there is nothing to map."""

@@ -29,7 +29,7 @@ from harness.model.fault import (
     may_be_prefaulted,
     may_have_own_frame,
     may_read,
-    untouched_content,
+    untouched_contents,
 )
 from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine
@@ -103,7 +103,8 @@ def _entry_to(machine: Machine, vma: Vma, vpn: int, whose: Whose) -> PTE:
         return _cache_entry(machine, vma, vpn)
     if whose is Whose.UNKNOWN:
         return _possible_entry(machine, vma, vpn)
-    frame = machine.pool.fresh(FrameKind.ANON, untouched_content(machine, vma, vpn))
+    content, *also = untouched_contents(machine, vma, vpn)
+    frame = machine.pool.fresh(FrameKind.ANON, content, tuple(also))
     return PTE(frame, readable, writable=False, write_pending=bool(vma.prot & WRITE))
 
 

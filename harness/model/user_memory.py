@@ -29,11 +29,6 @@ class Piece:
     offset: int
     length: int
 
-    @property
-    def content(self) -> bytes:
-        """The bytes."""
-        return self.frame.content[self.offset : self.offset + self.length]
-
     def overlaps(self, other: Piece) -> bool:
         """Tell whether they have a byte in common."""
         return (

@@ -92,8 +92,7 @@ def copy_fixed(machine: Machine, space: AddressSpace, vpn: int, pte: PTE) -> PTE
     vma = space.vmas.find(vpn)
     assert vma is not None, "a present page lies in a VMA"
     machine.reach["fork.copy"] += 1
-    frame = machine.pool.fresh(FrameKind.ANON, pte.frame.content)
-    frame.also = pte.frame.also  # what was advised to be free may have gone before it was written
+    frame = machine.pool.fresh(FrameKind.ANON, pte.frame.content, pte.frame.also)
     return PTE(frame, pte.readable, writable=bool(vma.prot & Prot.W))
 
 

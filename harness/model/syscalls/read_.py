@@ -113,7 +113,7 @@ def _copy_page(machine: Machine, process: Process, part: _Part, at: Address) -> 
     source = machine.cache.frames.get((part.file, index))
     if source is not None and any(Piece(source, start, part.length).overlaps(target) for target in targets):
         machine.end_of_knowledge("a file is read into a mapping of the same bytes, and nobody says in which order")
-    data = machine.cache.content(part.file, index)[start : start + part.length]
+    data = machine.only(machine.cache.contents(part.file, index))[start : start + part.length]
     stored = sum(target.length for target in targets)
     for target in targets:
         is_cut = target is targets[-1] and stored < part.length

@@ -60,5 +60,5 @@ def copy_between_files(machine: Machine, op: Sendfile, length: int) -> None:
 def _bytes(machine: Machine, file: str, offset: int, length: int) -> bytes:
     """Give bytes of a file, and leave its holes holes."""
     first, last = offset // PAGE_SIZE, -(-(offset + length) // PAGE_SIZE)
-    whole = b"".join(machine.cache.content(file, index) for index in range(first, last))
+    whole = b"".join(machine.only(machine.cache.contents(file, index)) for index in range(first, last))
     return whole[offset % PAGE_SIZE :][:length]

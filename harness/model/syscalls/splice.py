@@ -40,7 +40,7 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.NEVER:
         cached = machine.cache.frame(file.name, index)
     frame = cached or machine.zero
-    copied = (frame.content,) if machine.semantics.splice_may_copy and cached else ()
+    copied = (frame.contents,) if machine.semantics.splice_may_copy and cached else ()
     machine.pins.append(Pin(frame, offset, before=copied))
     machine.reach["splice"] += 1
 

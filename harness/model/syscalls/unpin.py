@@ -25,7 +25,7 @@ def unpin(machine: Machine, op: Unpin) -> Allowed:
 
     # EFFECT
     pin = machine.pins.pop(0)
-    contents = (pin.frame.content, *reversed(pin.before))
+    contents = [each for held in (pin.frame.contents, *reversed(pin.before)) for each in held]
     free_unheld(machine, [pin.frame])
     machine.reach["unpin"] += 1
 

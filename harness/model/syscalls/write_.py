@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
+from harness.model.fault import readings
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.syscalls.truncate import grow
-from harness.model.user_memory import Piece, after, reach
+from harness.model.user_memory import Piece, after, page_by_page, reach
 from harness.program.ops import Access, Write
 from harness.program.outcome import Failed, Printed
 from harness.program.units import PAGE_SIZE
@@ -54,7 +55,8 @@ def _copy_in(machine: Machine, process: Process, op: Write, done: int, part: int
     copied = sum(source.length for source in sources)
     if not copied or (copied < part and machine.semantics.write_wants_whole_part):
         return 0
-    data = b"".join(source.content for source in sources)
+    reached = page_by_page(after(op.at, done), copied)
+    data = b"".join(machine.only(readings(machine, process, place, length)) for place, length in reached)
     if start + copied > file.size:
         grow(machine, file, start + copied)
     target = Piece(machine.cache.frame(file.name, start // PAGE_SIZE), start % PAGE_SIZE, copied)
