@@ -18,7 +18,10 @@ from harness.guest.agent_build import find_compiler
 from harness.guest.frames import Control, Frame, decode_line, decode_payload, encode_line, encode_message
 
 AGENT = Path(__file__).parents[2] / "fixtures" / "agent"
-SOURCES = ("_tests/parts.c", "bytes.c", "wire.c", "mailbox.c", "sys.c", "arch/x86_64/entry.S", "subject.S")
+SOURCES = (
+    *("_tests/parts.c", "view.c", "frames.c", "quiesce.c", "accounting.c"),
+    *("bytes.c", "wire.c", "mailbox.c", "sys.c", "arch/x86_64/entry.S", "subject.S"),
+)
 FLAGS = shlex.split("""
     -std=gnu11 -O1 -ffreestanding -fno-stack-protector -fno-pic -fno-pie -fno-builtin -fno-strict-aliasing
     -fno-asynchronous-unwind-tables -fcf-protection=none -mgeneral-regs-only -Wall -Wextra -Werror -I. -Iarch/x86_64

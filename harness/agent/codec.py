@@ -1,7 +1,8 @@
 """The binary dialect: programs and settings to bytes, bytes to traces.
 
 Numbers are LEB128, texts and byte strings are counted. The C side is `fixtures/agent`: requests are parsed in
-`coordinator.c` and `observe.c`, operands in `ops.c`; the tags below stand there as enums.
+`coordinator.c`, `program.c` and `view.c`, operands in `ops.c` and `*_ops.c`; the tags below are enums of
+`coordinator.h` and `agent.h`.
 """
 
 from __future__ import annotations
