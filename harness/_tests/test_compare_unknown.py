@@ -86,8 +86,8 @@ def test_the_fields_that_were_asked_for_are_told_in_order() -> None:
 
 
 WIDER = (
-    "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "image_may_be_copied", "tail_may_come_late",
-    "rss_slack", "rss_slack_of_task", "copy_unit", "splice_may_copy",
+    "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "tail_may_come_late", "rss_slack",
+    "rss_slack_of_task", "copy_unit", "splice_may_copy",
 )  # fmt: skip
 """Fields of which one value allows all that another does."""
 SHIPPED = [each for name, each in PRESETS.items() if name.startswith("linux-")]

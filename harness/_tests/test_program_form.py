@@ -25,6 +25,7 @@ from harness.program.ops import (
     Load,
     Observe,
     Op,
+    Peek,
     Print,
     Repeat,
     Store,
@@ -208,10 +209,13 @@ def test_nobody_disperses_what_is_not_there_and_no_program_has_more_than_the_gue
 
 @pytest.mark.parametrize(
     "body",
-    [(), (Observe(0),), (Fork(0, 1),), (Exit(0, 0),), (Print(0, Address("a", 0), 1),), (Crowd(0, 3),), (Repeat(0, 2, 0),)],
+    [
+        *[(), (Observe(0),), (Fork(0, 1),), (Exit(0, 0),), (Crowd(0, 3),), (Repeat(0, 2, 0),)],
+        *[(Print(0, Address("a", 0), 1),), (Peek(0, Address("a", 0), 1),)],
+    ],
     ids=str,
 )
-def test_only_what_leaves_the_family_as_it_was_is_repeated(body: tuple[Op, ...]) -> None:
+def test_only_what_leaves_the_family_as_it_was_and_says_nothing_is_repeated(body: tuple[Op, ...]) -> None:
     assert len(Program((Repeat(0, 1000, 3), Fork(0, 1), Exit(1, 0), Wait(0, 1)))) == 4
     with pytest.raises(ProgramError, match=r"step 1 .repeat.: it takes a body"):
         Program((Repeat(0, 2, 1), *body))

@@ -77,6 +77,13 @@ def test_a_stored_program_conforms_on_a_sound_kernel_that_prefaults(path: Path, 
 
 
 @every_program
+def test_a_stored_program_conforms_where_nothing_is_known_of_the_kernel(path: Path) -> None:
+    verdict = Runner(ModelGuest(), PRESETS["any-kernel"]).run_sequence([read_failure(path).program], DENSE)
+
+    assert verdict.divergences == ()
+
+
+@every_program
 @pytest.mark.parametrize("semantics", PRESETS)
 def test_the_invariants_hold_after_each_step_of_a_stored_program(path: Path, semantics: str) -> None:
     machine = Machine(PRESETS[semantics])

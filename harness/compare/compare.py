@@ -93,10 +93,10 @@ class _Comparison:
                 self._note_ending(number)
                 return
             self._do_step(number, op, self.trace.outcomes[number])
+            rehearse(self.machine, self.program.steps, number)
             if self.machine.unspecified and not self.found:
                 self._end_unspecified()
                 return
-            rehearse(self.machine, self.program.steps, number)
             while not self.found and waiting is not None and waiting.after == number + 1:
                 self._check_state(waiting)
                 waiting = next(observations, None)

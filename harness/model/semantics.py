@@ -396,11 +396,11 @@ PRESETS = {
             prefault_budget=1 << 16,
             rss_slack=1 << 16,
             file_pages_may_appear=True,
-            image_may_be_copied=True,
             hint_is_taken=Choice.EITHER,
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,
+                ("image_may_be_copied", (True,)),
                 ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),
                 ("copy_range_is_cut_first", (False,)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.fault import refusal, touch
+from harness.model.frame import OWN
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.syscalls.fork import forked_space
@@ -40,6 +41,7 @@ def throng(machine: Machine, op: Throng) -> Allowed:
     """Fork so often; each child loads from the pages before the next fork, as far as it may, and then does nothing.
 
     What a child loads is no other child's business, and loads leave nothing different for the next: so they are all alike.
+    What they bring in of their own is left out: it is another frame for each of them, and nobody else ever sees it.
 
     Source: as `fork`, and as `load`.
     """
@@ -50,11 +52,20 @@ def throng(machine: Machine, op: Throng) -> Allowed:
         at = address_of(vpn)
         assert at is not None
         if refusal(machine, child, at, Access.LOAD) is None:
-            touch(machine, child, vpn, Access.LOAD)
+            _look(machine, child, vpn)
     machine.reach["throng"] += 1
 
     # OUTCOME
     return _CROWD
+
+
+def _look(machine: Machine, child: Process, vpn: int) -> None:
+    table = child.memory.page_table
+    was_there = table.lookup(vpn) is not None
+    frame = touch(machine, child, vpn, Access.LOAD)
+    if not was_there and frame.kind in OWN:
+        table.unmap(vpn)
+        free_unheld(machine, [frame])
 
 
 def disperse(machine: Machine, op: Disperse) -> Allowed:
