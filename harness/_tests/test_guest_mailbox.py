@@ -23,6 +23,8 @@ PLACES = [70, 12, 13, 4000, 9]
 """Page numbers of the mailbox: the words, two pages for requests, two for answers."""
 WORDS = struct.Struct("<6I")  # state, request, its length, answer, its length, step
 ASLEEP = 1
+ANSWER, SHOWN, LOOKED, COUNT, POLLS = (8 + at for at in (3, 6, 7, 9, 10))
+"""Words of the first page, by number."""
 
 
 class BoxAgent(FakeAgent):
@@ -123,6 +125,55 @@ def test_what_does_not_fit_goes_over_the_console(ram: GuestRam) -> None:
 
     assert (long_answer, long_request) == (b"a" * 3 * ROOM, b"b" * 9 * ROOM)
     assert agent.requests == [b"a" * ROOM, b"b" * 3 * ROOM]
+
+
+class ShowingAgent(BoxAgent):
+    """Shows something four times, each when it is rung for after our look at the last, and then answers; it never rings.
+    `polled` is whether it was told, each time, that it need not.
+    """
+
+    def _look(self) -> list[bytes]:
+        if self.requests:  # this is the bell after a look
+            self._show()
+            return []
+        super()._look()
+        words = self._words()
+        self._answer, words[3] = words[3], 0
+        self._write_words(*words)
+        self.polled: list[int] = []
+        self._show()
+        return []
+
+    def _show(self) -> None:
+        self.polled.append(self.cell(POLLS))
+        if self.cell(LOOKED) == 4:
+            self._set(ANSWER, self._answer)
+            return
+        self._set(COUNT, 1)
+        self._set(SHOWN, len(self.polled))
+
+    def cell(self, word: int) -> int:
+        return self.ram.cells[self.places[0] * PAGE_SIZE // 4 + word]
+
+    def _set(self, word: int, value: int) -> None:
+        self.ram.cells[self.places[0] * PAGE_SIZE // 4 + word] = value
+
+
+def test_an_agent_that_shows_one_thing_after_the_other_is_watched_and_need_not_ring(ram: GuestRam) -> None:
+    agent = ShowingAgent(ram, lambda request: request[::-1])
+    transport = MemoryTransport(agent)
+    channel = Channel(Console(transport, LINUX_PANICS))
+    channel.hello(10.0)
+    channel.mailbox = Mailbox(ram, MARK, 2, 2)
+    looks: list[int] = []
+    channel.on_notice = lambda notice: looks.append(notice.after)
+
+    answer = channel.request(b"abc", timeout_s=20)
+
+    assert (answer, len(looks)) == (b"cba", 4)
+    assert agent.polled == [0, 0, 1, 1, 1]
+    assert not agent.cell(POLLS)
+    assert transport.now == 0
 
 
 def test_an_answer_whose_bell_is_lost_is_found_by_looking(ram: GuestRam) -> None:

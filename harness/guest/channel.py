@@ -13,6 +13,8 @@ and the agent that is asked again repeats itself on the console.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,6 +41,7 @@ MAX_RETRIES = 5  # of one request, and of one answer
 FIRST_PATIENCE_S = 0.5  # silence after evidence of damage; doubles with each question
 _MAX_LINES = MAX_MESSAGE * 4 // 3 // LINE_PAYLOAD + 2
 _STRAY_S = 0.05
+_POLL_S = 0.002  # how long to read the mailbox all the time, where the agent has shown something twice already
 _LOOK_S = 0.25  # how often to look into the mailbox, in case that its bell was lost
 
 
@@ -55,6 +58,7 @@ class _Exchange:
     waiting_for_resend: bool = False
     suspicious: bool = False  # something of it was damaged
     progressed: float = 0.0  # when something of it came last
+    looks: int = 0  # that the agent has asked for
 
     @property
     def complete(self) -> bool:
@@ -126,15 +130,25 @@ class Channel:
         self._next_line = len(self._lines)  # nothing is left to be sent
         return True
 
-    def _obey(self, deadline: float) -> None:
-        """Look at what the agent shows, if it does."""
-        notice = self.mailbox.notice() if self.mailbox is not None else None
-        if notice is None or self.mailbox is None:
-            return
-        if self.on_notice is not None:
-            self.on_notice(notice)
-        if self.mailbox.looked():
-            self._console.send(BELL + b"\n", deadline=deadline)
+    def _obey(self, exchange: _Exchange) -> None:
+        """Look at what the agent shows, if it does; and where it shows one thing after the other, at the next ones too."""
+        while (mailbox := self.mailbox) is not None and (notice := mailbox.notice()) is not None:
+            if self.on_notice is not None:
+                self.on_notice(notice)
+            exchange.looks += 1
+            is_more_to_come = exchange.looks > 1
+            mailbox.polls(is_more_to_come)
+            if mailbox.looked():
+                self._console.send(BELL + b"\n", deadline=exchange.deadline)
+            if is_more_to_come:
+                self._poll(mailbox, exchange)
+
+    def _poll(self, mailbox: Mailbox, exchange: _Exchange) -> None:
+        """Read the mailbox until something is there, for a while: a bell takes longer than what most steps do."""
+        end = time.perf_counter() + _POLL_S
+        while mailbox.notice() is None and mailbox.answer(exchange.sequence) is None and time.perf_counter() < end:
+            os.sched_yield()
+        mailbox.polls(False)
 
     def _look(self, exchange: _Exchange) -> bytes | None:
         """Return the answer that lies in the mailbox."""
@@ -144,7 +158,7 @@ class Channel:
 
     def _receive(self, exchange: _Exchange) -> bytes:
         while not exchange.complete:
-            self._obey(exchange.deadline)
+            self._obey(exchange)
             answer = self._look(exchange)
             if answer is not None:
                 return answer

@@ -21,9 +21,10 @@ ROOM = PAGE_SIZE - _HEAD
 """Bytes of a message in each page."""
 SPINS = 20_000
 """How often the agent looks for the next request before it sleeps."""
-_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOKED, _AFTER, _COUNT = range(
-    _HEAD // 4, _HEAD // 4 + 10
+_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOKED, _AFTER, _COUNT, _POLLS, _ = range(
+    _HEAD // 4, _HEAD // 4 + 12
 )
+_LIST = _HEAD // 4 + 12  # where the first worker is, and how far the next; then the processes
 _WORKERS = struct.Struct("<QQ")  # where the first worker has its identity, and how far the next is
 _PROCESS = struct.Struct("<QII")  # identity, slot, birth
 _MOST_PROCESSES = 16
@@ -103,7 +104,7 @@ class Mailbox:
         count = self._cells[words + _COUNT]
         if self._cells[words + _SHOWN] == self._cells[words + _LOOKED] or not 0 < count <= _MOST_PROCESSES:
             return None
-        at = (words + _COUNT + 1) * 4
+        at = (words + _LIST) * 4
         first, stride = _WORKERS.unpack_from(self._ram.bytes, at)
         at += _WORKERS.size
         entries = self._ram.bytes[at : at + count * _PROCESS.size]
@@ -114,6 +115,10 @@ class Mailbox:
         words = self._pages[0] * PAGE_SIZE // 4
         self._cells[words + _LOOKED] = self._cells[words + _SHOWN]
         return self._cells[words + _STATE] == _ASLEEP
+
+    def polls(self, does: bool) -> None:
+        """Say whether we read the mailbox all the time: then the agent does not ring. To be said before `looked`."""
+        self._cells[self._pages[0] * PAGE_SIZE // 4 + _POLLS] = does
 
     @property
     def step(self) -> int | None:

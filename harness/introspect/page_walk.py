@@ -18,6 +18,7 @@ arch/arm64/include/asm/pgtable-prot.h.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -287,11 +288,21 @@ class Space:
 
     leaves: dict[int, Leaf] = field(default_factory=dict)
     tables: list[int] = field(default_factory=list)
+    has_large: bool = False
+    """Whether some leaf is of more than one page."""
+    _holds: Counter[int] | None = None
+
+    @property
+    def holds(self) -> Counter[int]:
+        """Count the leaves that hold each frame; of a large one its first."""
+        if self._holds is None:
+            self._holds = Counter(leaf.frame for leaf in self.leaves.values())
+        return self._holds
 
     def leaf(self, vpn: int) -> Leaf | None:
         """Find the leaf that maps page `vpn`."""
         found = self.leaves.get(vpn)
-        if found is not None:
+        if found is not None or not self.has_large:
             return found
         for npages in (ENTRIES, ENTRIES * ENTRIES):
             found = self.leaves.get(vpn - vpn % npages)
@@ -300,13 +311,17 @@ class Space:
         return None
 
 
+_Place = tuple[int, int, int, Rights]
+"""A table: its frame, its level, the first page that it may map, and the rights that are left on the way to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """What one table held: its bytes, its leaves by their first virtual page, and the tables below it."""
 
     content: bytes
     leaves: dict[int, Leaf]
-    below: list[tuple[int, int, int, Rights]]
+    below: list[_Place]
 
 
 class Walker:
@@ -315,11 +330,18 @@ class Walker:
     def __init__(self, memory: Memory, form: Format) -> None:
         self.memory = memory
         self._form = form
-        self._known: dict[tuple[int, int, int, Rights], _Table] = {}
+        self._known: dict[_Place, _Table] = {}
+        self._spaces: dict[int, tuple[Space, list[bytes]]] = {}  # the last of each root, and what its tables held
+        self._leaves: dict[tuple[int, int, Rights], Leaf | None] = {}
 
     def space(self, root: int) -> Space:
-        """Walk all of user space below the root table `root`. Raises BrokenTables."""
-        space = Space()
+        """Walk all of user space below the root table `root`. Raises BrokenTables.
+
+        Where nothing has changed since the last time, it is the same object.
+        """
+        if (last := self._spaces.get(root)) is not None and self._holds(*last):
+            return last[0]
+        space, contents = Space(), []
         waiting = [(root, ROOT_LEVEL, 0, Rights())]
         while waiting:
             place = waiting.pop()
@@ -330,14 +352,26 @@ class Walker:
             if len(space.tables) > MOST_TABLES:
                 raise BrokenTables(f"there are more than {MOST_TABLES} tables")
             content = words.tobytes()
+            contents.append(content)
             table = self._known.get(place)
             if table is None or table.content != content:
                 table = self._known[place] = self._read(content, *place)
             space.leaves |= table.leaves
+            space.has_large |= place[1] > 1 and bool(table.leaves)
             waiting += table.below
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
+        for known, most in ((self._known, _MOST_KNOWN), (self._spaces, _MOST_KNOWN), (self._leaves, _MOST_LEAVES)):
+            if len(known) > most:
+                known.clear()
+        self._spaces[root] = space, contents
         return space
+
+    def _holds(self, space: Space, contents: list[bytes]) -> bool:
+        """Tell whether the tables of a space hold what they held."""
+        for frame, content in zip(space.tables, contents, strict=True):
+            words = read_table(self.memory, frame)
+            if words is None or words.tobytes() != content:
+                return False
+        return True
 
     def _read(self, content: bytes, _frame: int, level: int, first: int, rights: Rights) -> _Table:
         table = _Table(content, {}, [])
@@ -347,15 +381,23 @@ class Walker:
             if not entry:
                 continue
             vpn = first + (index << 9 * (level - 1))
-            leaf = self._form.leaf(entry, level, rights)
+            leaf = self._leaf(entry, level, rights)
             if leaf is not None:
                 table.leaves[vpn] = leaf
             elif step := self._form.table(entry, level, rights):
                 table.below.append((step[0], level - 1, vpn, step[1]))
         return table
 
+    def _leaf(self, entry: int, level: int, rights: Rights) -> Leaf | None:
+        """Give the leaf that an entry is, which mostly was one before."""
+        key = (entry, level, rights)
+        if key not in self._leaves:
+            self._leaves[key] = self._form.leaf(entry, level, rights)
+        return self._leaves[key]
+
 
 _MOST_KNOWN = 512
+_MOST_LEAVES = 1 << 14
 
 
 def read_space(memory: Memory, form: Format, root: int) -> Space:

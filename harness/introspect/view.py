@@ -54,6 +54,10 @@ class Look:
         each = {self.roots[slot]: space for slot, space in self.spaces.items()}
         counts: Counter[Frame] = Counter()
         for space in each.values():
+            if not space.has_large:
+                holds = space.holds
+                counts.update(holds if frames is None else {frame: holds[frame] for frame in frames})
+                continue
             for leaf in space.leaves.values():
                 if leaf.npages == 1:
                     counts[leaf.frame] += 1
