@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from harness.subject import How
 STORED = [
     path
     for path in sorted((Path(__file__).parents[2] / "fixtures" / "programs").glob("*.prog"))
-    if " crowd " not in path.read_text(encoding="utf-8")
+    if not re.search(r" (crowd|throng) ", path.read_text(encoding="utf-8"))
 ]
 """Without those in which processes that nobody observes hold memory: not all who map a frame are known then."""
 _FRAMES = KernelCounts("symbol", symbol="^frames$", pointer=True, element="u32", stride=16)
