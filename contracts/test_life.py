@@ -169,8 +169,26 @@ def test_a_process_dies_of_its_program_alone(guest: Guest, program: Program) -> 
     assert_conforms(verdict, to="live.process-survives")
 
 
-@contract("kernel-read.sees-memory", catches=("print-reads-the-file",))
-@given(program=drawn(containing=(Store, Print)))
+@contract("kernel-read.sees-memory", catches=("print-reads-the-file", "kernel-read-ignores-protection"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[1] 0x11
+        p0: protect a[1] none
+        p0: print a[1] 5
+        p0: write f 100 a[1] 17
+        """,
+        """
+        p0: store data[0] 0x11
+        p0: protect data[0] none
+        p0: pin data[0]
+        p0: protect data[0] rw
+        p0: write f 4096 data[0] 100
+        """,
+        containing=(Store, Print),
+    )
+)
 def test_the_kernel_reads_what_the_process_reads(guest: Guest, program: Program) -> None:
     """What the kernel reads for a process is what the process itself would read."""
     verdict = guest.run(program)

@@ -98,7 +98,7 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
     assert_conforms(verdict, to="madvise.populate")
 
 
-@contract("fork.dontfork", catches=("dontfork-ignored", "merge-forgets-advice"))
+@contract("fork.dontfork", catches=("dontfork-ignored", "merge-forgets-advice", "split-loses-advice"))
 @given(
     program=drawn(
         """
@@ -116,6 +116,16 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
         p0: store a[1] 0x11
         p0: fork p1
         p1: load a[1]
+        """,
+        """
+        p0: map a 3 rw private anon
+        p0: advise a[0..2] dontfork
+        p0: unmap a[1]
+        p0: remap a[2] a[2..3]
+        p0: store a[3] 0x11
+        p0: fork p1
+        p1: load a[2]
+        p1: load a[3]
         """,
         containing=(Store, Advise, Fork, Load),
     )

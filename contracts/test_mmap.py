@@ -148,6 +148,12 @@ def test_a_mapping_that_is_not_fixed_replaces_nothing(guest: Guest, program: Pro
         p0: unmap a[0..2]
         p0: load a[1]
         """,
+        """
+        p0: map c[5..15] rw private anon
+        p0: store c[8] 0x11
+        p0: unmap c[7..8]
+        p0: load c[8]
+        """,
         containing=(Map, Store, Fork, Unmap),
     )
 )

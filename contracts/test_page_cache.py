@@ -10,7 +10,9 @@ from harness.program.ops import Copyrange, Feed, Fork, Map, Pin, Read, Splice, T
 from harness.program.program import Program
 
 
-@contract("fork.shared-stays-shared", catches=("shared-becomes-private", "shared-untouched-not-shared"))
+@contract(
+    "fork.shared-stays-shared", catches=("shared-becomes-private", "shared-untouched-not-shared", "split-forgets-hold")
+)
 @given(
     program=drawn(
         """
@@ -26,6 +28,24 @@ from harness.program.program import Program
         p1: store a[0] 0x22
         p0: load a[0]
         """,
+        """
+        p0: map a 3 rw shared anon
+        p0: store a[0] 0x11
+        p0: protect a[1] r
+        p0: unmap a[2]
+        p0: advise a[0] dontneed
+        p0: load a[0]
+        p0: unmap a[1]
+        p0: store a[0] 0x22
+        """,
+        """
+        p0: map a 3 rw shared f
+        p0: store a[1] 0x11
+        p0: unlink f
+        p0: unmap a[0]
+        p0: advise a[1] dontneed
+        p0: load a[1]
+        """,
         containing=(Fork, Map),
     )
 )
@@ -38,7 +58,7 @@ def test_shared_memory_stays_shared_over_fork(guest: Guest, program: Program) ->
 
 @contract(
     "file.shared-coherent",
-    catches=("shared-write-lost", "write-replaces-page", "unlink-frees-mapped", "sendfile-moves-page"),
+    catches=("shared-write-lost", "write-replaces-page", "unlink-frees-mapped", "sendfile-moves-page", "hole-is-zero-page"),
 )
 @given(
     program=drawn(
@@ -80,6 +100,26 @@ def test_shared_memory_stays_shared_over_fork(guest: Guest, program: Program) ->
         p0: load a[2]
         p0: sendfile g 100 f 5000 17
         p0: load a[1]+904
+        """,
+        """
+        p0: truncate f 4096
+        p0: truncate f 12288
+        p0: map a[0] r private f+1
+        p0: map a[1..2] rw shared f+1
+        p0: load a[0]
+        p0: load a[1]
+        p0: write f 4200 data[0] 17
+        p0: load a[0]+110
+        p0: load a[1]+110
+        """,
+        """
+        p0: truncate f 0
+        p0: truncate f 8192
+        p0: map a 2 rw shared f
+        p0: load a[0]
+        p0: fork p1
+        p1: store a[0] 0x11
+        p0: load a[0]
         """,
         containing=(Read, Write, Map),
     )

@@ -15,7 +15,7 @@ from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, change
 from harness.model_guest import ModelGuest
 from harness.outside import Outside
 from harness.patience import Patience
-from harness.program.abilities import IMPLIED, MISSING, PROBES
+from harness.program.abilities import ELSEWHERE, IMPLIED, MISSING, PROBES
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
 from harness.program.outcome import Failed
@@ -118,7 +118,7 @@ class MachineSubject:
             if trace.ending not in (Ending.COMPLETE, Ending.FORK_FAILED):
                 self.restore()
             said = trace.outcomes[-1] if len(trace.outcomes) == len(program) else None
-            if isinstance(said, Failed) and said.errno in MISSING:
+            if isinstance(said, Failed) and (said.errno in MISSING or said.errno == ELSEWHERE.get(word)):
                 lacking |= dict.fromkeys((word, *IMPLIED.get(word, ())), said.errno)
         return lacking
 

@@ -655,6 +655,44 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "kernel-read-ignores-protection": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: protect bss[0] none
+        p0: write f 0 bss[0] 1
+        """,
+    ),
+    "hole-is-zero-page": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared anon
+        p0: load a[0]
+        p0: fork p1
+        p0: store a[0] 0x11
+        p1: load a[0]
+        """,
+    ),
+    "split-loses-advice": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private anon
+        p0: advise a[0..1] dontfork
+        p0: unmap a[0]
+        p0: fork p1
+        p1: load a[1]
+        """,
+    ),
+    "split-forgets-hold": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[0] 0x11
+        p0: unmap a[1]
+        p0: advise a[0] dontneed
+        p0: load a[0]
+        """,
+    ),
     "munmap-frees-shared": Case(
         "outcomes",
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model_guest.pagefault import translate
 from harness.model_guest.process_table import ProcessTable, faulted
 from harness.model_guest.trouble import Segfault
+from harness.model_guest.uaccess import readable
 from harness.program.ops import (
     Fill,
     Load,
@@ -51,7 +52,7 @@ class Accesses(ProcessTable):
 
     def _print(self, op: Print) -> Outcome:
         try:
-            page = self._page(op, op.at, write=False)
+            page = self.machine.frames[readable(self.machine, self._space(op), op.at.vpn)].data
         except Segfault:
             return Failed("EFAULT")
         if self.machine.has("print-reads-the-file"):  # planted: a file page's bytes come from the cache

@@ -10,6 +10,7 @@ from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
+from harness.model_guest.uaccess import readable
 from harness.program.ops import Copyrange, Read, Readv, Sendfile, Write
 from harness.program.units import PAGE_SIZE, Address
 
@@ -67,7 +68,7 @@ def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int |
         page, at = divmod(op.offset + done, PAGE_SIZE)
         count = min(op.length - done, PAGE_SIZE - start, PAGE_SIZE - at)
         try:
-            source = touch(machine, space, vpn, write=False)
+            source = readable(machine, space, vpn)
         except Segfault:
             break
         data = bytes(machine.frames[source].data[start : start + count])

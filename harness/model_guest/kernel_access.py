@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from harness.model_guest import file_calls
-from harness.model_guest.pagefault import touch
 from harness.model_guest.process_table import ProcessTable
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.uaccess import (
     Pipe,
     copy_to_user,
     load_remote,
+    readable,
     register_buffer,
     store_remote,
     unregister_buffer,
@@ -80,7 +80,7 @@ class KernelAccess(ProcessTable):
         if not self._is_mapped(op):
             return Failed("EFAULT")
         try:
-            pfn = touch(self.machine, self._space(op), op.at.vpn, write=False)
+            pfn = readable(self.machine, self._space(op), op.at.vpn)
         except Segfault:
             return Failed("EFAULT")
         self.pipe.push(pfn, op.at.offset)

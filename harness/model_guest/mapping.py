@@ -78,8 +78,16 @@ def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
 
 
 def _unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
+    cut = [vma.file for vma in space.vmas if vma.start < vpns.stop and vpns.start < vma.end and not _is_in(vma, vpns)]
     space.vmas.carve(vpns.start, vpns.stop)
+    for file in cut if machine.has("split-forgets-hold") else ():  # planted: one of the two parts does not hold it
+        if file is not None and not file.name:
+            file.evict(0)
     drop_pages(machine, space, vpns)
+
+
+def _is_in(vma: Vma, vpns: range) -> bool:
+    return vma.start >= vpns.start and vma.end <= vpns.stop
 
 
 def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False) -> None:

@@ -114,6 +114,10 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
             file_page &= 0x1FF
         if not file.reaches(file_page) and not machine.has("sigbus-missing"):  # planted: any page is brought in
             raise Segfault(Code.ADRERR)
+        is_hole = not write and vma.shared and file.lookup(file_page) is None and file.is_in_memory
+        if is_hole and machine.has("hole-is-zero-page"):  # planted: as if it were memory of the process's own
+            install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
+            return
         _demand_file(machine, space, vma, vpn, file.page(file_page), write=write)
     elif write or machine.has("load-takes-frame"):  # planted: nobody asks what the page is wanted for
         pfn = machine.frames.take()
@@ -145,7 +149,7 @@ def _demand_file(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, sour
 
 # ------------------------------------------------------------------------ break CoW, or reuse
 
-_NOT_SHARED = {"shared-becomes-private", "shared-write-lost"}
+_NOT_SHARED = {"shared-becomes-private", "shared-write-lost", "hole-is-zero-page"}
 """The faults that leave CoW entries in shared memory."""
 
 

@@ -48,6 +48,14 @@ def copy_to_user(machine: Machine, space: AddressSpace, at: Address, data: bytes
     return done
 
 
+def readable(machine: Machine, space: AddressSpace, vpn: int) -> int:
+    """Give the frame that the kernel reads for a process. Raises Segfault where that may not read, OutOfMemory, Panic."""
+    resident = _resident(machine, space, vpn)
+    if resident is not None and machine.has("kernel-read-ignores-protection"):  # planted: it is mapped, after all
+        return resident
+    return touch(machine, space, vpn, write=False)
+
+
 def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) -> bool:
     """Store one word, all or nothing. Returns whether it was stored. Raises OutOfMemory, Stuck, Panic."""
     parts = list(_by_page(at, word))

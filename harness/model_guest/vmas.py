@@ -220,7 +220,10 @@ class VmaList:
         if "split-loses-offset" in self.planted:  # planted: it starts over at the lower's
             pgoff = vma.pgoff
         where = self._vmas.index(vma)
-        self._vmas[where : where + 1] = [replace(vma, end=at), replace(vma, start=at, pgoff=pgoff)]
+        flags = vma.flags
+        if "split-loses-advice" in self.planted:  # planted: the upper part is made anew
+            flags &= ~(NOT_FORKED | WIPED_ON_FORK)
+        self._vmas[where : where + 1] = [replace(vma, end=at), replace(vma, start=at, pgoff=pgoff, flags=flags)]
 
     def _tidy(self) -> None:
         merged: list[Vma] = []

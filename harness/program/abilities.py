@@ -105,6 +105,7 @@ PROBES = {
     "starve": "p0: starve 64",
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",
+    "brk": "p0: brk heap[0]",
     **{f"exec {name}": f"p0: exec {name}" for name in IMAGES if name != OWN},
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
@@ -116,6 +117,11 @@ MISSING = frozenset(
     {"ENOSYS", "EINVAL", "EOPNOTSUPP", "ENODEV", "ENOENT", "EACCES", "EPERM", "EAFNOSUPPORT", "EEXIST", "EXDEV"}
 )
 """What a kernel says to a probe where it cannot do that; any other failure is a wrong answer, and a contract's business."""
+
+ELSEWHERE = {"brk": "ENOMEM"}
+"""What it says where that is not where programs look for it. The heap begins right behind the image on Linux, as long as
+nothing is random (load_elf_binary); brk(2) knows only "the program break", which other kernels put higher: then a break at
+the place where programs expect it lies below the heap."""
 
 
 def within(program: Program, lacking: AbstractSet[str]) -> Program:

@@ -35,6 +35,7 @@ from harness.program.ops import (
     Force,
     Handover,
     Kill,
+    Limit,
     Load,
     Map,
     Mirror,
@@ -52,6 +53,7 @@ from harness.program.ops import (
     Refuse,
     Remap,
     Repeat,
+    Scratch,
     Sendfile,
     Splice,
     Starve,
@@ -66,7 +68,6 @@ from harness.program.ops import (
     Unmap,
     Unpin,
     Vfork,
-    Wait,
     Write,
     ended_by,
 )
@@ -267,8 +268,8 @@ class Family:
 
 REPEATABLE = (
     *(Map, Mirror, Unmap, Protect, Remap, Advise, Brk, Load, Store, Fill, Receive, Force, Pin, Unpin, Splice, Feed),
-    *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Sync),
-    *(Exec, Crowd, Disperse, Starve, Refuse, Kill, Wait, *FORKS, *ENDING),
+    *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Sync, Ask, Limit, Scratch, Try),
+    *(Exec, Crowd, Disperse, Starve, Refuse, Kill, *WAITS, *FORKS, *ENDING),
 )
 """What can be done again and again, and leaves nothing behind but memory, pins and the bytes of files: no output, as of all
 rounds but the last nobody hears.

@@ -95,6 +95,8 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
             return ("errno.table", _shape(op))
         case Fork() | Vfork() | Clone() | Crowd():
             return unique(kept_by_failed_fork(timeline), ("errno.table",))
+        case Write() if Failed("EFAULT") in (expected, observed):
+            return ("kernel-read.sees-memory", "errno.table")
         case _:
             return _ANSWERS.get(type(op), ("errno.table",))
 
@@ -154,14 +156,15 @@ def _wrong_access(
     ids = _of_change(change[1] if change else None, op, was_allowed=was_allowed)
     if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
         ids = unique(ids, ("stack.grows",))
+    # what was to be left out of one mapping may be missing in its neighbour, and what was to go with a part may stay
+    is_about_forks = op.process in timeline.parent and any(_leaves_out(done) for _, done in timeline.steps())
+    left_out: Ids = ("fork.dontfork",) if is_about_forks else ()
     if was_allowed:
-        return unique(_after_force(timeline, op.process, op.at.vpn), ids, ("tlb.no-stale", "fault.signal"))
+        return unique(_after_force(timeline, op.process, op.at.vpn), ids, left_out, ("tlb.no-stale", "fault.signal"))
     if any(isinstance(done, Scratch) and done.process == op.process for _, done in timeline.steps()):
         ids = unique(ids, ("mmap.geometry",))
-    if op.process in timeline.parent and any(_leaves_out(done) for _, done in timeline.steps()):
-        ids = unique(ids, ("fork.dontfork",))  # what was to be left out of one mapping may be missing in its neighbour
     inherited: Ids = ("fork.generations",) if len(timeline.ancestors(op.process)) > 1 else ()
-    return unique(ids, ("fault.signal", "mprotect.last-one-counts"), inherited)
+    return unique(ids, left_out, ("fault.signal", "mprotect.last-one-counts"), inherited)
 
 
 def _of_change(change: Op | None, op: Op, *, was_allowed: bool) -> Ids:

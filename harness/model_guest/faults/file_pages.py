@@ -70,4 +70,14 @@ FILE_PAGES = (
         "unlink drops the pages of a file that is still open",
         ("file.shared-coherent",),
     ),
+    Fault(
+        "hole-is-zero-page",
+        "a load of a hole of a file that is mapped shared maps the zero page, whoever stores there later",
+        ("file.shared-coherent", "fork.shared-stays-shared"),
+    ),
+    Fault(
+        "split-forgets-hold",
+        "of a mapping of shared memory that is cut in two one part does not hold the memory, which ends with the other",
+        ("fork.shared-stays-shared", "count.equals-references"),
+    ),
 )

@@ -125,4 +125,9 @@ KERNEL_ACCESS = (
         "write(2) takes the bytes of a private file page from the page cache",
         ("kernel-read.sees-memory",),
     ),
+    Fault(
+        "kernel-read-ignores-protection",
+        "write(2) and vmsplice(2) take the bytes of memory that the process may not read",
+        ("kernel-read.sees-memory",),
+    ),
 )

@@ -51,6 +51,11 @@ MAPPINGS = (
         ("tlb.no-stale", "fault.signal"),
     ),
     Fault(
+        "split-loses-advice",
+        "the upper part of a mapping that is cut in two forgets what fork was advised to do with it",
+        ("fork.dontfork",),
+    ),
+    Fault(
         "munmap-frees-shared",
         "munmap frees a frame without asking its count",
         ("munmap.exact", "count.equals-references", "alloc.never-twice"),
