@@ -7,11 +7,13 @@ goes first; the rest is seen from outside at each observation.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 from harness.agent.client import AgentClient
 from harness.agent.codec import observed_pages
+from harness.guest.definition_values import Quiescence
 from harness.guest.mailbox import Notice
 from harness.guest.session import Session
 from harness.introspect.counts import Counts, open_counts
@@ -31,7 +33,6 @@ SHARED = parse_program("p0: map a 2 rw private anon\np0: store a[0] 1\np0: store
 """A page that two processes share, and one that each has for itself."""
 PROTECTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 1\nobserve\np0: protect a[0] none")
 """A page that is there, and then may not be touched: some kernels make its entry one that is not present."""
-_LATE_S = 0.005
 
 Execute = Callable[[Program, How], Trace]
 
@@ -162,17 +163,26 @@ class Outside:
         trace = self.observer.enrich(program, trace)
         if trace.ending is not Ending.COMPLETE or Level.REFCOUNTS in self._client.probe.levels:
             return trace
-        return self.observer.with_leftover(trace, wait=self._wait())
+        return self.observer.with_leftover(trace, wait=wait_as_long_as(self._session.definition.quiescence))
 
-    def _wait(self) -> Callable[[], bool]:
-        """Return what waits a moment for a kernel that tears down late, as long as its definition says it may take."""
-        until = time.monotonic() + self._session.definition.quiescence.bound_ms / 1000
 
-        def wait() -> bool:
-            time.sleep(_LATE_S)
-            return time.monotonic() < until
+def wait_as_long_as(late: Quiescence, *, sleep: Callable[[float], None] = time.sleep) -> Callable[[int], bool]:
+    """Return what waits a moment for a kernel that tears down late, and tells whether it did: as the agent does
+    (`wait_more` in fixtures/agent/quiesce.c), no longer than `bound_ms` since less was `left` to be torn down.
+    """
+    least, waited_ms = sys.maxsize, 0
 
-        return wait
+    def wait(left: int) -> bool:
+        nonlocal least, waited_ms
+        if left < least:
+            least, waited_ms = left, 0
+        if waited_ms >= late.bound_ms:
+            return False
+        sleep(late.interval_ms / 1000)
+        waited_ms += late.interval_ms
+        return True
+
+    return wait
 
 
 def _holders(seen: FrameSeen) -> int | None:

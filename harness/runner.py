@@ -51,8 +51,7 @@ class Runner:
         self.listeners: list[Callable[[Verdict], None]] = []
         self._history: list[Program] = []
         self._conformed: set[tuple[Program, How]] = set()
-        self._remembered: dict[tuple[Program, How], Verdict] = {}
-        self._remembered_after: dict[tuple[Program, Program, How], Verdict] = {}
+        self._findings: dict[tuple[Program | None, Program, How], Verdict] = {}  # what ran right before, if that matters
         self._hangs = False
 
     def begin(self) -> None:
@@ -61,15 +60,7 @@ class Runner:
         """
         self._hangs = False
 
-    def run(
-        self,
-        program: Program,
-        *,
-        then: Program | None = None,
-        count_faults: bool = False,
-        accounting: bool = False,
-        pte_bits: bool = False,
-    ) -> Verdict:
+    def run(self, program: Program, how: How | None = None, *, then: Program | None = None) -> Verdict:
         """Run `program` and compare, and where it conforms do the same with `then`, on what it has left.
 
         Gives the verdict of what ran last. After a finding the guest has been restored.
@@ -79,29 +70,29 @@ class Runner:
 
         Raises RigError where our own side fails.
         """
-        how = How(count_faults=count_faults, accounting=accounting, pte_bits=pte_bits)
+        how = how or How()
         verdict = self._run_first(program, how)
         return self._run_after(program, then, how) if then is not None and verdict.conforms else verdict
 
     def _run_first(self, program: Program, how: How) -> Verdict:
-        if (program, how) in self._remembered:
-            return self._remembered[program, how]
+        if (None, program, how) in self._findings:
+            return self._findings[None, program, how]
         verdict = self._tried(program, how)
         if verdict.conforms:
             self._conformed.add((program, how))
             return verdict
         if (program, how) in self._conformed:
             verdict = Verdict(program, verdict.trace)
-        self._remembered[program, how] = verdict
+        self._findings[None, program, how] = verdict
         return verdict
 
     def _run_after(self, before: Program, program: Program, how: How) -> Verdict:
         """Run `program` where `before` has just conformed; whatever it did elsewhere says nothing about that."""
-        if (before, program, how) in self._remembered_after:
-            return self._remembered_after[before, program, how]
+        if (before, program, how) in self._findings:
+            return self._findings[before, program, how]
         verdict = self._tried(program, how)
         if not verdict.conforms:
-            self._remembered_after[before, program, how] = verdict
+            self._findings[before, program, how] = verdict
         return verdict
 
     def _tried(self, program: Program, how: How) -> Verdict:
@@ -122,8 +113,7 @@ class Runner:
 
     def remembers(self, program: Program) -> bool:
         """Tell whether `program`, or what ran after it, was a finding."""
-        found = {first for first, _ in self._remembered} | {first for first, _, _ in self._remembered_after}
-        return program in found
+        return any(program == (before or alone) for before, alone, _ in self._findings)
 
     def explain(self, verdict: Verdict) -> Verdict:
         """Run a finding's program, and what has to run before it, again with an observation after every step."""

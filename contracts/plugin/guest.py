@@ -126,14 +126,7 @@ class Guest:
         if self._shrank_enough and not self.runner.remembers(program):
             hypothesis.reject()
         try:
-            how = self._how
-            verdict = self.runner.run(
-                program,
-                then=then and within(then, self.lacking.keys()),
-                accounting=how.accounting,
-                count_faults=how.count_faults,
-                pte_bits=how.pte_bits,
-            )
+            verdict = self.runner.run(program, self._how, then=then and within(then, self.lacking.keys()))
         except (RigError, GuestTrouble) as error:
             self.broken = error
             raise

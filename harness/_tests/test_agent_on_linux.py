@@ -333,9 +333,7 @@ def test_an_ordinary_kernel_shows_every_level(subject: MachineSubject) -> None:
 def test_linux_conforms(subject: MachineSubject, name: str, how: How) -> None:
     runner = Runner(subject, semantics_of(subject))
 
-    verdict = runner.run_sequence([program(PROGRAMS[name])], how) if how.dense else runner.run(
-        program(PROGRAMS[name]), count_faults=how.count_faults, accounting=how.accounting
-    )  # fmt: skip
+    verdict = runner.run(program(PROGRAMS[name]), how)
 
     assert verdict.conforms, verdict.divergences
     assert verdict.trace.ending is Ending.COMPLETE

@@ -14,7 +14,8 @@ from harness.compare.verdict import Verdict
 from harness.model.machine import Machine
 from harness.model.semantics import PRESETS, Choice, Semantics, changed
 from harness.model.step import step
-from harness.program.outcome import Done, Failed, Loaded, Outcome
+from harness.program.ops import Store
+from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Signal
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Trace
@@ -75,6 +76,36 @@ def test_what_a_definition_says_of_a_kernel_is_known() -> None:
 
     assert compare(program, Trace((OVERLAP,)), known).conforms
     assert not compare(program, Trace((HOLE,)), known).conforms
+
+
+NEAR_A_STACK = """
+p0: map a[0] rw private anon
+p0: map a[2] rw private stack
+p0: store a[1] 1
+"""
+"""A stack that grows right up to other memory: a kernel may keep a gap between the two, of any size, or none."""
+
+
+def refused(text: str) -> Faulted:
+    last = parse_program(text).steps[-1]
+    assert isinstance(last, Store)
+    return Faulted(Signal.SIGSEGV, Code.MAPERR, last.at)
+
+
+@pytest.mark.parametrize("outcome", [Done(), refused(NEAR_A_STACK)])
+def test_a_kernel_of_which_nothing_is_known_may_keep_no_gap_below_a_stack(outcome: Outcome) -> None:
+    found = {preset: verdict(NEAR_A_STACK, Done(), Done(), outcome, preset=preset) for preset in ("linux", "any-kernel")}
+
+    assert found["any-kernel"].conforms
+    assert found["linux"].conforms == (outcome != Done())
+
+
+def test_but_keeps_it_or_not() -> None:
+    text = f"{NEAR_A_STACK}p0: map b[0] rw private anon\np0: map b[2] rw private stack\np0: store b[1] 1"
+
+    found = verdict(text, Done(), Done(), Done(), Done(), Done(), refused(text), preset="any-kernel")
+
+    assert [each.step for each in found.divergences] == [5]
 
 
 def test_the_fields_that_were_asked_for_are_told_in_order() -> None:

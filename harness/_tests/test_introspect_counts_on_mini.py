@@ -83,7 +83,7 @@ def test_a_sound_kernel_is_not_accused(guest: str) -> None:
     with silent(guest=guest) as runner:
         assert isinstance(runner.subject, MachineSubject)
         for path in sorted(PROGRAMS.glob("*.prog")):
-            verdict = runner.run(within(stored(path.stem), runner.subject.lacking.keys()), pte_bits=True)
+            verdict = runner.run(within(stored(path.stem), runner.subject.lacking.keys()), How(pte_bits=True))
             found += [f"{path.stem}: {each}" for each in verdict.divergences]
 
     assert found == []

@@ -45,7 +45,7 @@ def test_the_named_scenarios_conform(runner: Runner) -> None:
     for path in STORIES:
         program = parse_program(path.read_text(encoding="utf-8"))
         verdicts += [
-            runner.run(program, count_faults=True, accounting=True),
+            runner.run(program, How(count_faults=True, accounting=True)),
             runner.run_sequence([program], How(dense=True)),
         ]
 
@@ -71,7 +71,7 @@ def test_a_guest_with_two_cpus_uses_both_and_keeps_no_frame_in_the_batch_of_one_
         verdicts: list[Verdict] = []
         before = busy_ticks(subject)
         while len(verdicts) < 30 or (min(busy_ticks(subject)) <= max(before) and len(verdicts) < MOST):
-            verdicts.append(runner.run(FILL, accounting=True))
+            verdicts.append(runner.run(FILL, How(accounting=True)))
 
         assert subject.session.has_mailbox
         assert len(before) == 2

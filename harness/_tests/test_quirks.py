@@ -21,6 +21,7 @@ from harness.program.levels import Level
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.runner import Runner
+from harness.subject import How
 from strategies.stream import draw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,7 @@ def findings(runner: Runner, programs: list[Program]) -> list[str]:
     assert isinstance(runner.subject, MachineSubject)
     found: list[str] = []
     for program in programs:
-        verdict = runner.run(within(program, runner.subject.lacking.keys()), count_faults=True)
+        verdict = runner.run(within(program, runner.subject.lacking.keys()), How(count_faults=True))
         found += [str(divergence) for divergence in verdict.divergences]
     return found
 

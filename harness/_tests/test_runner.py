@@ -247,9 +247,9 @@ def test_trouble_of_ours_is_no_finding() -> None:
 
 def test_what_is_looked_at_is_what_was_asked_for_also_when_a_finding_is_confirmed() -> None:
     runner, subject = runner_of(always)
-    runner.run(harmless(1), count_faults=True, accounting=True)
+    runner.run(harmless(1), How(count_faults=True, accounting=True))
 
-    runner.run(VICTIM, count_faults=True, accounting=True)
+    runner.run(VICTIM, How(count_faults=True, accounting=True))
 
     assert set(subject.hows) == {How(count_faults=True, accounting=True)}
 

@@ -235,12 +235,12 @@ class Observer:
             inside.flags if inside.flags is not None else outside.flags,
         )
 
-    def with_leftover(self, trace: Trace, *, wait: Callable[[], bool]) -> Trace:
+    def with_leftover(self, trace: Trace, *, wait: Callable[[int], bool]) -> Trace:
         """Add the frames that are still in use to the trace of a program whose processes are all gone; a kernel may be
-        late, so it is asked again while `wait` says so.
+        late, so it is asked again while `wait`, told how many there are, says so.
         """
         found = self._in_use(self._last_bytes())
-        while found and wait():
+        while found and wait(len(found)):
             found = self._in_use(found)
         lost = {frame: self.counts.read(frame) for frame in found} if self.counts else {}
         return replace(trace, leftover={**lost, **(trace.leftover or {})})

@@ -35,10 +35,6 @@ class SoleOwner(enum.Enum):
     EITHER = "either; only an observation tells"
 
 
-STACK_GUARD_GAP = 256
-"""The pages that are kept free below a stack. Source: stack_guard_gap in mm/mmap.c, unless booted with another."""
-
-
 STACK_LIMIT = 8 * 256
 """The pages that a stack can have. Source: _STK_LIM, which RLIMIT_STACK is for PID 1 and its children."""
 
@@ -82,6 +78,13 @@ class Semantics:
     Source: __get_user_pages: find_extend_vma before Linux 6.5 and 6.1.37, gup_vma_lookup since.
     """
 
+    stack_guard_gap: int = 256
+    """The pages that are kept free below a stack: it does not grow into them, nor does anything else grow or settle there.
+
+    Source: stack_guard_gap in mm/mmap.c, 256 unless booted with another; check_stack_guard_page before 4.12: one page.
+    mmap(2) speaks of a guard page and leaves its size open, and a kernel may have none.
+    """
+
     pinned_owner_write: SoleOwner = SoleOwner.REUSE
     """What a write fault does to a frame that only its owner maps, and that only its owner has pinned.
 
@@ -104,7 +107,8 @@ class Semantics:
 
     copy_unit: int = 1
     """A copy to user memory moves up to so many bytes at a time, and where they reach into a page where it may not store it
-    has stored none of them. Source: arch/arm64/lib/copy_template.S, whose stores of 8 bytes fault as a whole.
+    has stored none of them. Source: arch/arm64/lib/copy_template.S, whose stores of 8 bytes fault as a whole. What is right
+    with 1 is right with 8, so where it is not known it is 8, and no field of `unknown`.
     """
 
     write_wants_whole_part: bool = False
@@ -401,6 +405,7 @@ PRESETS = {
             unknown=(
                 *_DIFFERS_IN_LINUX,
                 ("image_may_be_copied", (True,)),
+                ("stack_guard_gap", (1, 0)),
                 ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),
                 ("copy_range_is_cut_first", (False,)),

@@ -6,7 +6,7 @@ from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.machine import Machine
-from harness.model.semantics import STACK_GUARD_GAP
+from harness.model.semantics import Semantics
 from harness.model.vma import Vma, VmaFlag
 from harness.program.ops import Brk
 from harness.program.outcome import Done, Failed, Outcome
@@ -51,7 +51,7 @@ def brk(machine: Machine, op: Brk) -> Allowed:
         return _ENOMEM
 
     # EFFECT
-    unsure = _unsure(space, to)
+    unsure = _unsure(machine.semantics, space, to)
     if not unsure:
         move()
 
@@ -64,7 +64,7 @@ def _pages(address: int) -> int:
     return -(-address // PAGE_SIZE)
 
 
-def _unsure(space: AddressSpace, to: int) -> str:
+def _unsure(semantics: Semantics, space: AddressSpace, to: int) -> str:
     """Say why the kernel may refuse or not; "" where it may not.
 
     Source: the brk system call: a growing heap leaves a page, and the guard gap of a stack, before the next mapping; a
@@ -76,9 +76,8 @@ def _unsure(space: AddressSpace, to: int) -> str:
         return _BELOW
     if new < old:
         return "" if space.vmas.any_in(new, old) else _EMPTY
-    near = any(_lower_end(vma) < new + 1 for vma in space.vmas if vma.start >= new)
+    gap = semantics.stack_guard_gap
+    near = any(
+        vma.start - (gap if vma.flags & VmaFlag.GROWS_DOWN else 0) < new + 1 for vma in space.vmas if vma.start >= new
+    )
     return _CLOSE if new > old and near else ""
-
-
-def _lower_end(vma: Vma) -> int:
-    return vma.start - (STACK_GUARD_GAP if vma.flags & VmaFlag.GROWS_DOWN else 0)

@@ -6,7 +6,7 @@ from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.machine import Machine
-from harness.model.semantics import STACK_GUARD_GAP, Choice
+from harness.model.semantics import Choice
 from harness.model.vma import PLAIN, Vma, VmaFlag
 from harness.program.files import FILES, STACK
 from harness.program.ops import Map, Opened, Placement, Sharing
@@ -88,7 +88,8 @@ def _may_be_elsewhere(machine: Machine, space: AddressSpace, last: int) -> bool:
     Source: arch_get_unmapped_area_topdown, which takes it unless the next VMA begins there (vm_start_gap).
     """
     above = next((vma for vma in space.vmas if vma.start >= last), None)
-    is_near_stack = above is not None and above.flags & VmaFlag.GROWS_DOWN and above.start - last < STACK_GUARD_GAP
+    gap = machine.semantics.stack_guard_gap
+    is_near_stack = above is not None and above.flags & VmaFlag.GROWS_DOWN and above.start - last < gap
     return bool(is_near_stack) or machine.semantics.hint_is_taken is not Choice.ALWAYS
 
 
