@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,34 @@ def test_a_pad_that_is_too_small_is_said_so(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match=r"needs \d+ bytes, and cannot be filled up to 1024"):
         build_initramfs(agent, tmp_path / "out.cpio", length=1024)
+
+
+def arm64_image(pages: int) -> bytes:
+    """A flat Image whose header says how large its pages are: 1 for 4 KiB, 2 for 16, 3 for 64, 0 where it does not say."""
+    return ARM64[:0x18] + struct.pack("<Q", 0b1000 | pages << 1) + ARM64[0x20:]
+
+
+@pytest.mark.parametrize("form", [lambda image: image, gzip.compress, lambda image: arm64_elf((0x4008_0000, image))])
+@pytest.mark.parametrize(("pages", "size"), [(2, "16"), (3, "64")])
+def test_an_arm64_kernel_with_larger_pages_is_refused_before_it_boots(
+    tmp_path: Path, pages: int, size: str, form: Callable[[bytes], bytes]
+) -> None:
+    image = kernel(tmp_path, form(arm64_image(pages)))
+
+    with pytest.raises(ImageError, match=f"is for pages of {size} KiB, and programs are made of pages of 4 KiB"):
+        bootable(image, load="auto")
+
+
+@pytest.mark.parametrize("pages", [0, 1])
+@pytest.mark.parametrize("form", [lambda image: image, gzip.compress])
+def test_an_arm64_kernel_with_pages_of_4_kib_or_of_no_stated_size_is_taken(
+    tmp_path: Path, pages: int, form: Callable[[bytes], bytes]
+) -> None:
+    image = kernel(tmp_path, form(arm64_image(pages)))
+
+    assert bootable(image, load="auto") is image
+
+
+def test_a_packed_arm64_image_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is packed, and damaged"):
+        bootable(kernel(tmp_path, b"\x1f\x8b" + bytes(64)), load="auto")

@@ -29,7 +29,7 @@ from harness.errors import ImageError
 from harness.guest.cache import cache_folder, prune, write_atomically
 from harness.guest.image import KernelImage
 from harness.guest.initramfs import archive_length, fitted
-from harness.guest.kernel_check import has_pvh_note, is_arm64_image, is_zboot, multiboot_header
+from harness.guest.kernel_check import check_page_size, has_pvh_note, is_arm64_image, is_zboot, multiboot_header
 
 _E_MACHINE, _EM_386, _EM_X86_64, _EM_AARCH64 = 18, 3, 62, 183
 _LARGEST_IMAGE = 256 << 20
@@ -44,6 +44,7 @@ def bootable(kernel: KernelImage, *, load: str, initramfs: Sequence[bytes] = ())
     """
     original = kernel.path.read_bytes()
     content = _enterable(original, load, kernel.path)
+    check_page_size(content, kernel.path)
     if initramfs:
         content = _with_initramfs(content, initramfs, kernel.path)
     if content == original:

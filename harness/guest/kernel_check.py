@@ -5,7 +5,7 @@ would only hang. Picture of what is read (offsets in the file)::
 
     bzImage   0x1f1 setup_sects   0x1f4 syssize   0x1fe 0xaa55   0x202 "HdrS"   0x206 version
               0x20e kernel_version (+0x200: the version text)   0x236 xloadflags (bit 0: has a 64-bit entry)
-    Image     0x38 "ARM\x64"  (arm64, flat)
+    Image     0x38 "ARM\x64"  (arm64, flat)   0x18 flags (bits 1 and 2: its pages, 1 for 4 KiB, 2 for 16 KiB, 3 for 64 KiB)
     zboot     0x00 "MZ"  0x04 "zimg"  0x08 offset and size of the packed Image  0x18 how it is packed
     ELF       a PVH note, or a multiboot header in its first 8 KiB
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ _PVH_ENTRY = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 _MULTIBOOT = struct.pack("<I", 0x1BADB002)
 _MULTIBOOT_WITHIN = 8192  # bytes from the start of the file, so the multiboot specification
 _MULTIBOOT_HAS_ADDRESSES = 1 << 16
+_GZIP = b"\x1f\x8b"  # QEMU unpacks an arm64 Image that is packed so
+_LARGER_PAGES_KIB = {2: 16, 3: 64}
 
 
 def check_kernel_image(path: Path, arch: str) -> str | None:
@@ -81,10 +84,30 @@ def _check_bzimage(path: Path, size: int, head: bytes) -> str | None:
 def _check_arm64_image(path: Path, size: int, head: bytes) -> None:
     if is_bzimage(head):
         raise ImageError(f"the kernel image {path} is for x86 machines, and the guest is arm64")
-    if not (is_arm64_image(head) or is_zboot(head) or head.startswith(b"\x1f\x8b")):
+    if not (is_arm64_image(head) or is_zboot(head) or head.startswith(_GZIP)):
         raise ImageError(f"{path} is no kernel: neither an arm64 Image nor an ELF file")
     if is_arm64_image(head) and size < 4096:
         raise ImageError(f"the kernel image {path} is cut short: {size} bytes")
+
+
+def check_page_size(content: bytes, path: Path) -> None:
+    """Raise ImageError where `content`, which QEMU is to boot, is an arm64 Image of a kernel with larger pages than ours.
+
+    Such a kernel cannot load the agent, whose segments lie side by side in pages of 4 KiB, and would only panic.
+    """
+    try:
+        head = zlib.decompressobj(wbits=31).decompress(content, 64) if content.startswith(_GZIP) else content[:64]
+    except zlib.error as error:
+        raise ImageError(f"the kernel image {path} is packed, and damaged: {error}") from error
+    if not is_arm64_image(head):
+        return
+    (flags,) = struct.unpack_from("<Q", head, 0x18)
+    kib = _LARGER_PAGES_KIB.get(flags >> 1 & 3)
+    if kib is not None:
+        raise ImageError(
+            f"the kernel image {path} is for pages of {kib} KiB, and programs are made of pages of 4 KiB; "
+            "build it with CONFIG_ARM64_4K_PAGES"
+        )
 
 
 def is_bzimage(head: bytes) -> bool:
