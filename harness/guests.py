@@ -11,7 +11,7 @@ from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.introspect.view import Observer
-from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed
+from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed, on_another_cpu
 from harness.model_guest import ModelGuest
 from harness.outside import Outside
 from harness.patience import Patience
@@ -76,6 +76,11 @@ class MachineSubject:
     def overrides(self) -> dict[str, object]:
         """What the definition changes in that preset."""
         return dict(self.session.definition.overrides)
+
+    @property
+    def has_another_cpu(self) -> bool:
+        """Whether the definition names a CPU, and the preset is about the one that it would have else."""
+        return self.session.definition.has_another_cpu
 
     @property
     def levels(self) -> frozenset[Level]:
@@ -276,7 +281,8 @@ def semantics_of(subject: Subject) -> Semantics:
 
     Raises DefinitionError where there is none of that name.
     """
-    semantics = semantics_by_name(subject.semantics, getattr(subject, "overrides", {}))
+    has_another_cpu = getattr(subject, "has_another_cpu", False)
+    semantics = semantics_by_name(subject.semantics, getattr(subject, "overrides", {}), has_another_cpu=has_another_cpu)
     if getattr(subject, "faults_around", False):
         semantics = replace(semantics, file_pages_may_appear=True)
     if getattr(subject, "counts_kernel_tables", False):
@@ -284,12 +290,13 @@ def semantics_of(subject: Subject) -> Semantics:
     return replace(semantics, uname=getattr(subject, "uname", b"") or semantics.uname)
 
 
-def semantics_by_name(preset: str, overrides: Mapping[str, object]) -> Semantics:
+def semantics_by_name(preset: str, overrides: Mapping[str, object], *, has_another_cpu: bool = False) -> Semantics:
     """Give the model's preset of that name, changed as a definition asks; DefinitionError where that makes no sense."""
     if preset not in PRESETS:
         raise DefinitionError(f"there are no semantics {preset!r}; known are: {', '.join(PRESETS)}")
     try:
-        return changed(PRESETS[preset], overrides)
+        known = on_another_cpu(PRESETS[preset]) if has_another_cpu else PRESETS[preset]
+        return changed(known, overrides)
     except ValueError as error:
         raise DefinitionError(f"the semantics of the guest make no sense: {error}") from error
 

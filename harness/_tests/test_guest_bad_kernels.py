@@ -109,7 +109,7 @@ def test_who_asks_for_it_sees_what_ready_means_and_of_a_flood_no_more_than_a_scr
 
     err = capsys.readouterr().err.splitlines()
     assert status == 2
-    assert "(it is ready when PID 1, the agent in its initramfs, says hello on ttyS0)" in err[0]
+    assert "(it is ready when PID 1, the agent in its initramfs, says hello on ttyS0; boot_timeout_s " in err[0]
     assert len(err) <= 1 + CONSOLE_LINES
     assert max(map(len, err[1:])) <= 100
 

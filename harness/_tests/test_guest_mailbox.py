@@ -36,6 +36,7 @@ class BoxAgent(FakeAgent):
         self.places = list(PLACES)
         self.step: int | None = None
         self.lie_about_length: int | None = None
+        self.before_bell: Callable[[], None] | None = None  # what the kernel does while the program runs
         self._taken = 0
         for index, place in enumerate(PLACES):
             self.mark(place, index)
@@ -43,6 +44,17 @@ class BoxAgent(FakeAgent):
 
     def mark(self, place: int, index: int) -> None:
         self.ram.bytes[place * PAGE_SIZE : place * PAGE_SIZE + 32] = STAMP + struct.pack("<I12x", index)
+
+    def move(self, old: int, new: int, *, leaves: bytes | None = None) -> None:
+        """Move a page, as a kernel does; where it lay, `leaves` is then, or its bytes."""
+        was = bytes(self.ram.bytes[old * PAGE_SIZE : (old + 1) * PAGE_SIZE])
+        self.ram.bytes[new * PAGE_SIZE : (new + 1) * PAGE_SIZE] = was
+        self.ram.bytes[old * PAGE_SIZE : (old + 1) * PAGE_SIZE] = was if leaves is None else leaves
+        self.places[self.places.index(old)] = new
+
+    def _part_of(self, place: int) -> memoryview:
+        at = place * PAGE_SIZE + 20
+        return memoryview(self.ram.bytes)[at : at + 4].cast("I")
 
     def hear(self, line: bytes) -> list[bytes]:
         return self._look() if line == BELL else super().hear(line)
@@ -57,6 +69,9 @@ class BoxAgent(FakeAgent):
         _, sequence, length, *_ = self._words()
         if sequence == self._taken:
             return []
+        if any(self._part_of(place)[0] != sequence for place in self.places[1 : 1 + (length + ROOM - 1) // ROOM]):
+            self._taken = sequence  # a page of it is missing: never seen
+            return []
         starts = [place * PAGE_SIZE + 32 for place in self.places[1:3]]
         request = b"".join(self.ram.bytes[start : start + ROOM] for start in starts)[:length]
         self._pieces = [base64.b64encode(request)]
@@ -70,6 +85,9 @@ class BoxAgent(FakeAgent):
         for at, place in zip(range(0, len(said), ROOM), self.places[3:], strict=False):
             piece = said[at : at + ROOM]
             self.ram.bytes[place * PAGE_SIZE + 32 : place * PAGE_SIZE + 32 + len(piece)] = piece
+            self._part_of(place)[0] = sequence
+        if self.before_bell is not None:
+            self.before_bell()
         self._write_words(ASLEEP, sequence, length, sequence, self.lie_about_length or len(said), step)
         return [BELL + b"\n"]
 
@@ -209,6 +227,25 @@ def test_a_page_that_the_kernel_moved_is_found_again(ram: GuestRam) -> None:
 
     assert channel.request(b"def", timeout_s=1) == b"fed"
     assert transport.sent == [BELL + b"\n"] * 2
+
+
+@pytest.mark.parametrize("old", [70, 4000])
+def test_a_page_that_is_moved_while_the_program_runs_is_found_again(ram: GuestRam, old: int) -> None:
+    channel, agent, transport = connected(ram)
+    agent.before_bell = lambda: agent.move(old, 31, leaves=b"W\0\0\0" * (PAGE_SIZE // 4))
+
+    assert channel.request(b"abc", timeout_s=20) == b"cba"
+    assert transport.sent == [BELL + b"\n"]
+
+
+@pytest.mark.parametrize("old", [12, 4000])
+def test_what_a_moved_page_left_behind_is_not_taken_for_the_page(ram: GuestRam, old: int) -> None:
+    channel, agent, _ = connected(ram)
+    channel.request(b"abc", timeout_s=1)
+    agent.move(old, 31)
+
+    assert channel.request(b"def", timeout_s=20) == b"fed"
+    assert agent.requests[-1] == b"def"
 
 
 def test_nothing_is_written_to_a_page_that_is_no_longer_the_mailbox(ram: GuestRam) -> None:

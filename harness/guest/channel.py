@@ -154,7 +154,13 @@ class Channel:
         """Return the answer that lies in the mailbox."""
         if not self._posted or self.mailbox is None:
             return None
-        return self.mailbox.answer(exchange.sequence)
+        try:
+            return self.mailbox.answer(exchange.sequence)
+        except MailboxLost:
+            self.mailbox = None
+            exchange.suspicious = True  # so it is asked for over the console
+            exchange.progressed = self._console.clock()
+            return None
 
     def _receive(self, exchange: _Exchange) -> bytes:
         while not exchange.complete:

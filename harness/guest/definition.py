@@ -154,6 +154,11 @@ class GuestDefinition:
         return replace(self, append=f"{self.append} {words}".strip()) if words.strip() else self
 
     @property
+    def has_another_cpu(self) -> bool:
+        """Whether its CPU is another than guests of its architecture have where they do not say."""
+        return self.cpu != _MACHINES[self.arch].cpu
+
+    @property
     def command_line(self) -> str:
         """The kernel's command line."""
         return self.append if self.init_by == "path" else f"{self.append} {self.init_by}={self.init[0]}".strip()

@@ -153,7 +153,8 @@ def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> 
     if isinstance(trouble, GuestHung):
         message = f"the guest was not ready after {timeout_s:g} s; {last}"
         if guest.spec.accelerator != "kvm":  # else this is a trial, and somebody wants to know why it failed in short
-            message += f" (it is ready when PID 1, the agent in its initramfs, says hello on {guest.spec.console})"
+            message += f" (it is ready when PID 1, the agent in its initramfs, says hello on {guest.spec.console}; "
+            message += "boot_timeout_s in its definition gives it longer)"
         return BootFailure(message, console=trouble.console)
     status = guest.machine.wait_exit(_EXIT_S)
     if status != 0 and guest.machine.stderr() and not trouble.console:

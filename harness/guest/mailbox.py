@@ -2,8 +2,10 @@
 
 The layout stands in fixtures/agent/mailbox.h. The host chooses a random mark, the agent writes its complement into each
 page of the mailbox, and the pages are looked for in RAM: that needs nothing of the kernel, and no copy of the agent's file
-or of the message is taken for the mailbox. A kernel may move a page. So the marks of the pages are checked before each
-write, and where one is gone they are looked for again. What goes wrong is mended by the console: see `channel`.
+or of the message is taken for the mailbox. A kernel may move a page, at any time: Linux does where memory is short. So the
+marks of the pages are checked before each write and after each read, and where one is gone they are looked for again; and
+each page of a message bears its sequence number, for what a page leaves behind where it lay still has its mark. What goes
+wrong is mended by the console: see `channel`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOK
 _LIST = _HEAD // 4 + 12  # where the first worker is, and how far the next; then the processes
 _WORKERS = struct.Struct("<QQ")  # where the first worker has its identity, and how far the next is
 _PROCESS = struct.Struct("<QII")  # identity, slot, birth
+_INDEX, _PART_OF = MARK // 4, MARK // 4 + 1  # words in the head of a page: which it is, and of which message
 _MOST_PROCESSES = 16
 _ASLEEP = 1
 _MOST_PAGES = 4096
@@ -79,6 +82,7 @@ class Mailbox:
             place = self._pages[1 + at // ROOM] * PAGE_SIZE + _HEAD
             piece = message[at : at + ROOM]
             self._ram.bytes[place : place + len(piece)] = piece
+            self._cells[(place - _HEAD) // 4 + _PART_OF] = sequence
         words = self._pages[0] * PAGE_SIZE // 4
         self._cells[words + _STEP] = 0
         self._cells[words + _REQUEST_LENGTH] = len(message)
@@ -86,17 +90,37 @@ class Mailbox:
         return self._cells[words + _STATE] == _ASLEEP
 
     def answer(self, sequence: int) -> bytes | None:
-        """Return the answer to the request `sequence`; None where it is not there, or makes no sense."""
+        """Return the answer to the request `sequence`; None where it is not there, or makes no sense.
+
+        Raises MailboxLost where a page is no longer to be found.
+        """
+        if not self._is_marked(self._pages[0], 0):
+            self._pages = self._find()
         words = self._pages[0] * PAGE_SIZE // 4
         if self._cells[words + _ANSWER] != sequence:
             return None
         length = self._cells[words + _ANSWER_LENGTH]
         if length > self._answer_pages * ROOM:
             return None
+        parts = self._parts(length, sequence)
+        if parts is None:
+            self._pages = self._find()
+            parts = self._parts(length, sequence)
+        if parts is None:
+            raise MailboxLost("a page of an answer is part of another message")
+        return parts
+
+    def _parts(self, length: int, sequence: int) -> bytes | None:
+        """Read an answer of `length` bytes; None where one of its pages is not, or not any more, what it should be."""
         first = 1 + self._request_pages
-        pages = self._pages[first : first + (length + ROOM - 1) // ROOM]
-        starts = [number * PAGE_SIZE + _HEAD for number in pages]
-        return b"".join(self._ram.bytes[start : start + ROOM] for start in starts)[:length]
+        indices = range(first, first + (length + ROOM - 1) // ROOM)
+        starts = [self._pages[index] * PAGE_SIZE + _HEAD for index in indices]
+        answer = b"".join(self._ram.bytes[start : start + ROOM] for start in starts)[:length]
+        is_whole = all(self._is_part(self._pages[index], index, sequence) for index in indices)
+        return answer if is_whole else None
+
+    def _is_part(self, number: int, index: int, sequence: int) -> bool:
+        return self._is_marked(number, index) and self._cells[number * PAGE_SIZE // 4 + _PART_OF] == sequence
 
     def notice(self) -> Notice | None:
         """Return what the agent wants to be looked at, until `looked` says that it was."""
@@ -128,7 +152,7 @@ class Mailbox:
 
     def _is_marked(self, number: int, index: int) -> bool:
         at = number * PAGE_SIZE
-        return self._ram.bytes[at : at + MARK] == self._stamp and self._cells[at // 4 + MARK // 4] == index
+        return self._ram.bytes[at : at + MARK] == self._stamp and self._cells[at // 4 + _INDEX] == index
 
     def _find(self) -> list[int]:
         first_word = int.from_bytes(self._stamp[:8], "little")
@@ -136,7 +160,7 @@ class Mailbox:
         for pages in self._ram.used_pages():
             words = self._ram.words[pages.start * 512 : pages.stop * 512 : 512].tolist()
             for number in (page for page, word in zip(pages, words, strict=True) if word == first_word):
-                index = self._cells[number * 1024 + MARK // 4]
+                index = self._cells[number * 1024 + _INDEX]
                 if not self._is_marked(number, index):
                     continue
                 if index in found:

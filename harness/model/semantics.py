@@ -294,6 +294,25 @@ class Semantics:
     """Exec may read the image into frames of the process's own, instead of mapping the page cache's. Source: xv6's exec."""
 
 
+def on_another_cpu(semantics: Semantics) -> Semantics:
+    """Return `semantics`, of a kernel on a CPU as QEMU's simplest ones are, for that kernel on a CPU which may do more."""
+    known = {name for name, _ in semantics.unknown}
+    more = tuple(
+        (name, (value,))
+        for name, value in _WITH_MORE_OF_A_CPU
+        if name not in known and getattr(semantics, name) not in (value, Choice.EITHER)
+    )
+    return replace(semantics, unknown=(*semantics.unknown, *more))
+
+
+_WITH_MORE_OF_A_CPU = (
+    ("exec_implies_read", False),  # protection keys, execute_only_pkey (x86-64); FEAT_EPAN (arm64)
+    ("forked_entries_are_old", False),  # FEAT_HAFDBS (arm64)
+    ("shared_load_grants_write", Choice.ALWAYS),  # FEAT_HAFDBS (arm64)
+)
+"""What a kernel makes of features that not all CPUs of an architecture have; each field says more."""
+
+
 def changed(semantics: Semantics, fields_: Mapping[str, object]) -> Semantics:
     """Return `semantics` with other values for some fields: a choice by its word, a number, true or false.
 
