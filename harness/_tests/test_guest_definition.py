@@ -226,3 +226,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="no TOML"):
         load_definition(path)
+
+
+@pytest.mark.parametrize(("line", "is_another"), [("", False), ('cpu = "qemu64"\n', False), ('cpu = "max"\n', True)])
+def test_a_definition_knows_whether_its_cpu_is_the_one_that_its_preset_is_about(
+    tmp_path: Path, line: str, is_another: bool
+) -> None:
+    assert load_definition(write(tmp_path, line + GOOD)).has_another_cpu is is_another

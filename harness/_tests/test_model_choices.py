@@ -21,11 +21,11 @@ from harness.model.frame import FrameKind
 from harness.model.invariants import broken
 from harness.model.machine import Machine
 from harness.model.prefault import Whose, adopt_prefault, settle
-from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics
+from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, changed, on_another_cpu
 from harness.model.step import step
-from harness.program.outcome import Done, Failed, Loaded, Outcome, Printed
+from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Printed, Signal
 from harness.program.text import parse_program
-from harness.program.units import WINDOW_BY_NAME
+from harness.program.units import WINDOW_BY_NAME, Address
 
 BSS = WINDOW_BY_NAME["bss"].vpn
 DATA = WINDOW_BY_NAME["data"].vpn
@@ -516,3 +516,35 @@ def test_a_hole_that_is_spliced_gets_a_page_for_that_before_linux_5_19(preset: s
 
     assert more(machine, "p0: unpin") == Loaded(byte)
     assert broken(machine) == []
+
+
+EXEC_ONLY = "p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: protect a[0] x"
+
+
+@pytest.mark.parametrize(("has_key", "code"), [(False, Code.ACCERR), (True, Code.PKUERR)])
+def test_memory_that_may_only_be_executed_is_refused_as_the_cpu_does_it(has_key: bool, code: Code) -> None:
+    machine = run(EXEC_ONLY, replace(LINUX_6_1, exec_implies_read=False, exec_only_by_key=has_key))
+
+    refused = Faulted(Signal.SIGSEGV, code, Address("a", 0))
+    assert more(machine, EXEC_ONLY + "\np0: load a[0]") == refused
+    assert more(machine, EXEC_ONLY + "\np0: store a[0] 0x22") == refused
+
+
+def test_a_key_forbids_nothing_where_it_can_be_read_and_a_store_has_no_key_then() -> None:
+    machine = run(EXEC_ONLY, replace(LINUX_6_1, exec_only_by_key=True))
+
+    assert more(machine, EXEC_ONLY + "\np0: load a[0]") == Loaded(0x11)
+    assert more(machine, EXEC_ONLY + "\np0: store a[0] 0x22") == Faulted(Signal.SIGSEGV, Code.ACCERR, Address("a", 0))
+
+
+def test_on_another_cpu_what_it_may_do_is_one_of_two_unless_it_was_left_open_or_said() -> None:
+    unknown = dict(on_another_cpu(PRESETS["linux-6.1-arm64"]).unknown)
+    linux = on_another_cpu(PRESETS["linux"])
+    said = changed(on_another_cpu(LINUX_6_1), {"exec_implies_read": False})
+
+    assert unknown["forked_entries_are_old"] == (False,)
+    assert unknown["shared_load_grants_write"] == (Choice.ALWAYS,)
+    assert dict(on_another_cpu(LINUX_6_1).unknown) == {"exec_implies_read": (False,), "exec_only_by_key": (True,)}
+    assert len(linux.unknown) == len(dict(linux.unknown))
+    assert linux == PRESETS["linux"]
+    assert "exec_implies_read" not in dict(said.unknown)

@@ -50,8 +50,8 @@ def may_read(semantics: Semantics, prot: Prot) -> bool:
 def refusal(machine: Machine, process: Process, at: Address, access: Access) -> Faulted | None:
     """Give the signal that touching `at` raises, or None where it is allowed. A stack grows by the attempt alone.
 
-    MAPERR where no VMA is, ACCERR where the VMA forbids it, and then ADRERR (SIGBUS) where the page lies wholly
-    behind the end of its file, in private mappings too; the address is that of the byte touched.
+    MAPERR where no VMA is, ACCERR where the VMA forbids it (PKUERR where its key does), and then ADRERR (SIGBUS) where the
+    page lies wholly behind the end of its file, in private mappings too; the address is that of the byte touched.
     Source: do_user_addr_fault (bad_area, bad_area_access_error), do_sigbus; shmem_get_folio and filemap_fault, which
     look at i_size; mmap(2), sigaction(2) on si_code.
     """
@@ -60,8 +60,13 @@ def refusal(machine: Machine, process: Process, at: Address, access: Access) -> 
         return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)
     if not allowed:
-        return Faulted(Signal.SIGSEGV, Code.ACCERR, at)
+        return Faulted(Signal.SIGSEGV, Code.PKUERR if _has_key(machine.semantics, vma.prot) else Code.ACCERR, at)
     return Faulted(Signal.SIGBUS, Code.ADRERR, at) if is_behind_end(machine, vma, at.vpn) else None
+
+
+def _has_key(semantics: Semantics, prot: Prot) -> bool:
+    """Tell whether memory of this protection has the key that forbids all but to execute it."""
+    return prot == Prot.X and semantics.exec_only_by_key and not semantics.exec_implies_read
 
 
 def is_behind_end(machine: Machine, vma: Vma, vpn: int) -> bool:

@@ -184,6 +184,13 @@ class Semantics:
     exec_implies_read: bool = True
     """PROT_EXEC alone makes a page readable too. Source: as above, on CPUs without protection keys."""
 
+    exec_only_by_key: bool = False
+    """Where memory that may only be executed cannot be read, a protection key forbids it, and the signal says so.
+
+    Source: pkeys(7) and execute_only_pkey; bad_area_access_from_pkeys, SEGV_PKUERR (x86-64), for stores too. Memory that
+    arm64 cannot read (FEAT_EPAN) has SEGV_ACCERR.
+    """
+
     forked_entries_are_old: bool = False
     """Fork makes the child's entries without the access flag, and the child's first touch may take a fault to set it; so
     does MADV_FREE, without the dirty flag either.
@@ -306,7 +313,8 @@ def on_another_cpu(semantics: Semantics) -> Semantics:
 
 
 _WITH_MORE_OF_A_CPU = (
-    ("exec_implies_read", False),  # protection keys, execute_only_pkey (x86-64); FEAT_EPAN (arm64)
+    ("exec_implies_read", False),  # protection keys (x86-64), FEAT_EPAN (arm64)
+    ("exec_only_by_key", True),
     ("forked_entries_are_old", False),  # FEAT_HAFDBS (arm64)
     ("shared_load_grants_write", Choice.ALWAYS),  # FEAT_HAFDBS (arm64)
 )
@@ -357,6 +365,7 @@ _DIFFERS_IN_LINUX = (
     ("remap_moves_many", (True,)),
     ("populate_skips_holes", (False,)),
     ("exec_implies_read", (False,)),  # protection keys (x86-64), FEAT_EPAN (arm64)
+    ("exec_only_by_key", (True,)),
     ("forked_entries_are_old", (True,)),
     ("growth_shows_tail", (Choice.NEVER,)),
     ("private_mappings_duplicate", (True,)),

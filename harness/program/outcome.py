@@ -26,6 +26,7 @@ class Code(enum.Enum):
 
     MAPERR = (Signal.SIGSEGV, 1)
     ACCERR = (Signal.SIGSEGV, 2)
+    PKUERR = (Signal.SIGSEGV, 4)
     ADRALN = (Signal.SIGBUS, 1)
     ADRERR = (Signal.SIGBUS, 2)
 
