@@ -83,6 +83,7 @@ SETTINGS = (
     ("/proc/sys/debug/exception-trace", b"0\n"),  # a SIGSEGV is what programs are made of
     (FAULT_AROUND, b"4096\n"),  # one fault maps one page, so that presence is exact
     ("/proc/sys/kernel/randomize_va_space", b"0\n"),
+    ("/proc/sys/kernel/threads-max", b"65536\n"),  # else what memory suggests: with 96 MiB too few for a crowd
 )
 """Files written at boot: (path, bytes). A kernel without one of them is fine."""
 
