@@ -1,0 +1,26 @@
+"""For every fault of the toy kernel a program that shows it, in families as in `harness/model_guest/faults`."""
+
+from __future__ import annotations
+
+from harness._tests.fault_cases import (
+    accounts,
+    arguments,
+    early_pages,
+    file_pages,
+    kernel_access,
+    mappings,
+    sharing,
+    teardown,
+)
+from harness._tests.fault_cases.case import Case
+
+CASES: dict[str, Case] = {
+    **accounts.CASES,
+    **arguments.CASES,
+    **early_pages.CASES,
+    **file_pages.CASES,
+    **kernel_access.CASES,
+    **mappings.CASES,
+    **sharing.CASES,
+    **teardown.CASES,
+}

@@ -1,0 +1,11 @@
+"""Programs on which the faults of `harness.model_guest.faults.accounts` show."""
+
+from __future__ import annotations
+
+from harness._tests.fault_cases.case import Case
+
+CASES = {
+    "rss-forgets-unmap": Case("observations", "p0: store bss[0] 0x11\np0: unmap bss[0]"),
+    "rss-counts-shared-as-anon": Case("observations", "p0: map a 1 rw shared anon\np0: load a[0]"),
+    "rss-not-inherited-by-fork": Case("observations", "p0: store bss[0] 0x11\np0: fork p1"),
+}

@@ -1,0 +1,12 @@
+"""Programs on which the faults of `harness.model_guest.faults.early_pages` show."""
+
+from __future__ import annotations
+
+from harness._tests.fault_cases.case import Case
+
+CASES = {
+    "prefault-keeps-bytes": Case("observations", "p0: map a 2 rw private anon", prefaults=True),
+    "prefault-counts-twice": Case("observations", "p0: map a 2 rw private anon", prefaults=True),
+    "prefault-of-wrong-page": Case("outcomes", "p0: load data[0]", prefaults=True),
+    "prefault-stores": Case("outcomes", "p0: load data[0]", prefaults=True),
+}
