@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Map, Store, Unmap
+from harness.program.ops import Advise, Fork, Map, Remap, Store, Unmap
 from harness.program.program import Program
 
 
@@ -51,3 +51,50 @@ def test_the_resident_set_is_what_is_resident(guest: Guest, program: Program) ->
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="account.rss")
+
+
+@contract("account.size", catches=("size-charges-dontfork", "size-forgets-shrink"))
+@given(
+    program=drawn(
+        """
+        p0: map a 4 rw private anon
+        p0: advise a[1..2] dontfork
+        p0: fork p1
+        p1: fork p2
+        p2: map a 2 rw private anon
+        p1: unmap a[0..3]
+        """,
+        """
+        p0: map a 8 rw private anon
+        p0: store a[0] 0x11
+        p0: remap a[0..7] a[0..3]
+        p0: fork p1
+        p1: remap a[0..3] b[0..5]
+        p1: remap b[0..5] b[0..1]
+        """,
+        """
+        p0: map a 4 rw shared f
+        p0: map a[1] rw private anon
+        p0: brk heap[4]
+        p0: vfork p1
+        p1: unmap a[2]
+        p1: exec small
+        p0: brk heap[1]
+        """,
+        """
+        p0: map d[8..9] rw private stack
+        p0: load d[3]
+        p0: clone p1
+        p1: map a 2 none private anon
+        p0: fork p2
+        p2: exec small
+        p0: map a[1] rw private anon
+        """,
+        containing=(Map, Remap, Fork, Advise),
+    )
+)
+def test_the_size_of_an_address_space_is_that_of_its_mappings(guest: Guest, program: Program) -> None:
+    """The size of an address space as the kernel counts it, to which limits are held, is that of its mappings."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="account.size")

@@ -12,7 +12,7 @@ from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.introspect.view import Observer
 from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed, on_another_cpu
-from harness.model_guest import ModelGuest
+from harness.model_guest import ModelGuest, unknown_fault
 from harness.outside import Outside
 from harness.patience import Patience
 from harness.program.abilities import ELSEWHERE, IMPLIED, MISSING, PROBES
@@ -270,8 +270,7 @@ def check_faults(definition: GuestDefinition, faults: tuple[str, ...]) -> None:
     elif faults and definition.faults:
         for name in faults:
             if name not in definition.faults:
-                known = ", ".join(definition.faults)
-                raise DefinitionError(f"the guest {definition.name!r} has no fault {name!r}; it has {known}")
+                raise DefinitionError(unknown_fault(name, definition.faults, guest=definition.name))
     elif faults:
         raise DefinitionError(f"the guest {definition.name!r} has no switchable faults; use --guest mini or --guest model")
 

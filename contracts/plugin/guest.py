@@ -29,7 +29,7 @@ from harness.report.known import KnownDivergence, expected
 from harness.runner import Runner
 from harness.subject import How
 
-DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES, Level.RSS}
+DEEPER = {Level.ACCOUNTING, Level.PAGE_TABLES, Level.RSS, Level.SIZE}
 """The levels that cost a look at the whole machine around each program."""
 
 BITS = {

@@ -255,6 +255,7 @@ class Shown:
     maps: bool = True
     fields: list[str] = field(default_factory=list)
     keys: int = 3
+    sizes: bool = False
 
 
 @dataclass(slots=True)
@@ -307,11 +308,15 @@ class Account:
         head = b"\x02" + leb(seen.after) + bytes([self.shown.pagemap]) + leb(len(seen.processes))
         frames = b"".join(self.frame(pfn, seen.frames[pfn]) for pfn in table)
         contents = b"".join(self._content(slot, each) for slot, each in sorted(seen.processes.items()))
-        shows = self.shown.pagemap and self.shown.maps
-        resident = b"".join(
-            _resident(slot, each.rss) for slot, each in sorted(seen.processes.items()) if each.rss and shows
-        )
-        return head + processes + leb(len(table)) + frames + contents + resident
+        accounts = b"".join(self._accounts(slot, each) for slot, each in sorted(seen.processes.items()) if each.rss)
+        return head + processes + leb(len(table)) + frames + contents + accounts
+
+    def _accounts(self, slot: int, seen: ProcessSeen) -> bytes:
+        shows_resident = seen.rss is not None and self.shown.pagemap and self.shown.maps
+        resident = _resident(seen.rss) if seen.rss is not None and shows_resident else b"\0"
+        shows_size = seen.size is not None and self.shown.sizes
+        size = b"\x01" + leb(seen.size.counted) + leb(seen.size.mapped) if seen.size is not None and shows_size else b"\0"
+        return bytes([9, slot]) + resident + size
 
     def _process(self, slot: int, seen: ProcessSeen, table: list[int]) -> bytes:
         out = bytes([slot])
@@ -367,9 +372,9 @@ class Account:
         return leb(pfn) + b"".join(leb(ALL_ONES if each is None else int(each)) for each in fields)
 
 
-def _resident(slot: int, rss: RssSeen) -> bytes:
+def _resident(rss: RssSeen) -> bytes:
     counted = b"".join(leb(pages * 4) for pages in (rss.anonymous, rss.file, rss.shared))
-    return bytes([9, slot, 1]) + counted + leb(rss.anonymous_outside) + leb(rss.other_outside)
+    return b"\x01" + counted + leb(rss.anonymous_outside) + leb(rss.other_outside)
 
 
 def _runs(runs: tuple[tuple[int, int], ...]) -> bytes:
@@ -502,7 +507,7 @@ class FakeAgent:
 
     def _configure(self, reader: Reader) -> bytes:
         self.configured += 1
-        pagemap, maps, _drain = reader.byte(), reader.byte(), reader.byte()
+        pagemap, maps, sizes, _drain = (reader.byte() for _ in range(4))
         _quiescence = [reader.number() for _ in range(3)]
         errors, fields = [], []
         for _ in range(reader.number()):
@@ -514,7 +519,7 @@ class FakeAgent:
         reader.number()
         accounting, _refresh = text(reader), text(reader)
         keys = [text(reader) for _ in range(reader.number())]
-        self.shown = Shown(bool(pagemap), bool(maps), fields, len(keys))
+        self.shown = Shown(bool(pagemap), bool(maps), fields, len(keys), bool(sizes))
         readable = accounting in self.files
         return b"".join(map(leb, errors)) + leb(0 if readable else 2) + leb(self.zero_frame)
 
@@ -566,6 +571,7 @@ LINUX = {
     "/proc/version": b"Linux version 6.1.0 (twin)\n",
     "/proc/self/pagemap": bytes(8),
     "/proc/self/maps": b"00400000-00401000 r-xp 00000000 00:00 1 /init\n",
+    "/proc/self/statm": b"1 1 1 1 0 0 0\n",
     "/proc/self/status": b"Name:\tinit\nRssAnon:\t      40 kB\nRssFile:\t       0 kB\nRssShmem:\t      44 kB\n",
     "/proc/kcore": kcore(),
     "/proc/kpagecount": bytes(8),

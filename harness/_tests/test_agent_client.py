@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from harness._tests.fake_agent import LINUX, VMCOREINFO, FakeAgent, clipped, kcore, without
 from harness.agent.client import FAULT_AROUND, AgentClient, Probe
+from harness.agent.linux import mapped_pages
 from harness.compare import compare
 from harness.errors import BootFailure, GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
 from harness.model.semantics import PRESETS
@@ -58,7 +59,8 @@ BY_FRAMES = {Level.MAPPINGS, Level.FRAMES, Level.MAPCOUNTS, Level.REFCOUNTS, Lev
     ("missing", "lost", "reason"),
     [
         ("/proc/self/pagemap", BY_FRAMES, "the guest has no /proc/PID/pagemap"),
-        ("/proc/self/maps", {Level.MAPPINGS, Level.RSS}, "the guest has no /proc/PID/maps"),
+        ("/proc/self/statm", {Level.SIZE}, "the guest has no /proc/PID/statm"),
+        ("/proc/self/maps", {Level.MAPPINGS, Level.RSS, Level.SIZE}, "the guest has no /proc/PID/maps"),
         ("/proc/self/status", {Level.RSS}, "the guest's /proc/PID/status does not tell RssAnon, RssFile and RssShmem"),
         ("/proc/vmstat", {Level.ACCOUNTING, Level.PAGE_TABLES}, "the guest has no /proc/vmstat"),
         ("/proc/kcore", {Level.REFCOUNTS}, "the guest has no readable /proc/kcore"),
@@ -71,6 +73,19 @@ def test_what_a_guest_does_not_publish_costs_levels_and_has_a_reason(missing: st
     assert EVERYTHING - probe.levels == lost
     assert reason in {"", *probe.missing.values()}
     assert set(probe.missing) == set(Level) - probe.levels
+
+
+def test_a_size_that_is_not_that_of_the_mappings_of_the_agent_itself_is_not_looked_at() -> None:
+    _, _, probe = prepared({**LINUX, "/proc/self/statm": b"0 0 0 0 0 0 0\n"})
+
+    assert probe.missing[Level.SIZE] == "/proc/PID/statm counts 0 pages where /proc/PID/maps shows 1"
+    assert not probe.view.sizes
+
+
+def test_the_gate_page_is_no_part_of_an_address_space() -> None:
+    gate = b"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n"
+
+    assert mapped_pages(b"00400000-00403000 r-xp 00000000 00:00 1 /init\n" + gate + b"nonsense\n") == 3
 
 
 def test_without_kcore_mapcounts_and_flags_come_from_their_own_files() -> None:

@@ -20,7 +20,7 @@ from harness.model.semantics import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program
-from harness.program.trace import Accounting, Ending, FrameFlag, FrameSeen, PageSeen, RssSeen, Trace, VmaSeen
+from harness.program.trace import Accounting, Ending, FrameFlag, FrameSeen, PageSeen, RssSeen, SizeSeen, Trace, VmaSeen
 from harness.program.units import WINDOW_BY_NAME, Prot
 from harness.subject import How
 from strategies.programs import programs
@@ -124,7 +124,7 @@ def test_bytes_go_to_the_present_pages_in_order() -> None:
 
 
 def test_a_resident_set_comes_in_kib_and_is_told_in_pages() -> None:
-    resident = b"\x09\0\x01" + leb(12) + leb(0) + leb(400) + leb(2) + leb(99)
+    resident = b"\x09\0\x01" + leb(12) + leb(0) + leb(400) + leb(2) + leb(99) + b"\0"
 
     (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), resident)).observations
 
@@ -132,9 +132,15 @@ def test_a_resident_set_comes_in_kib_and_is_told_in_pages() -> None:
 
 
 def test_a_resident_set_that_the_kernel_does_not_tell_is_none() -> None:
-    (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), b"\x09\0\0")).observations
+    (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), b"\x09\0\0\0")).observations
 
     assert only.processes[0].rss is None
+
+
+def test_a_size_is_told_as_counted_and_as_mapped() -> None:
+    (only,) = decode(TWO_PAGES, ended(observation(b"\0\0\0\x02"), b"\x09\0\0\x01" + leb(300) + leb(299))).observations
+
+    assert only.processes[0].size == SizeSeen(300, 299)
 
 
 def test_vmas_come_back_to_their_windows() -> None:
@@ -223,7 +229,7 @@ NONSENSE = {
         ended(observation(b"\0\0\0" + b"\x01\0\0" + leb(1 << 60) + b"\x03\0\0")), "outside the observed pages",
     ),
     "a VMA behind its window": (ended(observation(b"\0\0\0" + b"\x01\0\x02\x01\x03\0\0")), "outside the observed pages"),
-    "a resident set before any observation": (ended(b"\x09\0\0"), "resident set of p0, which it did not observe"),
+    "accounts before any observation": (ended(b"\x09\0\0"), "accounts of p0, which it did not observe"),
     "bytes before any observation": (ended(b"\x08\0\0\0"), "bytes of p0, which it did not observe"),
     "bytes of a process that was not observed": (
         ended(observation(b"\0\0\0\0"), b"\x08\x05\0\0"), "bytes of p5, which it did not observe",

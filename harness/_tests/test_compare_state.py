@@ -24,7 +24,7 @@ from harness.compare.state import Topic
 from harness.compare.verdict import Verdict
 from harness.model_guest import ModelGuest
 from harness.program.text import parse_program
-from harness.program.trace import FrameFlag, FrameSeen, PageSeen, RssSeen, Trace
+from harness.program.trace import FrameFlag, FrameSeen, PageSeen, RssSeen, SizeSeen, Trace
 from harness.program.units import Prot
 from harness.subject import How
 
@@ -100,6 +100,9 @@ CASES: dict[str, tuple[Topic, str, Alter, str, str]] = {
     ),
     "a page is counted as resident that is not": (
         Topic.RSS, STORY, with_process(1, lambda seen: replace(seen, rss=RssSeen(3, 0, 0, 0, 0))), "account.rss", "p1",
+    ),
+    "an address space is counted too large": (
+        Topic.SIZE, STORY, with_process(1, lambda seen: replace(seen, size=SizeSeen(6, 5))), "account.size", "p1",
     ),
     "a mapcount is too high": (Topic.MAPCOUNT, STORY, count("p0 a[1]", mapcount=1), "count.mapcount", "p0 a[1]"),
     "a mapcount is too low": (Topic.MAPCOUNT, STORY, count("p0 a[1]", mapcount=-1), "count.mapcount", "p0 a[1]"),

@@ -25,6 +25,7 @@ from harness.commands.faults import (
     to_json,
 )
 from harness.errors import DefinitionError, RigError
+from harness.guest.definition import load_definition
 from harness.model_guest import FAULTS
 
 CAUGHT = Result("cow.break-copies-all", "test_a", Found.CAUGHT, "cow.break-copies-all", 12, 4, 1.5)
@@ -311,7 +312,7 @@ def test_a_guest_without_faults_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--only", "cow-share"], "there is no fault 'cow-share'; did you mean cow-shares"),
+        (["--only", "cow-share"], "has no fault 'cow-share'; did you mean cow-shares"),
         (["--guest", "nonesuch"], "nonesuch"),
         (["--json", "/nonexistent/file"], "cannot be written"),
     ],
@@ -325,6 +326,15 @@ def test_a_wrong_command_line_gets_one_sentence(
     assert status == 2
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_the_faults_of_a_guest_are_listed_with_their_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    status = run(["faults", "--guest", "mini", "--list"])
+
+    said = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert len(said) == len(load_definition("mini").faults)
+    assert f"cow-shares: {FAULTS['cow-shares'].sentence}" in said
 
 
 def test_a_planted_fault_is_caught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(tmp_path: Path) -> None:
         open_subject("nix")
     with pytest.raises(DefinitionError, match="the guest 'model' has no kernel image"):
         open_subject("model", kernel=tmp_path)
-    with pytest.raises(DefinitionError, match="there is no fault 'cow-share'; did you mean cow-shares"):
+    with pytest.raises(DefinitionError, match="has no fault 'cow-share'; did you mean cow-shares"):
         open_subject("model", faults=("cow-share",))
     with pytest.raises(DefinitionError, match="'linux' has no switchable faults; use --guest mini or --guest model"):
         open_subject("linux", faults=("cow-shares",))

@@ -85,7 +85,7 @@ def test_each_fault_has_the_name_that_it_has_in_the_catalogue() -> None:
 
 
 def test_a_fault_that_the_kernel_does_not_have_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="the guest 'mini' has no fault 'cow-share'; it has no-vm-drop, "):
+    with pytest.raises(DefinitionError, match="the guest 'mini' has no fault 'cow-share'; did you mean cow-shares"):
         check_faults(load_definition("mini"), ("cow-share",))
 
 

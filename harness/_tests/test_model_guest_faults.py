@@ -77,7 +77,7 @@ def test_a_fault_names_the_contracts_that_it_breaks_once_each(name: str) -> None
 
 
 def test_an_unknown_fault_is_refused_with_the_names_that_are_close() -> None:
-    with pytest.raises(DefinitionError, match=r"no fault 'cow-share'; did you mean cow-shares.*FAULTS"):
+    with pytest.raises(DefinitionError, match=r"no fault 'cow-share'; did you mean cow-shares.*--list"):
         ModelGuest(["cow-share"])
 
 

@@ -158,6 +158,16 @@ class AgentClient:
         status = self.read_file("/proc/self/status")
         return all(_number_behind(key, status) is not None for key in (b"RssAnon:", b"RssFile:", b"RssShmem:"))
 
+    def _counts_size(self, reasons: dict[Level, str]) -> bool:
+        """Tell whether /proc/PID/statm begins with what the agent's own mappings add up to; else say why not."""
+        counted = _number_behind(b"", self.read_file("/proc/self/statm"))
+        mapped = linux.mapped_pages(self.read_file("/proc/self/maps", length=_VMSTAT_LENGTH) or b"")
+        if counted is None:
+            reasons[Level.SIZE] = "the guest has no /proc/PID/statm"
+        elif counted != mapped:
+            reasons[Level.SIZE] = f"/proc/PID/statm counts {counted} pages where /proc/PID/maps shows {mapped}"
+        return counted == mapped
+
     def reconfigure(self) -> None:
         """Configure again what `prepare` found out, after the guest went back to its snapshot."""
         if self.probe is None:
@@ -183,12 +193,13 @@ class AgentClient:
         pagemap = self.read_file("/proc/self/pagemap", length=8)
         maps = self.read_file("/proc/self/maps", length=200)
         if not maps:
-            reasons |= dict.fromkeys((Level.MAPPINGS, Level.RSS), "the guest has no /proc/PID/maps")
+            reasons |= dict.fromkeys((Level.MAPPINGS, Level.RSS, Level.SIZE), "the guest has no /proc/PID/maps")
         if not pagemap:
             reasons |= dict.fromkeys(_LEVELS_OF_FRAMES, "the guest has no /proc/PID/pagemap")
         return View(
             pagemap=bool(pagemap),
             maps=bool(maps),
+            sizes=bool(maps) and self._counts_size(reasons),
             drain=True,
             interval_ms=self._quiescence[0],
             still=self._quiescence[1],
@@ -258,7 +269,7 @@ class AgentClient:
 
 
 def _number_behind(key: bytes, text: bytes | None) -> int | None:
-    found = re.search(rb"^" + re.escape(key) + rb"\s+(\d+)", text or b"", re.MULTILINE)
+    found = re.search(rb"^" + re.escape(key) + rb"\s*(\d+)", text or b"", re.MULTILINE)
     return int(found[1]) if found else None
 
 
@@ -282,6 +293,8 @@ def _levels(view: View, answer: ViewAnswer, reasons: dict[Level, str]) -> frozen
         levels |= {Level.ACCOUNTING, Level.PAGE_TABLES}
     if view.maps and view.pagemap and Level.RSS not in reasons:
         levels.add(Level.RSS)
+    if view.sizes:
+        levels.add(Level.SIZE)
     for level in Level:
         if level not in levels:
             reasons.setdefault(level, "the guest does not publish it")

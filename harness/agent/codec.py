@@ -228,6 +228,7 @@ class View:
 
     pagemap: bool = False
     maps: bool = False
+    sizes: bool = False
     drain: bool = False
     interval_ms: int = 10
     still: int = 0
@@ -246,7 +247,7 @@ class View:
 
 def encode_view(view: View) -> bytes:
     """Encode the command that configures what the agent looks at."""
-    out = bytes([CONFIGURE, view.pagemap, view.maps, view.drain])
+    out = bytes([CONFIGURE, view.pagemap, view.maps, view.sizes, view.drain])
     out += number(view.interval_ms) + number(view.still) + number(view.bound_ms) + number(len(view.sources))
     for source in view.sources:
         out += counted(source.path.encode()) + number(source.base) + number(source.stride)

@@ -41,6 +41,7 @@ from harness.program.trace import (
     ProcessSeen,
     RssSeen,
     Runs,
+    SizeSeen,
     Trace,
     VmaSeen,
 )
@@ -56,7 +57,7 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
     TAG_ACCOUNT,
     TAG_UNREAPED,
     TAG_CONTENT,
-    TAG_RSS,
+    TAG_ACCOUNTS,
     TAG_LATE,
 ) = range(11)
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
@@ -101,6 +102,7 @@ class _Pages:
     vmas: tuple[VmaSeen, ...] | None
     contents: dict[int, Runs] = field(default_factory=dict)
     rss: RssSeen | None = None
+    size: SizeSeen | None = None
     waiting: Iterator[int] = field(default_factory=lambda: iter(()))
     """The pages whose content is still to come, by index."""
 
@@ -149,7 +151,7 @@ class TraceDecoder:
             TAG_ACCOUNT: self._read_account,
             TAG_UNREAPED: self._read_unreaped,
             TAG_CONTENT: self._read_content,
-            TAG_RSS: self._read_rss,
+            TAG_ACCOUNTS: self._read_accounts,
             TAG_LATE: self._read_late,
         }
         while (tag := reader.byte()) != TAG_END:
@@ -276,19 +278,21 @@ class TraceDecoder:
             if runs:
                 pages.contents[self.vpns[index]] = runs
 
-    def _read_rss(self, reader: Reader) -> None:
+    def _read_accounts(self, reader: Reader) -> None:
         slot = reader.byte()
         if not self.snapshots or slot not in self.snapshots[-1].processes:
-            raise ProtocolError(f"the agent reports the resident set of p{slot}, which it did not observe")
+            raise ProtocolError(f"the agent reports accounts of p{slot}, which it did not observe")
         if reader.byte():
             anonymous, file, shared = (reader.number() * 1024 // PAGE_SIZE for _ in range(3))
             self.snapshots[-1].processes[slot].rss = RssSeen(anonymous, file, shared, reader.number(), reader.number())
+        if reader.byte():
+            self.snapshots[-1].processes[slot].size = SizeSeen(reader.number(), reader.number())
 
     # ------------------------------------------------------------------ assembling
 
     def _observation(self, snapshot: _Snapshot) -> Observation:
         processes = {
-            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas, pages.rss)
+            slot: ProcessSeen(self._pages(pages, snapshot), pages.vmas, pages.rss, pages.size)
             for slot, pages in snapshot.processes.items()
         }
         return Observation(snapshot.after, processes, snapshot.seen)

@@ -11,12 +11,14 @@ include/linux/mm_types.h.
 from __future__ import annotations
 
 import io
+import re
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
 from harness.agent.codec import Field, Source
 from harness.guest.vmcoreinfo import parse_vmcoreinfo, struct_page
+from harness.program.units import PAGE_SIZE
 
 KCORE = "/proc/kcore"
 HEAD_LENGTH = 16 * 1024
@@ -33,6 +35,18 @@ KPAGEREFS = Source(
     (Field("in_use", 15, 1, 0x80), Field("refcount", 0, 4), Field("mapcount", 4, 4), Field("kflags", 8, 4)),
 )
 """Not Linux's: the file of kernels that would show their counts to everybody, as fixtures/kernels/mini does."""
+
+
+_UPPER_HALF = 1 << 63
+"""What lies there belongs to the kernel, though /proc/PID/maps lists it: the gate page, [vsyscall]."""
+
+
+def mapped_pages(maps: bytes) -> int:
+    """Add up the VMAs of a /proc/PID/maps, in pages; lines that are none do not count."""
+    ranges = [
+        (int(first, 16), int(end, 16)) for first, end in re.findall(rb"^([0-9a-f]+)-([0-9a-f]+) ", maps, re.MULTILINE)
+    ]
+    return sum(end - first for first, end in ranges if first < _UPPER_HALF) // PAGE_SIZE
 
 
 def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:

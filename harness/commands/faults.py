@@ -33,6 +33,7 @@ Examples:
     python -m harness faults --guest model
     python -m harness faults --guest model --only cow-shares --only ghost-fork --examples 1000
     python -m harness faults --guest model --keep shrunk --json faults.json
+    python -m harness faults --guest mini --list
 """
 
 
@@ -86,6 +87,7 @@ class Plan:
     "--keep", type=click.Path(path_type=Path), metavar="DIR",
     help="Write the shrunk programs to DIR/FAULT/.",
 )  # fmt: skip
+@click.option("--list", "lists", is_flag=True, help="List the faults of the guest, and run nothing.")
 def faults(
     *,
     guest: str,
@@ -96,6 +98,7 @@ def faults(
     json_file: Path | None,
     markdown: Path | None,
     keep: Path | None,
+    lists: bool,
 ) -> int:
     """Plant each fault of a guest, and run the contracts that must catch it.
 
@@ -105,6 +108,10 @@ def faults(
     Exit status: 0 every fault is caught by every contract that names it, 1 one is missed, or named by
     no contract, or the sound guest is accused, 2 the command line or our own side is in trouble.
     """
+    if lists:
+        for name in chosen_faults(guest, only):
+            click.echo(f"{name}: {FAULTS[name].sentence}")
+        return CONFORMS
     check_json_file(json_file)
     check_markdown_file(markdown)
     plan = Plan(

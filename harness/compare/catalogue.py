@@ -87,6 +87,8 @@ CONTRACTS = _table(
      "A first touch takes one fault, and a touch of memory that is there takes none."),
     ("account.rss", Level.RSS,
      "What the kernel counts as resident, anonymous, of files and shared, is what a process's page tables hold."),
+    ("account.size", Level.SIZE,
+     "The size of an address space as the kernel counts it, to which limits are held, is that of its mappings."),
     ("frame.stays", Level.FRAMES,
      "A page keeps its frame until it is written while shared, unmapped, or replaced by exec."),
     # ------------------------------------------------------------ end of an address space

@@ -64,6 +64,7 @@ class Topic(enum.Enum):
     WRITABLE = "a page is writable and not its process's alone"
     BYTES = "what a page holds"
     RSS = "what a process's resident set is counted as"
+    SIZE = "what the size of an address space is counted as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class StateCheck:
             for number in sorted(live):
                 self._compare_bits(number)
                 self._compare_rss(number)
+                self._compare_size(number)
         for number in sorted(live):
             self._compare_bytes(number)
             self._compare_vmas(number)
@@ -383,6 +385,11 @@ class StateCheck:
         if not fits(want, seen.rss, slack=slack):
             counted = f"{seen.rss.anonymous} anonymous pages, {seen.rss.file} of files, {seen.rss.shared} shared"
             self._note(Topic.RSS, number, None, f"a resident set of {want}", counted)
+
+    def _compare_size(self, number: int) -> None:
+        size = self.seen.processes[number].size
+        if size is not None and size.counted != size.mapped:
+            self._note(Topic.SIZE, number, None, f"an address space of {size.mapped} pages", f"{size.counted} are counted")
 
     # ------------------------------------------------------------------ bytes
 

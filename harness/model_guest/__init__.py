@@ -25,7 +25,7 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
     guest       the `Subject`
 """
 
-from harness.model_guest.faults import FAULTS, Fault
+from harness.model_guest.faults import FAULTS, Fault, unknown_fault
 from harness.model_guest.guest import ModelGuest
 
-__all__ = ["FAULTS", "Fault", "ModelGuest"]
+__all__ = ["FAULTS", "Fault", "ModelGuest", "unknown_fault"]

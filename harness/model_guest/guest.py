@@ -164,5 +164,5 @@ class ModelGuest:
         return run.ending is Ending.COMPLETE
 
     def _observe(self, run: _Run) -> None:
-        rss = run.how.accounting
-        run.observations.append(observe(self._kernel, run.program.windows, after=len(run.outcomes), rss=rss))
+        accounts = run.how.accounting
+        run.observations.append(observe(self._kernel, run.program.windows, after=len(run.outcomes), accounts=accounts))

@@ -92,6 +92,8 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     if machine.has("shared-untouched-not-shared"):  # planted: what is not there yet is brought in by each for itself
         child.vmas.replace_files(lambda file: file if file.name else machine.files.adopt(file.twin()))
     try:
+        if machine.has("size-charges-dontfork"):  # planted: its size is copied with the rest, and then it gets less
+            child.miscounted = parent.size - child.vmas.npages
         copying = Copying(child, parent.vmas.left_out())
         _copy_tables(machine, copying, (live_root(parent), live_root(child)), TOP)
     except OutOfMemory:

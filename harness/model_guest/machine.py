@@ -33,8 +33,15 @@ class AddressSpace:
     """Where it was after exec: it does not go below that."""
     rss: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RSS_KINDS, 0))
     """How many pages of each kind are present, as counted (see `count_rss`)."""
+    miscounted: int = 0
+    """How many pages the size is counted too high. Only where a fault says so."""
     prefault_left: int = PREFAULT_BUDGET
     """How many pages of new mappings may still come before they are touched."""
+
+    @property
+    def size(self) -> int:
+        """How many pages it maps, as counted; the limit is held against this."""
+        return self.vmas.npages + self.miscounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class Machine:
 
     def room(self, space: AddressSpace) -> int | None:
         """Give how many pages more the process that runs may map; None: as many as it likes."""
-        return None if self.limit is None else self.limit - space.vmas.npages
+        return None if self.limit is None else self.limit - space.size
 
     def has(self, fault: str) -> bool:
         """Tell whether a fault is planted."""

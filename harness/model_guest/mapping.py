@@ -171,7 +171,10 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
     if not old:
         return "ENOMEM" if in_place else _duplicate(machine, space, old.start, new)
     if len(new) < len(old):
+        behind = space.vmas.npages
         unmap(machine, space, range(old.start + len(new), old.stop))
+        if machine.has("size-forgets-shrink"):  # planted: only munmap counts what goes
+            space.miscounted += behind - space.vmas.npages
     vma = space.vmas.find(old.start)
     must_be_one = not in_place or len(new) > len(old)
     if must_be_one and (vma is None or vma.end < old.start + kept):

@@ -28,6 +28,7 @@ from harness.program.trace import (
     ProcessSeen,
     RssSeen,
     Runs,
+    SizeSeen,
     VmaSeen,
 )
 from harness.program.units import WINDOW_BY_NAME
@@ -36,15 +37,15 @@ _ABSENT = PageSeen(present=False)
 _RUN_OF = [re.compile(re.escape(bytes([value])) + b"*") for value in range(256)]
 
 
-def observe(kernel: Kernel, windows: Iterable[str], *, after: int, rss: bool = False) -> Observation:
-    """Look at the named windows of every live process, when `after` steps are done; with `rss` at its resident set."""
+def observe(kernel: Kernel, windows: Iterable[str], *, after: int, accounts: bool = False) -> Observation:
+    """Look at the named windows of every live process, when `after` steps are done; with `accounts` at its sizes too."""
     machine = kernel.machine
     ranges = [range(w.vpn, w.vpn + w.npages) for w in map(WINDOW_BY_NAME.__getitem__, windows)]
     resident = {name: _resident(machine, kernel.processes[name], ranges) for name in kernel.live}
     frames = {pfn: frame_seen(machine, pfn) for pfns in resident.values() for pfn in pfns.values()}
     seen = {name: _process_seen(kernel, name, ranges, pfns) for name, pfns in resident.items()}
-    if rss:
-        seen = {name: replace(each, rss=_rss_seen(machine, kernel.processes[name], ranges)) for name, each in seen.items()}
+    if accounts:
+        seen = {name: _with_accounts(machine, kernel.processes[name], ranges, each) for name, each in seen.items()}
     return Observation(after, seen, frames)
 
 
@@ -98,6 +99,11 @@ def _process_seen(kernel: Kernel, name: int, ranges: list[range], pfns: dict[int
     for vpn, pfn in pfns.items():
         pages[vpn] = PageSeen(True, pfn, _content(kernel.machine, process, vpn))
     return ProcessSeen(pages, _vmas(process, ranges))
+
+
+def _with_accounts(machine: Machine, process: Process, ranges: list[range], seen: ProcessSeen) -> ProcessSeen:
+    size = SizeSeen(process.space.size, process.space.vmas.npages)
+    return replace(seen, rss=_rss_seen(machine, process, ranges), size=size)
 
 
 def _rss_seen(machine: Machine, process: Process, ranges: list[range]) -> RssSeen:

@@ -142,7 +142,7 @@ class ProcessCalls(ProcessTable):
         return self._fork_failed("EAGAIN")
 
     def _limit(self, op: Limit) -> Outcome:
-        self.processes[op.process].limit = self.machine.limit = self._space(op).vmas.npages + op.left
+        self.processes[op.process].limit = self.machine.limit = self._space(op).size + op.left
         return Done()
 
     def _exec(self, op: Exec) -> Outcome:

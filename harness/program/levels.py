@@ -20,6 +20,7 @@ class Level(enum.Enum):
     PTE_BITS = "writable, dirty and accessed bits"
     PAGE_TABLES = "how many frames the page tables take"
     RSS = "how many pages of each kind the kernel counts for a process"
+    SIZE = "how large the kernel takes an address space to be"
     ACCOUNTING = "fault counts and free memory"
     ALIVE = "whether it lives: panics, hangs and deaths"
 

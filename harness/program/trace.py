@@ -81,12 +81,24 @@ class RssSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeSeen:
+    """The size of an address space, in pages: as the kernel counts it, and as its VMAs add up to, all of them.
+
+    Source: proc_pid_statm(5), its first number; proc_pid_maps(5).
+    """
+
+    counted: int
+    mapped: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """One live process: its VMAs in address order, its pages by virtual page number, and its resident set."""
+    """One live process: its VMAs in address order, its pages by virtual page number, its resident set and its size."""
 
     pages: Mapping[int, PageSeen]
     vmas: tuple[VmaSeen, ...] | None = None
     rss: RssSeen | None = None
+    size: SizeSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,5 +7,7 @@ from harness._tests.fault_cases.case import Case
 CASES = {
     "rss-forgets-unmap": Case("observations", "p0: store bss[0] 0x11\np0: unmap bss[0]"),
     "rss-counts-shared-as-anon": Case("observations", "p0: map a 1 rw shared anon\np0: load a[0]"),
+    "size-charges-dontfork": Case("observations", "p0: map a 2 rw private anon\np0: advise a[0] dontfork\np0: fork p1"),
+    "size-forgets-shrink": Case("observations", "p0: map a 2 rw private anon\np0: remap a[0..1] a[0]"),
     "rss-not-inherited-by-fork": Case("observations", "p0: store bss[0] 0x11\np0: fork p1"),
 }

@@ -204,6 +204,7 @@ _BY_TOPIC: dict[Topic, Callable[[Timeline, Difference], Ids]] = {
     Topic.WRITABLE: _writable,
     Topic.BYTES: _bytes,
     Topic.RSS: _fixed("account.rss"),
+    Topic.SIZE: _fixed("account.size"),
 }
 
 

@@ -22,7 +22,7 @@ from harness.model_guest.faults.mappings import MAPPINGS
 from harness.model_guest.faults.sharing import SHARING
 from harness.model_guest.faults.teardown import TEARDOWN
 
-__all__ = ["FAULTS", "FAULTS_OF_PREFAULT", "Fault", "check_names"]
+__all__ = ["FAULTS", "FAULTS_OF_PREFAULT", "Fault", "check_names", "unknown_fault"]
 
 _ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *ARGUMENTS, *FILE_PAGES, *EARLY_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
 
@@ -37,7 +37,14 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
     """Give the names as a set. Raises DefinitionError where one is not in the catalogue."""
     chosen = frozenset(names)
     for name in sorted(chosen - FAULTS.keys()):
-        close = difflib.get_close_matches(name, FAULTS, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise DefinitionError(f"there is no fault {name!r}; {hint}`harness.model_guest.FAULTS` lists all {len(FAULTS)}")
+        raise DefinitionError(unknown_fault(name, FAULTS, guest="model"))
     return chosen
+
+
+def unknown_fault(name: str, known: Iterable[str], *, guest: str) -> str:
+    """Say that a guest has no fault of this name, which was meant, and where all are listed."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    listed = f"`python -m harness faults --guest {guest} --list` lists all {len(known)}"
+    return f"the guest {guest!r} has no fault {name!r}; {hint}{listed}"

@@ -20,4 +20,14 @@ ACCOUNTS = (
         "the resident set of a child is counted from zero on",
         ("account.rss",),
     ),
+    Fault(
+        "size-charges-dontfork",
+        "a child is charged for memory of its parent that MADV_DONTFORK keeps from it",
+        ("account.size",),
+    ),
+    Fault(
+        "size-forgets-shrink",
+        "what mremap cuts off stays in the size of the address space as the kernel counts it",
+        ("account.size",),
+    ),
 )
