@@ -106,6 +106,7 @@ PROBES = {
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",
     "brk": "p0: brk heap[0]",
+    "sync": _PAGES + "p0: sync a[0]",
     **{f"exec {name}": f"p0: exec {name}" for name in IMAGES if name != OWN},
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
