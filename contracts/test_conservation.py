@@ -136,7 +136,7 @@ ROUNDS_OF_ANYTHING = 64
 @settings(max_examples=max(1, settings().max_examples // 8))  # a round takes as long as a program
 @given(program=in_rounds(programs(max_steps=MOST_STEPS), ROUNDS_OF_ANYTHING))
 def test_rounds_of_any_steps_cost_no_memory(guest: Guest, program: Program) -> None:
-    """Rounds of the same steps cost less than a frame each, whatever the steps are."""
+    """Rounds of the same steps cost less than a frame each: what a round takes from the free memory it gives back."""
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="conserve.free-memory")

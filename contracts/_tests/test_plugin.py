@@ -183,7 +183,7 @@ def test_a_malformed_program_is_an_error_and_no_finding(tmp_path: Path) -> None:
 
 REFUSED = {
     "guest": (["--guest", "nix"], "there is no guest 'nix'; known guests are "),
-    "fault": (["--fault", "cow-share"], "there is no fault 'cow-share'; did you mean cow-shares"),
+    "fault": (["--fault", "cow-share"], "has no fault 'cow-share'; did you mean cow-shares"),
     "kernel": (["--kernel", "/none/bzImage"], "--kernel /none/bzImage: there is no such file"),
     "program": (["--program", "/none/x.prog"], "--program /none/x.prog: there is no such file"),
     "examples": (["--examples", "0"], "--examples must be at least 1, not 0"),
@@ -227,12 +227,12 @@ from harness.program.text import format_program
 
 _run = runner.Runner.run
 
-def run(self, program, **options):
+def run(self, program, *how, **options):
     with open(os.environ["RECORD"], "a") as file:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         test = os.environ.get("PYTEST_CURRENT_TEST", "")
         file.write(json.dumps([worker, test.rpartition("::")[2].partition(" ")[0], format_program(program)]) + chr(10))
-    return _run(self, program, **options)
+    return _run(self, program, *how, **options)
 
 runner.Runner.run = run
 """
@@ -297,12 +297,12 @@ import harness.runner as runner
 
 _run, left = runner.Runner.run, [5]
 
-def run(self, program, **options):
+def run(self, program, *how, **options):
     left[0] -= 1
     if left[0] == 0:
         with open(os.environ["STARTED"], "wb") as fifo:
             fifo.write(b"x")
-    return _run(self, program, **options)
+    return _run(self, program, *how, **options)
 
 runner.Runner.run = run
 """

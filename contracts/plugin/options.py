@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from contracts.contract import Drawing
+from contracts.plugin import provider
 from contracts.plugin.every import ALL
 from harness.errors import PagepactError
 from harness.guest.definition import load_definition
@@ -32,6 +33,7 @@ def is_long_run() -> bool:
 
 def register_profiles() -> None:
     """Make the profiles known to Hypothesis."""
+    provider.register_provider()
     for name, examples in PROFILES.items():
         shrink = () if name == "replay" else (Phase.shrink,)
         settings.register_profile(
@@ -41,6 +43,7 @@ def register_profiles() -> None:
             deadline=None,  # a guest has its own deadlines, and no test depends on speed
             print_blob=False,  # .prog files outlive versions, blobs do not
             database=None,
+            backend=provider.NAME,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             report_multiple_bugs=False,
         )

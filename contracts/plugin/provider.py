@@ -1,0 +1,22 @@
+"""Programs that are new: Hypothesis's own way to draw, without its mutations.
+
+Hypothesis follows each test case that it draws with up to five mutations of it, in which one part is replaced by a copy
+of another of the same kind. For programs, whose steps are all of one kind, that is most often a program that was run
+before: of 600 examples 357 were distinct, and 587 without. It mutates only what its own provider drew, so a provider of
+another name that draws alike is all it takes. A failure is repeated and shrunk by Hypothesis's own as ever.
+"""
+
+from __future__ import annotations
+
+from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
+
+NAME = "pagepact"
+
+
+class FreshPrograms(HypothesisProvider):
+    """Draws as Hypothesis does."""
+
+
+def register_provider() -> None:
+    """Make the provider known to Hypothesis, by NAME."""
+    AVAILABLE_PROVIDERS[NAME] = f"{__name__}.{FreshPrograms.__name__}"
