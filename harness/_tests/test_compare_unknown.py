@@ -14,11 +14,13 @@ from harness.compare.verdict import Verdict
 from harness.model.machine import Machine
 from harness.model.semantics import PRESETS, Choice, Semantics, changed
 from harness.model.step import step
+from harness.model_guest import ModelGuest
 from harness.program.ops import Store
 from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Signal
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Trace
+from harness.subject import How
 from strategies.programs import programs
 
 OVER_ITSELF = "p0: remap c[10..12] c[11..13]"
@@ -159,3 +161,28 @@ def test_what_a_known_linux_does_conforms_where_nothing_is_known(
 
     for preset in ("linux", "any-kernel"):
         assert compare(program, trace, PRESETS[preset]).conforms
+
+
+COPIED = """
+p0: map a 2 rw private anon
+p0: store a[0] 0x11
+p0: load a[1]
+p0: fork p1
+observe
+p1: store a[0] 0x22
+p0: store a[0] 0x33
+p1: load a[0]
+p1: fork p2
+p2: load a[0]
+observe
+p0: crowd 3
+p0: load data[0]
+"""
+
+
+def test_a_kernel_without_copy_on_write_is_right_where_nothing_is_known_of_it() -> None:
+    program = parse_program(COPIED)
+    trace = ModelGuest(["fork-copies-at-once"]).execute(program, How())
+
+    assert compare(program, trace, PRESETS["any-kernel"]).conforms
+    assert "fork.shares-frames" in compare(program, trace, PRESETS["model"]).contracts

@@ -73,7 +73,12 @@ EVERYTHING_OPEN = Semantics(
     file_pages_may_appear=True,
     image_may_be_copied=True,
 )
-KERNELS = [*PRESETS.values(), EVERYTHING_OPEN, replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS)]
+KERNELS = [
+    *PRESETS.values(),
+    EVERYTHING_OPEN,
+    replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS),
+    replace(EVERYTHING_OPEN, name="copies-on-fork", fork_copies_pages=True),
+]
 
 WEIGHTS: dict[type[Op], int] = {
     Map: 10, Unmap: 3, Protect: 6, Load: 15, Store: 25, Fill: 5, Print: 3, Fork: 8, Exec: 2, Exit: 2, Crash: 1, Wait: 5,

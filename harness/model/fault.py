@@ -26,7 +26,7 @@ from harness.model.process import Process
 from harness.model.semantics import Choice, Semantics, SoleOwner
 from harness.model.stack import vma_for
 from harness.model.vma import Vma
-from harness.program.image import FILE_BACKED
+from harness.program.image import SEGMENT_OF
 from harness.program.ops import Access
 from harness.program.outcome import Code, Faulted, Signal
 from harness.program.units import Address, Prot
@@ -263,7 +263,7 @@ def may_have_own_frame(semantics: Semantics, vma: Vma) -> bool:
     """Tell whether a page of `vma` that was not stored to may lead to a frame of the process's own (see `prefault`)."""
     if vma.file is None:
         return semantics.prefault_budget > 0
-    return vma.file in FILE_BACKED and not vma.shared and semantics.image_may_be_copied
+    return vma.file in SEGMENT_OF and not vma.shared and semantics.image_may_be_copied
 
 
 def guessed_entry(machine: Machine, vma: Vma, vpn: int) -> PTE:

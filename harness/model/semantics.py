@@ -297,6 +297,13 @@ class Semantics:
     Source: do_fault_around. The Linux guests run with fault_around_bytes = 4096, which turns it off.
     """
 
+    fork_copies_pages: bool = False
+    """Fork gives the child a copy of each private page that is the parent's own, and takes no right away from anybody.
+
+    fork(2): "both memory spaces have the same content"; that Linux shares the pages until they are written to is said of
+    Linux only, in the NOTES. A kernel without copy-on-write is right, and slow.
+    """
+
     image_may_be_copied: bool = False
     """Exec may read the image into frames of the process's own, instead of mapping the page cache's. Source: xv6's exec."""
 
@@ -432,6 +439,7 @@ PRESETS = {
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,
+                ("fork_copies_pages", (True,)),
                 ("image_may_be_copied", (True,)),
                 ("stack_guard_gap", (1, 0)),
                 ("truncate_to_same_clears_tail", (False,)),

@@ -29,8 +29,8 @@ def crowd(machine: Machine, op: Crowd) -> Allowed:
         raise ValueError(f"p{op.process} has idle children already")
 
     # EFFECT
-    process.crowd = forked_space(machine, process.memory)
-    process.crowd.idle = op.count
+    _gather(machine, process, op.count)
+    _leave_out_own(machine, process)
     machine.reach["crowd"] += 1
 
     # OUTCOME
@@ -41,31 +41,44 @@ def throng(machine: Machine, op: Throng) -> Allowed:
     """Fork so often; each child loads from the pages before the next fork, as far as it may, and then does nothing.
 
     What a child loads is no other child's business, and loads leave nothing different for the next: so they are all alike.
-    What they bring in of their own is left out: it is another frame for each of them, and nobody else ever sees it.
 
     Source: as `fork`, and as `load`.
     """
-    # CHECKS, EFFECT
-    crowd(machine, op)
-    child = Process(op.process, None, machine.process(op.process).crowd)
+    process = machine.process(op.process)
+
+    # CHECKS
+    if process.crowd is not None:
+        raise ValueError(f"p{op.process} has idle children already")
+
+    # EFFECT
+    child = _gather(machine, process, op.count)
     for vpn in op.pages.vpns:
         at = address_of(vpn)
         assert at is not None
         if refusal(machine, child, at, Access.LOAD) is None:
-            _look(machine, child, vpn)
+            touch(machine, child, vpn, Access.LOAD)
+    _leave_out_own(machine, process)
     machine.reach["throng"] += 1
 
     # OUTCOME
     return _CROWD
 
 
-def _look(machine: Machine, child: Process, vpn: int) -> None:
-    table = child.memory.page_table
-    was_there = table.lookup(vpn) is not None
-    frame = touch(machine, child, vpn, Access.LOAD)
-    if not was_there and frame.kind in OWN:
-        table.unmap(vpn)
-        free_unheld(machine, [frame])
+def _gather(machine: Machine, process: Process, count: int) -> Process:
+    """Make so many idle children at once; give one that does what all of them do."""
+    process.crowd = forked_space(machine, process.memory)
+    process.crowd.idle = count
+    return Process(process.number, None, process.crowd)
+
+
+def _leave_out_own(machine: Machine, process: Process) -> None:
+    """Leave out what each child has for itself: it is another frame for each of them, and nobody else ever sees it."""
+    assert process.crowd is not None, "they are there"
+    inherited = {pte.frame for _, pte in process.memory.page_table.walk()}
+    for vpn, pte in list(process.crowd.page_table.walk()):
+        if pte.frame.kind in OWN and pte.frame not in inherited:
+            process.crowd.page_table.unmap(vpn)
+            free_unheld(machine, [pte.frame])
 
 
 def disperse(machine: Machine, op: Disperse) -> Allowed:

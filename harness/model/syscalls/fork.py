@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
-from harness.model.frame import RECREATABLE, FrameKind
+from harness.model.frame import OWN, RECREATABLE, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.prefault import guess
@@ -44,7 +44,8 @@ def fork(machine: Machine, op: Fork) -> Allowed:
 
 def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     """Make a child's address space; the parent's entries lose the right to write. Source: dup_mmap."""
-    guess(machine, parent)
+    if not machine.semantics.fork_copies_pages:
+        guess(machine, parent)
     space = AddressSpace.empty(machine.pool)
     space.vmas = _inherited(parent.vmas)
     space.brk_start, space.brk = parent.brk_start, parent.brk
@@ -56,7 +57,7 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
         if vpn in shared:
             copied = copy_shared_pte(machine, pte)
         else:
-            copied = copy_fixed(machine, space, vpn, pte) or copy_present_pte(machine, pte)
+            copied = copy_page(machine, space, vpn, pte) or copy_present_pte(machine, pte)
         if copied is not None:
             space.page_table.map(vpn, copied)
     return space
@@ -79,21 +80,26 @@ def _left_out(vmas: VmaList) -> set[int]:
     return {vpn for vma in vmas if vma.flags & special for vpn in vma.vpns}
 
 
-def copy_fixed(machine: Machine, space: AddressSpace, vpn: int, pte: PTE) -> PTE | None:
-    """Give the child a copy of the private page that is a fixed buffer; None for all other pages.
+def copy_page(machine: Machine, space: AddressSpace, vpn: int, pte: PTE) -> PTE | None:
+    """Give the child a copy of a page that fork does not share; None for all others.
 
-    So the frame stays the parent's alone, and its entry as it is: what the kernel delivers there must reach the parent
-    also after its next store, which would go to another frame if this one were shared.
+    Of the private page that is a fixed buffer: so the frame stays the parent's alone, and its entry as it is, and what the
+    kernel delivers there reaches the parent also after its next store, which would go to another frame if this one were
+    shared. And of every page that is the parent's own, where the kernel has no copy-on-write.
 
     Source: page_try_dup_anon_rmap, page_needs_cow_for_dma; copy_present_page.
     """
-    if machine.fixed is None or machine.fixed.frame is not pte.frame or pte.frame.kind is not FrameKind.ANON:
+    is_fixed = machine.fixed is not None and machine.fixed.frame is pte.frame and pte.frame.kind is FrameKind.ANON
+    if not is_fixed and (pte.frame.kind not in OWN or not machine.semantics.fork_copies_pages):
         return None
     vma = space.vmas.find(vpn)
     assert vma is not None, "a present page lies in a VMA"
     machine.reach["fork.copy"] += 1
-    frame = machine.pool.fresh(FrameKind.ANON, pte.frame.content, pte.frame.also)
-    return PTE(frame, pte.readable, writable=bool(vma.prot & Prot.W))
+    frame = machine.pool.fresh(pte.frame.kind, pte.frame.content, pte.frame.also)
+    may_write = bool(vma.prot & Prot.W)
+    if is_fixed:
+        return PTE(frame, pte.readable, writable=may_write)
+    return replace(pte, frame=frame, writable=False, write_pending=may_write)
 
 
 def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
