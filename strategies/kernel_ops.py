@@ -153,8 +153,8 @@ ROWS: tuple[Row, ...] = (
     Row(Splice, 1, (ACTOR, EXTENT), _splice),
     Row(Feed, 1, (ACTOR, VALUE), _feed),
     Row(Unpin, 7, (ACTOR,), _unpin),
-    Row(Fix, 2, (ACTOR, WHERE), _fix),
-    Row(Deliver, 5, (ACTOR, SPOT, VALUE), _deliver),
-    Row(Unfix, 5, (ACTOR,), _unfix),
+    Row(Fix, 1, (ACTOR, WHERE), _fix),
+    Row(Deliver, 7, (ACTOR, SPOT, VALUE), _deliver),
+    Row(Unfix, 9, (ACTOR,), _unfix),
 )
 """The rows of this family, in the order of simplicity."""

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from harness.program.program import Program
 from harness.program.text import format_program
 from strategies.programs import programs
+from strategies.provider import register_provider
 
 Take = Callable[[Program, float], None]
 """Takes a program, and the seconds that it took to draw it."""
@@ -48,6 +49,7 @@ def _draw_batch(count: int, chosen_seed: int, take: Take) -> None:
     @settings(
         max_examples=count,
         database=None,
+        backend=register_provider(),
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=[*HealthCheck],

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from contracts.contract import Drawing
-from contracts.plugin import provider
 from contracts.plugin.every import ALL
 from harness.errors import PagepactError
 from harness.guest.definition import load_definition
 from harness.guests import choose_definition
 from harness.program.levels import Level
 from harness.report.known import KnownDivergence, load_known
+from strategies.provider import register_provider
 
 PROFILES = {"local": 100, "ci": 100, "nightly": 5000, "replay": 1}
 """Examples per contract in each profile. Our own, because Hypothesis's `ci` runs the same examples in every shard."""
@@ -33,7 +33,7 @@ def is_long_run() -> bool:
 
 def register_profiles() -> None:
     """Make the profiles known to Hypothesis."""
-    provider.register_provider()
+    backend = register_provider()
     for name, examples in PROFILES.items():
         shrink = () if name == "replay" else (Phase.shrink,)
         settings.register_profile(
@@ -43,7 +43,7 @@ def register_profiles() -> None:
             deadline=None,  # a guest has its own deadlines, and no test depends on speed
             print_blob=False,  # .prog files outlive versions, blobs do not
             database=None,
-            backend=provider.NAME,
+            backend=backend,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             report_multiple_bugs=False,
         )

@@ -10,6 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from harness.program.ops import Clone, Exec, Fill, Fork, Load, Map, Print, Protect, Store, Unmap, Vfork
 from harness.program.program import Program
 from harness.program.units import WINDOW_BY_NAME, Prot
+from strategies.provider import register_provider
 
 IMAGE = {"text": Prot.R | Prot.X, "data": Prot.R | Prot.W, "bss": Prot.R | Prot.W}
 
@@ -21,6 +22,7 @@ def draw_many(strategy: SearchStrategy[Program], count: int, *, number: int = 1)
     @settings(
         max_examples=count,
         database=None,
+        backend=register_provider(),
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
