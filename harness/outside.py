@@ -91,10 +91,11 @@ class Outside:
         entries: list[int | None] = []
         (vpn,) = [vpn for pages in observed_pages(PROTECTED) for vpn in pages.vpns]
 
-        def look(notice: Notice) -> None:
-            observer.look(notice)
+        def look(notice: Notice) -> bool:
+            differs = observer.look(notice)
             root = observer.looks[-1].roots.get(0)
             entries.append(None if root is None else entry_of(observer.ram, observer.form, root, vpn))
+            return differs
 
         self._session.on_notice = look
         execute(PROTECTED, How(pte_bits=True))

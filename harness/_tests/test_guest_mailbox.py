@@ -13,7 +13,7 @@ from harness.guest.channel import Channel
 from harness.guest.console import Console
 from harness.guest.definition import LINUX_PANICS
 from harness.guest.frames import BELL
-from harness.guest.mailbox import ROOM, Mailbox, MailboxLost
+from harness.guest.mailbox import ROOM, Mailbox, MailboxLost, Notice
 from harness.guest.memory_transport import FakeAgent, Line, MemoryTransport
 from harness.guest.ram import PAGE_SIZE, GuestRam
 
@@ -23,7 +23,7 @@ PLACES = [70, 12, 13, 4000, 9]
 """Page numbers of the mailbox: the words, two pages for requests, two for answers."""
 WORDS = struct.Struct("<6I")  # state, request, its length, answer, its length, step
 ASLEEP = 1
-ANSWER, SHOWN, LOOKED, COUNT, POLLS = (8 + at for at in (3, 6, 7, 9, 10))
+ANSWER, SHOWN, LOOKED, COUNT, POLLS, DIFFERS = (8 + at for at in (3, 6, 7, 9, 10, 11))
 """Words of the first page, by number."""
 
 
@@ -159,11 +159,13 @@ class ShowingAgent(BoxAgent):
         self._answer, words[3] = words[3], 0
         self._write_words(*words)
         self.polled: list[int] = []
+        self.told: list[int] = []
         self._show()
         return []
 
     def _show(self) -> None:
         self.polled.append(self.cell(POLLS))
+        self.told.append(self.cell(DIFFERS))
         if self.cell(LOOKED) == 4:
             self._set(ANSWER, self._answer)
             return
@@ -184,12 +186,18 @@ def test_an_agent_that_shows_one_thing_after_the_other_is_watched_and_need_not_r
     channel.hello(10.0)
     channel.mailbox = Mailbox(ram, MARK, 2, 2)
     looks: list[int] = []
-    channel.on_notice = lambda notice: looks.append(notice.after)
+
+    def look(notice: Notice) -> bool:
+        looks.append(notice.after)
+        return len(looks) == 2
+
+    channel.on_notice = look
 
     answer = channel.request(b"abc", timeout_s=20)
 
     assert (answer, len(looks)) == (b"cba", 4)
     assert agent.polled == [0, 0, 1, 1, 1]
+    assert agent.told == [0, 0, 1, 0, 0]  # what the second look saw is another thing
     assert not agent.cell(POLLS)
     assert transport.now == 0
 

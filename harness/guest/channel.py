@@ -78,7 +78,7 @@ class Channel:
         self._step: int | None = None
         self._posted = False  # whether the request in flight lies in the mailbox
         self.mailbox: Mailbox | None = None
-        self.on_notice: Callable[[Notice], None] | None = None
+        self.on_notice: Callable[[Notice], bool] | None = None
 
     @property
     def last_step(self) -> int | None:
@@ -133,12 +133,11 @@ class Channel:
     def _obey(self, exchange: _Exchange) -> None:
         """Look at what the agent shows, if it does; and where it shows one thing after the other, at the next ones too."""
         while (mailbox := self.mailbox) is not None and (notice := mailbox.notice()) is not None:
-            if self.on_notice is not None:
-                self.on_notice(notice)
+            differs = self.on_notice is not None and self.on_notice(notice)
             exchange.looks += 1
             is_more_to_come = exchange.looks > 1
             mailbox.polls(is_more_to_come)
-            if mailbox.looked():
+            if mailbox.looked(differs):
                 self._console.send(BELL + b"\n", deadline=exchange.deadline)
             if is_more_to_come:
                 self._poll(mailbox, exchange)

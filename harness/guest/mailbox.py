@@ -23,8 +23,8 @@ ROOM = PAGE_SIZE - _HEAD
 """Bytes of a message in each page."""
 SPINS = 20_000
 """How often the agent looks for the next request before it sleeps."""
-_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOKED, _AFTER, _COUNT, _POLLS, _ = range(
-    _HEAD // 4, _HEAD // 4 + 12
+_STATE, _REQUEST, _REQUEST_LENGTH, _ANSWER, _ANSWER_LENGTH, _STEP, _SHOWN, _LOOKED, _AFTER, _COUNT, _POLLS, _DIFFERS = (
+    range(_HEAD // 4, _HEAD // 4 + 12)
 )
 _LIST = _HEAD // 4 + 12  # where the first worker is, and how far the next; then the processes
 _WORKERS = struct.Struct("<QQ")  # where the first worker has its identity, and how far the next is
@@ -33,6 +33,8 @@ _INDEX, _PART_OF = MARK // 4, MARK // 4 + 1  # words in the head of a page: whic
 _MOST_PROCESSES = 16
 _ASLEEP = 1
 _MOST_PAGES = 4096
+SETTLING = 0xFFFF_FFFF
+"""In place of the steps done: the agent sees no counts, and asks whether those that we see are still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,13 @@ class Mailbox:
         entries = self._ram.bytes[at : at + count * _PROCESS.size]
         return Notice(self._cells[words + _AFTER], first, stride, tuple(_PROCESS.iter_unpack(entries)))
 
-    def looked(self) -> bool:
-        """Let the agent go on; whether it sleeps, and needs to be rung for."""
+    def looked(self, differs: bool) -> bool:
+        """Let the agent go on, and know whether what was seen `differs` from the look before; see SETTLING.
+
+        Gives whether it sleeps, and needs to be rung for.
+        """
         words = self._pages[0] * PAGE_SIZE // 4
+        self._cells[words + _DIFFERS] = differs
         self._cells[words + _LOOKED] = self._cells[words + _SHOWN]
         return self._cells[words + _STATE] == _ASLEEP
 

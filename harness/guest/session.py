@@ -52,7 +52,7 @@ class Session:
     ) -> None:
         self.definition = definition.with_kernel(kernel) if kernel else definition
         self.restore_seconds: float | None = None
-        self.on_notice: Callable[[Notice], None] | None = None  # looks when the agent shows its processes
+        self.on_notice: Callable[[Notice], bool] | None = None  # looks when the agent shows its processes
         self._source = source or QemuSource(self.definition, agent=agent)
         self._live: LiveGuest | None = None
         self._failure: PagepactError | None = None

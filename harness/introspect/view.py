@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.guest.mailbox import Notice
+from harness.guest.mailbox import SETTLING, Notice
 from harness.guest.ram import PAGE_SIZE, GuestRam
 from harness.introspect.counts import Counts
 from harness.introspect.page_walk import BrokenTables, Format, Space, Walker, frame_of
@@ -87,6 +87,7 @@ class Observer:
         self.cost = Cost()
         self.looks: list[Look] = []
         """All since the last `begin`, in order."""
+        self._settling: Look | None = None
         self.zero_frame: Frame | None = None
         """The frame of all pages of zeroes, where the kernel has one and it is known."""
         self.counts: Counts | None = None
@@ -115,11 +116,15 @@ class Observer:
         frames, and what these hold.
         """
         self.looks = []
+        self._settling = None
         self._vpns = vpns
         self._wants_frames = wants_frames
 
-    def look(self, notice: Notice) -> None:
-        """Read the tables of the processes in `notice`. What makes no sense is left out."""
+    def look(self, notice: Notice) -> bool:
+        """Read the tables of the processes in `notice`. What makes no sense is left out.
+
+        Gives whether counts moved since the look before, where the agent waits for them to be still (SETTLING).
+        """
         began, searches = time.perf_counter(), self.roots.searches
         roots = self.roots.find(notice)
         spaces: dict[int, Space] = {}
@@ -135,10 +140,14 @@ class Observer:
         look = Look(notice.after, spaces, roots, live=live)
         if self._wants_frames:
             self._look_at_frames(look)
+        if notice.after == SETTLING:
+            before, self._settling = self._settling, look
+            return before is not None and before.counts != look.counts
         self.looks.append(look)
         if self.roots.searches == searches:
             self.cost.seconds += time.perf_counter() - began
             self.cost.processes += len(spaces)
+        return False
 
     def _look_at_frames(self, look: Look) -> None:
         leaves = [(vpn, space.leaf(vpn)) for space in look.spaces.values() for vpn in self._vpns]
