@@ -11,7 +11,7 @@ good ends the copy where it is).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.model.fault import refusal, touch
 from harness.model.frame import Frame
@@ -36,6 +36,18 @@ class Piece:
             and self.offset < other.offset + other.length
             and other.offset < self.offset + self.length
         )
+
+
+@dataclass(slots=True)
+class Transfer:
+    """The pieces that one call reads, and those that it writes: nobody says in which order it does, or in what portions."""
+
+    sources: list[Piece] = field(default_factory=list)
+    targets: list[Piece] = field(default_factory=list)
+
+    def meets_itself(self) -> bool:
+        """Tell whether it writes to what it reads."""
+        return any(source.overlaps(target) for source in self.sources for target in self.targets)
 
 
 def after(at: Address, length: int) -> Address:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
 from harness.model.process import Process
-from harness.model.user_memory import Piece, after, reach
+from harness.model.user_memory import Piece, Transfer, after, reach
 from harness.program.ops import Access, Read, Readv
 from harness.program.outcome import Failed, Received
 from harness.program.units import PAGE_SIZE, Address
@@ -39,7 +39,9 @@ def read(machine: Machine, op: Read) -> Allowed:
 
     # EFFECT
     wanted = _left(machine, op.file, op.offset, op.length)
-    done = _copy_out(machine, process, _Part(op.file, op.offset, wanted), op.at)
+    transfer = Transfer()
+    done = _copy_out(machine, process, _Part(op.file, op.offset, wanted), op.at, transfer)
+    _heed_order(machine, transfer)
 
     # OUTCOME
     return _outcome(machine, wanted, done, op.length)
@@ -60,9 +62,11 @@ def readv(machine: Machine, op: Readv) -> Allowed:
     # EFFECT
     wanted = _left(machine, op.file, op.offset, 2 * op.length)
     first = min(wanted, op.length)
-    done = _copy_out(machine, process, _Part(op.file, op.offset, first), op.at)
+    transfer = Transfer()
+    done = _copy_out(machine, process, _Part(op.file, op.offset, first), op.at, transfer)
     if done == first:
-        done += _copy_out(machine, process, _Part(op.file, op.offset + first, wanted - first), op.then)
+        done += _copy_out(machine, process, _Part(op.file, op.offset + first, wanted - first), op.then, transfer)
+    _heed_order(machine, transfer)
 
     # OUTCOME
     return _outcome(machine, wanted, done, 2 * op.length)
@@ -93,26 +97,32 @@ def _least_count(machine: Machine, done: int) -> int:
     return max(1, done - 2 * unit + 1) if unit > 1 else done
 
 
-def _copy_out(machine: Machine, process: Process, source: _Part, at: Address) -> int:
+def _heed_order(machine: Machine, transfer: Transfer) -> None:
+    if transfer.meets_itself():
+        machine.end_of_knowledge("a file is read into a mapping of the same bytes, and nobody says in which order")
+
+
+def _copy_out(machine: Machine, process: Process, source: _Part, at: Address, transfer: Transfer) -> int:
     """Copy bytes of the file, page of it by page, to memory from `at` on; give how many were stored."""
     done = 0
     while done < source.length:
         start = source.offset + done
         part = _Part(source.file, start, min(source.length - done, PAGE_SIZE - start % PAGE_SIZE))
-        stored = _copy_page(machine, process, part, after(at, done))
+        stored = _copy_page(machine, process, part, after(at, done), transfer)
         done += stored
         if stored < part.length:
             break
     return done
 
 
-def _copy_page(machine: Machine, process: Process, part: _Part, at: Address) -> int:
+def _copy_page(machine: Machine, process: Process, part: _Part, at: Address, transfer: Transfer) -> int:
     """Copy bytes that lie in one page of the file to `at`."""
     index, start = divmod(part.offset, PAGE_SIZE)
     targets = reach(machine, process, at, part.length, Access.STORE)
     source = machine.cache.frames.get((part.file, index))
-    if source is not None and any(Piece(source, start, part.length).overlaps(target) for target in targets):
-        machine.end_of_knowledge("a file is read into a mapping of the same bytes, and nobody says in which order")
+    if source is not None:
+        transfer.sources.append(Piece(source, start, part.length))
+    transfer.targets += targets
     data = machine.only(machine.cache.contents(part.file, index))[start : start + part.length]
     stored = sum(target.length for target in targets)
     for target in targets:

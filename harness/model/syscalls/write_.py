@@ -7,7 +7,7 @@ from harness.model.fault import readings
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.syscalls.truncate import grow
-from harness.model.user_memory import Piece, after, page_by_page, reach
+from harness.model.user_memory import Piece, Transfer, after, page_by_page, reach
 from harness.program.ops import Access, Write
 from harness.program.outcome import Failed, Printed
 from harness.program.units import PAGE_SIZE
@@ -31,13 +31,15 @@ def write(machine: Machine, op: Write) -> Allowed:
     # none before the copy: the file is open for writing, and no limit is near.
 
     # EFFECT
-    done = 0
+    done, transfer = 0, Transfer()
     while done < op.length:
         part = min(op.length - done, PAGE_SIZE - (op.offset + done) % PAGE_SIZE)
-        copied = _copy_in(machine, process, op, done, part)
+        copied = _copy_in(machine, process, op, range(done, done + part), transfer)
         done += copied
         if not copied:
             break
+    if transfer.meets_itself():
+        machine.end_of_knowledge("a file is written from a mapping of the same bytes, and nobody says in which order")
 
     # OUTCOME
     if not done:
@@ -47,20 +49,20 @@ def write(machine: Machine, op: Write) -> Allowed:
     return Allowed((Printed(done),), "write(2): the number of bytes written, fewer at the end of the buffer")
 
 
-def _copy_in(machine: Machine, process: Process, op: Write, done: int, part: int) -> int:
-    """Copy `part` bytes, which go to one page of the file, from where the `done` bytes before them end."""
+def _copy_in(machine: Machine, process: Process, op: Write, part: range, transfer: Transfer) -> int:
+    """Copy a `part` of all the bytes, which goes to one page of the file; give how many could be copied."""
     file = machine.cache.file(op.file)
-    start = op.offset + done
-    sources = reach(machine, process, after(op.at, done), part, Access.LOAD)
+    start = op.offset + part.start
+    sources = reach(machine, process, after(op.at, part.start), len(part), Access.LOAD)
     copied = sum(source.length for source in sources)
-    if not copied or (copied < part and machine.semantics.write_wants_whole_part):
+    if not copied or (copied < len(part) and machine.semantics.write_wants_whole_part):
         return 0
-    reached = page_by_page(after(op.at, done), copied)
+    reached = page_by_page(after(op.at, part.start), copied)
     data = b"".join(machine.only(readings(machine, process, place, length)) for place, length in reached)
     if start + copied > file.size:
         grow(machine, file, start + copied)
     target = Piece(machine.cache.frame(file.name, start // PAGE_SIZE), start % PAGE_SIZE, copied)
-    if any(target.overlaps(source) for source in sources):
-        machine.end_of_knowledge("a file is written from a mapping of the same bytes, and nobody says in which order")
+    transfer.sources += sources
+    transfer.targets.append(target)
     target.frame.write(target.offset, data)
     return copied
