@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
+from harness.model.frame import ZEROES, Frame
 from harness.model.machine import Machine, Pin
 from harness.model.semantics import Choice
 from harness.model.syscalls.pin import PIPE_FULL, is_full
@@ -37,6 +38,8 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     cached = machine.cache.frames.get((file.name, index))
     if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.EITHER:
         machine.end_of_knowledge("whether a hole of a file gets a page when it is spliced is not said")
+    if cached is not None and _may_be_hole(machine, cached) and machine.semantics.file_pages_may_appear:
+        machine.end_of_knowledge("a page of zeroes is spliced that the kernel may have brought in before a fork, or not")
     if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.NEVER:
         cached = machine.cache.frame(file.name, index)
     frame = cached or machine.zero
@@ -46,3 +49,9 @@ def splice(machine: Machine, op: Splice) -> Allowed:
 
     # OUTCOME
     return _DONE
+
+
+def _may_be_hole(machine: Machine, frame: Frame) -> bool:
+    """Tell whether the file may have a hole where a page of zeroes is taken to be, since a fork might have copied it."""
+    entries = [pte for _, space in machine.spaces() for pte in space.page_table.ptes() if pte.frame is frame]
+    return frame.contents == (ZEROES,) and all(pte.prefaulted for pte in entries)
