@@ -38,7 +38,8 @@ def splice(machine: Machine, op: Splice) -> Allowed:
     cached = machine.cache.frames.get((file.name, index))
     if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.EITHER:
         machine.end_of_knowledge("whether a hole of a file gets a page when it is spliced is not said")
-    if cached is not None and _may_be_hole(machine, cached) and machine.semantics.file_pages_may_appear:
+    may_appear = machine.semantics.file_pages_may_appear or machine.semantics.prefault_budget > 0
+    if cached is not None and may_appear and _may_be_hole(machine, cached):
         machine.end_of_knowledge("a page of zeroes is spliced that the kernel may have brought in before a fork, or not")
     if cached is None and machine.semantics.hole_is_spliced_as_zeroes is Choice.NEVER:
         cached = machine.cache.frame(file.name, index)
