@@ -6,7 +6,22 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Ask, Deliver, Fix, Force, Fork, Peek, Pin, Protect, Readv, Reap, Receive, Store, Unpin
+from harness.program.ops import (
+    Ask,
+    Deliver,
+    Fix,
+    Force,
+    Fork,
+    Handle,
+    Peek,
+    Pin,
+    Protect,
+    Readv,
+    Reap,
+    Receive,
+    Store,
+    Unpin,
+)
 from harness.program.program import Program
 
 
@@ -72,6 +87,36 @@ def test_a_store_by_the_kernel_stays_out_of_other_processes(guest: Guest, progra
     )
 )
 def test_a_wait_status_stays_out_of_other_processes(guest: Guest, program: Program) -> None:
+    """A store by the kernel for a process shows in that process alone, as its own would."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="kernel-write.breaks-cow")
+
+
+@contract("kernel-write.breaks-cow", catches=("signal-frame-ignores-cow",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[0] 0x11
+        p0: fill a[1] 0x22
+        p0: fork p1
+        p1: handle a[1]
+        p0: wait p1
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[1] 0x11
+        p0: fork p1
+        p0: protect a[1] r
+        p0: fork p2
+        p2: handle a[1]
+        p1: load a[1]
+        """,
+        containing=(Handle, Fork),
+    )
+)
+def test_what_a_handler_finds_on_its_stack_stays_out_of_other_processes(guest: Guest, program: Program) -> None:
     """A store by the kernel for a process shows in that process alone, as its own would."""
     verdict = guest.run(program)
 

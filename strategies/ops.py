@@ -17,6 +17,7 @@ from harness.program.ops import (
     Exit,
     Fill,
     Fork,
+    Handle,
     Load,
     Map,
     Mirror,
@@ -155,6 +156,10 @@ def _crash(scene: Scene, process: int, where: int, fate: int) -> Op | None:
     return Crash(process, access, page_at(scene, process, where, need))
 
 
+def _handle(scene: Scene, process: int, where: int, fate: int) -> Op | None:
+    return Handle(process, page_at(scene, process, where, Prot.W)) if may_end(scene, process, Handle, fate) else None
+
+
 def _wait(scene: Scene, wish: int) -> Op | None:
     child = scene.awaited(wish)
     if child is None:
@@ -183,6 +188,7 @@ ROWS: tuple[Row, ...] = (
     Row(Print, 2, (ACTOR, SPOT, LENGTH), _print),
     Row(Exec, 2, (ACTOR, FATE, EXEC_IMAGE), _exec),
     Row(Crash, 2, (ACTOR, WHERE, FATE), _crash),
+    Row(Handle, 1, (ACTOR, WHERE, FATE), _handle),
     *vma_ops.ROWS,
     *kernel_ops.ROWS,
     *family.ROWS,

@@ -34,6 +34,7 @@ from harness.program.ops import (
     Fill,
     Fix,
     Force,
+    Handle,
     Handover,
     Kill,
     Leader,
@@ -215,7 +216,7 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Deliver(process, place(), part.byte())
     elif kind is Peek:
         op = Peek(process, place(), part.number())
-    elif kind in (Pin, Fix):
+    elif kind in (Pin, Fix, Handle):
         op = kind(process, place())
     elif kind is Repeat:
         op = Repeat(process, part.number(), part.number())

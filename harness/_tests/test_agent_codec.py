@@ -112,6 +112,8 @@ EVERY_OPERATION = parse_program(
     p0: limit 3
     p0: vfork p4
     p4: exit 1
+    p0: clone p5
+    p5: handle c[4]
     p0: exit 255
     """
 )

@@ -18,6 +18,7 @@ from harness.program.ops import (
     Exit,
     Fill,
     Fork,
+    Handle,
     Load,
     Map,
     Op,
@@ -67,6 +68,7 @@ def _random_op(source: random.Random, family: Family) -> Op:
     if len(family.live) > 1:
         choices.append((2, Exit(process, 3)))
         choices.append((1, Crash(process, source.choice(list(Access)), at)))
+        choices.append((1, Handle(process, at.page)))
     choices += [(3, Wait(process, child)) for child in family.waitable(process)]
     weights = [weight for weight, _ in choices]
     return source.choices([op for _, op in choices], weights)[0]

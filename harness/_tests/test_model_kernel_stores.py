@@ -17,7 +17,7 @@ from harness.model.semantics import LINUX_6_1, PRESETS, Semantics, SoleOwner
 from harness.model.step import step
 from harness.model.syscalls.pin import PIPE_SLOTS
 from harness.model_guest import ModelGuest
-from harness.program.outcome import Done, Failed, Loaded, Outcome, Received
+from harness.program.outcome import Done, Failed, Killed, Loaded, Outcome, Received, Signal
 from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME
 from harness.subject import How
@@ -48,6 +48,40 @@ def frame(machine: Machine, place: str = "a", index: int = 0, process: int = 0) 
 
 
 # ------------------------------------------------------------------------------ stores by the kernel
+
+
+STACK = "p0: map a 2 rw private anon\np0: fill a[1] 0x11\np0: fork p1\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [
+        ("", Killed(Signal.SIGKILL)),
+        ("p1: protect a[1] r\n", Killed(Signal.SIGSEGV)),
+        ("p1: unmap a[1]\n", Killed(Signal.SIGSEGV)),
+    ],
+    ids=["stored", "read-only", "not mapped"],
+)
+def test_a_handler_runs_where_the_kernel_can_store_what_it_finds(before: str, status: Outcome) -> None:
+    machine, outcomes = run(f"{STACK}{before}p1: handle a[1]\np0: wait p1")
+
+    assert outcomes[-1] == (status,)
+    assert frame(machine, index=1).content == b"\x11" * 4096
+
+
+def test_a_handler_fills_what_it_shares_with_others() -> None:
+    machine, _ = run("p0: map a 2 rw shared anon\np0: fill a[1] 0x11\np0: fork p1\np1: handle a[1]")
+
+    assert frame(machine, index=1).content == bytes(4096)
+
+
+def test_where_a_signals_frame_takes_two_pages_both_have_to_take_it() -> None:
+    two = replace(LINUX_6_1, signal_frame_pages=2)
+    wide, _ = run(f"{STACK}p1: handle a[1]", two)
+    narrow, _ = run(f"{STACK}p1: handle a[0]", two)
+
+    assert not wide.unspecified
+    assert narrow.unspecified
 
 
 @pytest.mark.parametrize("via", ["pipe", "socket"])

@@ -22,6 +22,7 @@ from harness.program.ops import (
     Exit,
     Fill,
     Fork,
+    Handle,
     Load,
     Observe,
     Op,
@@ -173,7 +174,11 @@ def test_a_store_is_plain_data() -> None:
     assert Store(0, Address("a", 0), 1) == Store(0, Address("a", 0), 1) != Store(1, Address("a", 0), 1)
 
 
-@pytest.mark.parametrize("wakes", [Exec(1), Exit(1, 0), Crash(1, Access.LOAD, Address("a", 0))], ids=lambda op: op.verb)
+@pytest.mark.parametrize(
+    "wakes",
+    [Exec(1), Exit(1, 0), Crash(1, Access.LOAD, Address("a", 0)), Handle(1, Address("a", 0))],
+    ids=lambda op: op.verb,
+)
 def test_who_did_vfork_does_nothing_until_its_child_execs_or_ends(wakes: Op) -> None:
     load = Load(0, Address("a", 0))
 

@@ -24,7 +24,7 @@ ACTIONS = {
     "readv": Action.KERNEL_WRITE,
     "force": Action.KERNEL_WRITE, "fix": Action.KERNEL_WRITE,
     "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
-    "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT, "kill": Action.EXIT,
+    "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT, "handle": Action.EXIT, "kill": Action.EXIT,
     "unmap": Action.MUNMAP, "map": Action.MUNMAP, "mirror": Action.MUNMAP, "brk": Action.MUNMAP,
     "protect": Action.MPROTECT, "remap": Action.MREMAP, "advise": Action.MADVISE,
 }  # fmt: skip

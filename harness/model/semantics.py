@@ -111,6 +111,13 @@ class Semantics:
     with 1 is right with 8, so where it is not known it is 8, and no field of `unknown`.
     """
 
+    signal_frame_pages: int = 1
+    """How many pages, downwards, what a signal's handler finds takes on a stack that stands at the end of a page.
+
+    Source: struct rt_sigframe. On x86-64 it takes a page at most, also with AVX-512 (MINSIGSTKSZ is less than that still);
+    arm64's has 4096 bytes for further records, and so takes a little more.
+    """
+
     write_wants_whole_part: bool = False
     """write(2) takes nothing for a page of the file, where not all the memory that goes there can be read.
 
@@ -374,6 +381,7 @@ _DIFFERS_IN_LINUX = (
     ("exec_implies_read", (False,)),  # protection keys (x86-64), FEAT_EPAN (arm64)
     ("exec_only_by_key", (True,)),
     ("forked_entries_are_old", (True,)),
+    ("signal_frame_pages", (2,)),  # arm64
     ("growth_shows_tail", (Choice.NEVER,)),
     ("private_mappings_duplicate", (True,)),
     ("copies_between_file_systems", (True,)),
@@ -424,6 +432,7 @@ PRESETS = {
             forked_entries_are_old=True,
             shared_load_grants_write=Choice.NEVER,
             copy_unit=8,
+            signal_frame_pages=2,
         ),
         # A kernel of which nothing is known (`--guest custom`): whatever is right somewhere is right here.
         replace(

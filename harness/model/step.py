@@ -21,6 +21,7 @@ from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
 from harness.model.syscalls.force import force
 from harness.model.syscalls.fork import fork
+from harness.model.syscalls.handle import handle
 from harness.model.syscalls.handover import handover
 from harness.model.syscalls.kill import kill
 from harness.model.syscalls.limit import limit
@@ -70,6 +71,7 @@ from harness.program.ops import (
     Fix,
     Force,
     Fork,
+    Handle,
     Handover,
     Kill,
     Limit,
@@ -129,6 +131,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Limit: limit,
     Kill: kill,
     Threads: threads,
+    Handle: handle,
     Handover: handover,
     Repeat: repeat,
     Exec: exec_,

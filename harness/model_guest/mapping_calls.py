@@ -42,6 +42,10 @@ REFUSALS = {
     Misuse.CLOSE_BAD_FILE: "EBADF",
     Misuse.PIPE_BAD_POINTER: "EFAULT",
     Misuse.EXEC_MISSING: "ENOENT",
+    Misuse.MAP_WRAPPING: "ENOMEM",
+    Misuse.PROTECT_WRAPPING: "ENOMEM",
+    Misuse.REMAP_WRAPPING: "ENOMEM",
+    Misuse.SYNC_WRAPPING: "ENOMEM",
 }
 """How a misuse fails; with EINVAL where it is not named."""
 
@@ -129,5 +133,12 @@ class MappingCalls(ProcessTable):
 
     def _try(self, op: Try) -> Outcome:
         if op.misuse is Misuse.UNMAP_LENGTH_0 and self.machine.has("errno-wrong"):  # planted: nothing is no error
+            return Done()
+        # planted: the end lies before the start, so there is nothing to do
+        if op.misuse in (Misuse.PROTECT_WRAPPING, Misuse.SYNC_WRAPPING) and self.machine.has("length-wraps"):
+            return Done()
+        # planted: the sum of where it begins and its length is small, so there is room
+        if op.misuse is Misuse.REMAP_WRAPPING and self.machine.has("remap-length-wraps"):
+            mapping.unmap(self.machine, self._space(op), op.pages.vpns)
             return Done()
         return Failed(REFUSALS.get(op.misuse, "EINVAL"))

@@ -9,9 +9,7 @@ from harness.model_guest.machine import AddressSpace
 from harness.model_guest.pagefault import touch
 from harness.model_guest.process_table import Process, ProcessTable, exited, killed, signal_of
 from harness.model_guest.trouble import OutOfMemory, Panic, Segfault
-from harness.model_guest.uaccess import (
-    put_user,
-)
+from harness.model_guest.uaccess import put_user, signal_page
 from harness.program.image import IMAGES, OWN, Image
 from harness.program.ops import (
     STATUS_WORD,
@@ -23,6 +21,7 @@ from harness.program.ops import (
     Exec,
     Exit,
     Fork,
+    Handle,
     Handover,
     Kill,
     Leader,
@@ -47,6 +46,10 @@ from harness.program.outcome import (
     RanOn,
     Signal,
 )
+from harness.program.units import PAGE_SIZE
+
+SIGNAL_FRAME = 800
+"""The bytes that the kernel stores on the stack for a handler."""
 
 
 class ProcessCalls(ProcessTable):
@@ -190,6 +193,17 @@ class ProcessCalls(ProcessTable):
         if write:
             page[op.at.offset] = 0
         self._end(op.process, killed(Signal.SIGKILL))
+        return Gone()
+
+    def _handle(self, op: Handle) -> Outcome:
+        try:
+            page = signal_page(self.machine, self._space(op), op.at.vpn)
+            page[-SIGNAL_FRAME:] = b"\x5f" * SIGNAL_FRAME
+            self._page(op, op.at, write=True)[:] = bytes(PAGE_SIZE)
+            signal = Signal.SIGKILL
+        except Segfault:
+            signal = Signal.SIGSEGV
+        self._end(op.process, killed(signal))
         return Gone()
 
     def _threads(self, op: Threads) -> Outcome:

@@ -69,6 +69,11 @@ def put_user(machine: Machine, space: AddressSpace, at: Address, word: bytes) ->
     return True
 
 
+def signal_page(machine: Machine, space: AddressSpace, vpn: int) -> bytearray:
+    """Give the page to store a signal's frame to. Raises Segfault, OutOfMemory, Stuck, Panic."""
+    return _page(machine, space, vpn, raw=machine.has("signal-frame-ignores-cow"))  # planted: see _page
+
+
 def store_remote(machine: Machine, space: AddressSpace, at: Address, data: bytes) -> int:
     """Store bytes, whatever the protection. Returns how many, fewer where a page is out of reach. Raises OutOfMemory."""
     if machine.has("mem-write-wraps"):  # planted: what lies behind the end of the page goes to its start

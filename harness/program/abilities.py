@@ -19,8 +19,8 @@ from harness.program.without import kept_without, without
 
 BASIC = frozenset(
     {
-        "map", "unmap", "protect", "load", "store", "fill", "print", "fork", "exec", "exit", "crash", "wait", "observe",
-        "repeat",
+        "map", "unmap", "protect", "load", "store", "fill", "print", "fork", "exec", "exit", "crash", "handle", "wait",
+        "observe", "repeat",
     }
 )  # fmt: skip
 """The verbs that a kernel has, or else nothing can be said about it."""

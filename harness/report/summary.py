@@ -20,7 +20,7 @@ EVENTS = (
     "remap.move", "remap.grow", "remap.shrink", "remap.duplicate", "remap.efault", "remap.einval", "remap.enomem",
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "brk.below", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
-    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "kill", "threads",
+    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "handle.stored", "handle.refused", "kill", "threads",
     "handover.exits", "handover.sleeps", "mirror", "throng", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.partial", "force.eio",
     "peek", "peek.eio", "pin", "splice", "feed", "unpin",

@@ -160,4 +160,18 @@ CASES = {
         p0: brk data[0]
         """,
     ),
+    "length-wraps": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: try protect-wrapping a[0]
+        """,
+    ),
+    "remap-length-wraps": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: try remap-wrapping a[0]
+        """,
+    ),
 }

@@ -114,6 +114,16 @@ CASES = {
         p2: load a[0]+1
         """,
     ),
+    "signal-frame-ignores-cow": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private anon
+        p0: fill a[1] 0x11
+        p0: fork p1
+        p1: handle a[1]
+        p0: load a[1]+4000
+        """,
+    ),
     "force-writes-shared-frame": Case(
         "outcomes",
         """

@@ -16,6 +16,7 @@ from harness.program.ops import (
     Exit,
     Fill,
     Force,
+    Handle,
     Handover,
     Kill,
     Map,
@@ -67,7 +68,7 @@ def many_held(timeline: Timeline, process: int, vpn: int) -> Ids:
 
 def after_teardown(timeline: Timeline) -> Ids:
     """Where an address space was torn down before, memory that goes wrong for no other reason may be its tables."""
-    ended = any(isinstance(op, Exit | Crash | Kill | Exec) for _, op in timeline.steps())
+    ended = any(isinstance(op, Exit | Crash | Handle | Kill | Exec) for _, op in timeline.steps())
     return ("tables.no-double-free",) if ended else ()
 
 
@@ -82,6 +83,7 @@ def by_departures(timeline: Timeline, frame: Frame) -> Ids:
 _DEPARTURES: dict[type[Op], Ids] = {
     Exit: ("exit.drops-all", "count.no-inflation"),
     Crash: ("exit.drops-all", "count.no-inflation"),
+    Handle: ("exit.drops-all", "count.no-inflation"),
     Kill: ("exit.drops-all", "count.no-inflation"),
     Exec: ("exec.drops-all", "count.no-inflation"),
     Store: ("cow.old-frame-released",),

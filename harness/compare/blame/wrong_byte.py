@@ -15,6 +15,7 @@ from harness.program.ops import (
     Brk,
     Exec,
     Force,
+    Handle,
     Map,
     Op,
     Protect,
@@ -106,6 +107,7 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
 _BY_THE_KERNEL: dict[type[Op], Ids] = {
     **dict.fromkeys(KERNEL_STORES, ("kernel-write.breaks-cow",)),
     Force: ("foll-force.private-only",),
+    Handle: ("kernel-write.breaks-cow",),
 }
 """What else a store breaks that the kernel did, where it shows in somebody else's memory."""
 

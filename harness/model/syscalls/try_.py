@@ -8,8 +8,8 @@ from harness.program.ops import Misuse, Try
 from harness.program.outcome import Failed
 
 
-def _fails(errno: str, clause: str) -> Allowed:
-    return Allowed((Failed(errno),), clause)
+def _fails(errno: str, clause: str, *others: str) -> Allowed:
+    return Allowed(tuple(Failed(each) for each in (errno, *others)), clause)
 
 
 _ERRORS = {
@@ -39,6 +39,17 @@ _ERRORS = {
     Misuse.CLOSE_BAD_FILE: _fails("EBADF", "close(2), EBADF: fd is no open file descriptor"),
     Misuse.PIPE_BAD_POINTER: _fails("EFAULT", "pipe(2), EFAULT: pipefd is not valid"),
     Misuse.EXEC_MISSING: _fails("ENOENT", "execve(2), ENOENT: the file pathname does not exist"),
+    Misuse.MAP_WRAPPING: _fails("ENOMEM", "mmap(2), ENOMEM: no room for that much, however far around it reaches"),
+    Misuse.UNMAP_WRAPPING: _fails("EINVAL", "munmap(2), EINVAL: the range is not one that a process can have"),
+    Misuse.PROTECT_WRAPPING: _fails("ENOMEM", "mprotect(2), ENOMEM: addresses in the range are invalid for the process"),
+    Misuse.REMAP_WRAPPING: _fails(
+        "ENOMEM", "mremap(2), ENOMEM: no room for that much; EFAULT where nothing is mapped", "EFAULT"
+    ),
+    Misuse.REMAP_OLD_WRAPPING: _fails(
+        "EINVAL", "mremap(2), EINVAL: an invalid argument was given; EFAULT where nothing is mapped", "EFAULT"
+    ),
+    Misuse.ADVISE_WRAPPING: _fails("EINVAL", "madvise(2), EINVAL: length is negative"),
+    Misuse.SYNC_WRAPPING: _fails("ENOMEM", "msync(2), ENOMEM: the indicated memory, or part of it, was not mapped"),
 }
 """What each misuse is answered with, and where that is said. All were seen on Linux 6.1 too."""
 

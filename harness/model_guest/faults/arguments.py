@@ -110,5 +110,15 @@ ARGUMENTS = (
         "the break may be set below where the heap begins, and takes what is there",
         ("brk.exact",),
     ),
+    Fault(
+        "length-wraps",
+        "mprotect and msync take a length that reaches around the end of all addresses for none",
+        ("errno.table",),
+    ),
+    Fault(
+        "remap-length-wraps",
+        "mremap finds room for a length that reaches around the end of all addresses",
+        ("errno.table",),
+    ),
 )
 """Wrong on the way from the arguments to what is done."""

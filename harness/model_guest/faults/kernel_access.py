@@ -56,6 +56,11 @@ KERNEL_ACCESS = (
         ("kernel-write.breaks-cow",),
     ),
     Fault(
+        "signal-frame-ignores-cow",
+        "what a signal's handler finds on its stack is stored to the shared frame",
+        ("kernel-write.breaks-cow",),
+    ),
+    Fault(
         "mem-read-asks-protection",
         "a read through /proc/PID/mem stops at memory that the process may not touch",
         ("foll-force.reads",),

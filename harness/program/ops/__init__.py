@@ -60,6 +60,7 @@ from harness.program.ops.process import (
     Exec,
     Exit,
     Fork,
+    Handle,
     Handover,
     Kill,
     Limit,
@@ -75,7 +76,7 @@ __all__ = [
     "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS", "OPS",
     "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
     "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
-    "Fork", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
+    "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
     "Opened", "Peek", "Pin", "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
     "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Throng",
     "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
@@ -106,6 +107,7 @@ OPS: tuple[type[Op], ...] = (
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads, Mirror, Throng, Copyrange, Handover,
+    Handle,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
@@ -114,7 +116,7 @@ OP_BY_VERB = {op.verb: op for op in OPS}
 SILENT = (Observe, Repeat)
 """What is no step of a process, and reports no outcome."""
 
-ENDING = (Exit, Crash)
+ENDING = (Exit, Crash, Handle)
 """The operations after which their process is gone."""
 
 

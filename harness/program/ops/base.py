@@ -161,6 +161,13 @@ class Misuse(enum.Enum):
     CLOSE_BAD_FILE = "close-bad-file"
     PIPE_BAD_POINTER = "pipe-bad-pointer"
     EXEC_MISSING = "exec-missing"
+    MAP_WRAPPING = "map-wrapping"
+    UNMAP_WRAPPING = "unmap-wrapping"
+    PROTECT_WRAPPING = "protect-wrapping"
+    REMAP_WRAPPING = "remap-wrapping"
+    REMAP_OLD_WRAPPING = "remap-old-wrapping"
+    ADVISE_WRAPPING = "advise-wrapping"
+    SYNC_WRAPPING = "sync-wrapping"
 
 
 @dataclass(frozen=True, slots=True)

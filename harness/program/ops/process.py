@@ -134,6 +134,18 @@ class Crash(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Handle(Op):
+    """Meet SIGSEGV with a handler, and with the stack at the end of a page: below that the kernel stores what the handler
+    is to find. The handler fills the page with zeroes, and ends the process by SIGKILL; where the kernel cannot store
+    there, the process dies of SIGSEGV.
+    """
+
+    verb: ClassVar[str] = "handle"
+    code: ClassVar[int] = 54
+    at: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Kill(Op):
     """kill(2) with SIGKILL: another process, which sleeps until its turn, ends."""
 
