@@ -156,16 +156,18 @@ class MachineSubject:
     def _execute(self, program: Program, how: How) -> Trace:
         how = replace(how, count_faults=how.count_faults and self._counts_faults)
         try:
-            return self.client.execute(program, how, timeout_s=self._hasty_timeout() if how.hasty else None)
+            return self.client.execute(program, how, timeout_s=self._timeout(how))
         except ProtocolError as error:
             self.restore()
             if self.client.execute(CANARY, How()).ending is not Ending.COMPLETE:
                 raise
             return Trace(outcomes=(), ending=Ending.GARBLED, evidence=str(error))
 
-    def _hasty_timeout(self) -> float:
+    def _timeout(self, how: How) -> float | None:
         whole = self.session.definition.answer_timeout_s
-        return min(whole, max(HASTY_S, whole / 5))
+        if how.unhurried:
+            return whole * 10
+        return min(whole, max(HASTY_S, whole / 5)) if how.hasty else None
 
     def restore(self) -> None:
         """Go back to the snapshot, and configure the agent again."""

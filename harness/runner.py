@@ -170,9 +170,23 @@ class Runner:
 
     def _confirm(self, program: Program, first: Verdict, how: How) -> Verdict:
         """Find out whether a divergence stands alone, or needs what ran before it; and whether it was seen too early."""
+        if first.trace.is_starved:
+            return self._given_time(program, replace(how, unhurried=True))
         found = self._reproduce(program, first, how)
         if found.reproduced and getattr(self.subject, "is_hasty", False):
             return self._looked_again(found, how)
+        return found
+
+    def _given_time(self, program: Program, how: How) -> Verdict:
+        """Run what did not end in time, while the host gave the machine little of it, with all the time that it may take.
+
+        That it ended late is no divergence; a program has to conform alone and after what ran before it.
+        """
+        history = tuple(self._history)
+        found = self.run_sequence([program], how)
+        if found.conforms and history:
+            found = self._with_history(history, program, how)
+        self.restore()
         return found
 
     def _looked_again(self, found: Verdict, how: How) -> Verdict:
@@ -200,14 +214,15 @@ class Runner:
         self.restore()
         if not again.conforms:
             return again
-        return self._with_history(history, program, first, how)
+        found = self._with_history(history, program, how)
+        return replace(first, reproduced=False) if found.conforms else found
 
-    def _with_history(self, history: tuple[Program, ...], program: Program, first: Verdict, how: How) -> Verdict:
+    def _with_history(self, history: tuple[Program, ...], program: Program, how: How) -> Verdict:
         """Run the whole history again, then as little of its end as still shows the divergence."""
         found = self.run_sequence([*history, program], how)
         if found.conforms:
             self.restore()
-            return replace(first, reproduced=False)
+            return found
         length = 1
         while length < len(found.after):
             shorter = self.run_sequence([*found.after[-length:], found.program], how)

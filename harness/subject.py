@@ -33,6 +33,8 @@ class How:
     """Wait at each observation until counts are still, also on a kernel that has not been seen to be late."""
     hasty: bool = False
     """Wait only a part of the time for an answer: one program is known that does not end, and this may be another."""
+    unhurried: bool = False
+    """Wait much longer: the program did not end in time, but the host had given the guest little of that time."""
 
 
 class Subject(Protocol):

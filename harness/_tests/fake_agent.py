@@ -144,8 +144,8 @@ def read_program(reader: Reader) -> tuple[int, list[PageRange], Program]:
     program = Program(steps)
     descriptors = {*program.opened, *((name, Opened.BOTH) for name in program.files)}
     bits = {(name, mode): 1 << 3 * j + i for j, mode in enumerate(Opened) for i, name in enumerate(FILES)}
-    assert flags >> 8 == sum(bits[each] for each in descriptors), "the files that are to be open"
-    return flags & 127, pages, program
+    assert flags >> 9 == sum(bits[each] for each in descriptors), "the files that are to be open"
+    return flags & 511, pages, program
 
 
 def _window(vpn: int, npages: int) -> PageRange:
@@ -460,6 +460,7 @@ class FakeAgent:
     guest: ModelGuest = field(default_factory=ModelGuest)
     trouble: GuestTrouble | None = None
     last_step: int | None = None
+    starved_s: float = 0.0
     written: dict[str, bytes] = field(default_factory=dict)
     configured: int = 0
     programs: list[Program] = field(default_factory=list)

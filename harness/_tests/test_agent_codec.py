@@ -293,6 +293,7 @@ def test_an_empty_answer_says_that_the_program_was_too_long() -> None:
 def test_a_program_is_not_sent_to_an_agent_that_was_not_configured() -> None:
     class Silent:
         last_step = None
+        starved_s = 0.0
 
         def request(self, payload: bytes, *, timeout_s: float | None = None) -> bytes:
             raise AssertionError("nothing is to be sent")

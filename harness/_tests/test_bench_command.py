@@ -167,6 +167,7 @@ def test_a_faulty_guest_is_noticed() -> None:
 def test_a_link_passes_requests_on_and_takes_their_time() -> None:
     class Echo:
         last_step = 7
+        starved_s = 0.5
 
         def request(self, payload: bytes, *, timeout_s: float | None = None) -> bytes:
             return payload + str(timeout_s).encode()
@@ -175,7 +176,7 @@ def test_a_link_passes_requests_on_and_takes_their_time() -> None:
     link = TimedLink(Echo(), watch)
 
     assert link.request(b"x", timeout_s=2.0) == b"x2.0"
-    assert link.last_step == 7
+    assert (link.last_step, link.starved_s) == (7, 0.5)
     assert watch["link"] > 0
 
 

@@ -13,6 +13,7 @@ from harness.guest.console import Console
 from harness.guest.definition import LINUX_PANICS
 from harness.guest.frames import MAX_MESSAGE, encode_line, encode_message
 from harness.guest.memory_transport import FakeAgent, Line, MemoryTransport
+from harness.guest.starved import Starvation
 
 Setup = tuple[Channel, FakeAgent, MemoryTransport]
 
@@ -201,6 +202,43 @@ def test_a_guest_without_an_answer_hangs_and_says_its_last_step() -> None:
 
     assert channel.last_step == 31
     assert transport.now == pytest.approx(5, abs=0.1)
+
+
+class Starved(Starvation):
+    """A machine that gets the host's CPU for the part `share` of the time."""
+
+    def __init__(self, transport: MemoryTransport, share: float) -> None:
+        super().__init__(0)
+        self.transport, self.share, self.marked_at = transport, share, 0.0
+
+    def mark(self) -> None:
+        self.marked_at = self.transport.now
+
+    def seconds(self) -> float:
+        return (self.transport.now - self.marked_at) * (1 - self.share)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_a_deadline_is_put_off_by_what_the_machine_has_lost(share: float) -> None:
+    transport = MemoryTransport(FakeAgent(lambda request: None))
+    channel = Channel(Console(transport), Starved(transport, share))
+    channel.hello(1.0)
+    began = transport.now
+
+    with pytest.raises(GuestHung):
+        channel.request(b"abc", timeout_s=5)
+
+    assert transport.now - began == pytest.approx(5 / share, rel=0.2)
+    assert channel.starved_s == pytest.approx((transport.now - began) * (1 - share), abs=0.3)
+
+
+def test_a_request_that_was_answered_at_once_has_lost_nothing() -> None:
+    transport = MemoryTransport(FakeAgent(lambda request: request))
+    channel = Channel(Console(transport), Starved(transport, 0.1))
+    channel.hello(1.0)
+
+    assert channel.request(b"abc", timeout_s=5) == b"abc"
+    assert channel.starved_s == 0
 
 
 def test_the_last_step_is_forgotten_with_the_next_request() -> None:

@@ -44,14 +44,18 @@ class Subject:
     closed: int = 0
     ending: Ending | None = None
     """How every program ends that diverges, where it is not a wrong answer."""
+    is_starved: bool = False
+    """Whether the host gives it little time: what is unhurried does not diverge then, but for what is in `wrong`."""
+    wrong: tuple[Program, ...] = ()
 
     def execute(self, program: Program, how: How) -> Trace:
         wrong = self.diverges(program, self.since_restore)
+        wrong = wrong and not (self.is_starved and how.unhurried and program not in self.wrong)
         self.since_restore.append(program)
         self.ran.append(program)
         self.hows.append(how)
         if wrong and self.ending is not None:
-            return Trace((), ending=self.ending)
+            return Trace((), ending=self.ending, is_starved=self.is_starved)
         trace = ModelGuest().execute(program, how)
         return replace(trace, outcomes=(Loaded(0x55), *trace.outcomes[1:])) if wrong else trace
 
@@ -141,6 +145,35 @@ def test_a_guest_that_was_seen_to_hang_gets_less_time_until_the_next_search(endi
     assert all(given_then)
     assert not subject.hows[-1].hasty
     assert runner.run(harmless(2)).trace.ending is ending
+
+
+@pytest.mark.parametrize("before", [(), (harmless(1), harmless(2))])
+def test_what_does_not_end_on_a_starved_machine_gets_all_the_time_that_it_may_take(before: tuple[Program, ...]) -> None:
+    runner, subject = runner_of(always)
+    subject.ending, subject.is_starved = Ending.STUCK, True
+    heard: list[Verdict] = []
+    runner.listeners.append(heard.append)
+    for program in before:
+        runner.run(program)
+
+    verdict = runner.run(VICTIM)
+
+    assert (verdict.conforms, heard) == (True, [])
+    assert subject.ran[len(before) + 1 :] == [VICTIM, *before, VICTIM] if before else [VICTIM]
+    assert subject.since_restore == []
+
+
+@pytest.mark.parametrize("diverges", [always, after_poison])
+def test_what_does_not_end_with_all_that_time_is_a_finding(diverges: Diverges) -> None:
+    runner, subject = runner_of(diverges)
+    subject.ending, subject.is_starved, subject.wrong = Ending.STUCK, True, (VICTIM,)
+    for program in (harmless(1), POISON, harmless(2)):
+        runner.run(program)
+
+    verdict = runner.run(VICTIM)
+
+    assert (verdict.conforms, verdict.reproduced) == (False, True)
+    assert verdict.after == ((POISON, harmless(2)) if diverges is after_poison else ())
 
 
 @pytest.mark.parametrize("behind", [0, 1, 2, 5, 12])

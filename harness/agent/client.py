@@ -25,6 +25,7 @@ from harness.agent.codec import (
     PING,
     STREAM,
     UNAME,
+    UNHURRIED,
     Reader,
     Source,
     View,
@@ -61,6 +62,11 @@ class Link(Protocol):
         """The number of the step that the agent last announced in this request, if any."""
         ...
 
+    @property
+    def starved_s(self) -> float:
+        """How long in the last request the machine waited for a CPU of the host."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -93,6 +99,7 @@ _VMSTAT_LENGTH = 16 * 1024
 _TABLES_ABOVE = 16
 """More than the page tables of one process that VmPTE leaves out: those above the leaves. (A kernel has some 70.)"""
 _PATIENCE_S, _VISIT_S = 60.0, 0.002
+_STUCK_S = 3.0  # how long the agent waits for a step by the guest's clock: PATIENCE ticks
 """How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
 
@@ -249,7 +256,8 @@ class AgentClient:
         flags = DENSE * how.dense | FAULTS * how.count_faults | ACCOUNT * how.accounting | STREAM * how.dense
         flags |= PATIENT * how.patient
         by_host = self.is_watched and how.outside
-        flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host | HASTY * how.hasty
+        flags |= OUTSIDE * (self.is_watched and (how.pte_bits or by_host)) | BY_HOST * by_host
+        flags |= UNHURRIED if how.unhurried else HASTY * how.hasty
         if program.visits:
             timeout_s = _PATIENCE_S + program.visits * _VISIT_S
         try:
@@ -259,7 +267,9 @@ class AgentClient:
         decoder = TraceDecoder(program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults)
         (trace,) = answers(data, [decoder.decode])
         assert isinstance(trace, Trace)
-        return trace
+        has_waited = trace.ending is Ending.STUCK or bool(trace.unreaped)
+        is_starved = has_waited and self.link.starved_s > _STUCK_S / 2
+        return replace(trace, is_starved=is_starved)
 
     def _broken_off(self, trouble: GuestTrouble) -> Trace:
         endings = {GuestPanicked: Ending.PANICKED, GuestHung: Ending.HUNG, GuestDied: Ending.DIED}

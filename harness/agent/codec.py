@@ -36,9 +36,11 @@ from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
-DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE, HASTY = (1 << bit for bit in range(8))
+DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE, HASTY, UNHURRIED = (1 << bit for bit in range(9))
 _USES_FILE = {
-    (name, opened): 256 << len(FILES) * mode + i for mode, opened in enumerate(Opened) for i, name in enumerate(FILES)
+    (name, opened): 2 * UNHURRIED << len(FILES) * mode + i
+    for mode, opened in enumerate(Opened)
+    for i, name in enumerate(FILES)
 }
 """The flags of a program that say which files are to be there, and how they are to be open."""
 

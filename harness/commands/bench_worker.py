@@ -89,6 +89,11 @@ class TimedLink:
         """What the link says."""
         return self._link.last_step
 
+    @property
+    def starved_s(self) -> float:
+        """What the link says."""
+        return self._link.starved_s
+
 
 class TimedSubject:
     """A subject that notes how long programs, and restores, took."""

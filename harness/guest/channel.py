@@ -9,6 +9,8 @@ known by its sequence number.
 Where there is a mailbox (see `harness.guest.mailbox`), requests and answers lie there, and the console carries a bell.
 Everything else stays as it is: an answer that does not fit comes over the console, a lost bell is found out by looking,
 and the agent that is asked again repeats itself on the console.
+
+A deadline is put off by the time that the machine wanted a CPU of the host and had none: that is no silence of the guest's.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from harness.guest.frames import (
     encode_message,
 )
 from harness.guest.mailbox import Mailbox, MailboxLost, Notice
+from harness.guest.starved import Starvation
 
 MAX_RETRIES = 5  # of one request, and of one answer
 FIRST_PATIENCE_S = 0.5  # silence after evidence of damage; doubles with each question
@@ -43,6 +46,7 @@ _MAX_LINES = MAX_MESSAGE * 4 // 3 // LINE_PAYLOAD + 2
 _STRAY_S = 0.05
 _POLL_S = 0.002  # how long to read the mailbox all the time, where the agent has shown something twice already
 _LOOK_S = 0.25  # how often to look into the mailbox, in case that its bell was lost
+_LONG_S = 0.25  # after so long it is noted what the machine loses; most answers are there before that is worth its cost
 
 
 @dataclass
@@ -52,6 +56,8 @@ class _Exchange:
     sequence: int
     deadline: float
     half_time: float
+    began: float = 0.0
+    granted: float = 0.0  # seconds by which the deadline was put off
     pieces: dict[int, bytes] = field(default_factory=dict)
     total: int | None = None
     asked: int = 0
@@ -68,8 +74,10 @@ class _Exchange:
 class Channel:
     """One agent behind one console, with or without a `mailbox` beside it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, starvation: Starvation | None = None) -> None:
         self._console = console
+        self._starvation = starvation
+        self._is_marked = False
         self._sequence = 0
         self._spare_hellos = 0  # that were asked for, beside the first
         self._lines: list[bytes] = []  # of the request in flight
@@ -86,6 +94,11 @@ class Channel:
         if self._posted and self._step is None and self.mailbox is not None:
             return self.mailbox.step
         return self._step
+
+    @property
+    def starved_s(self) -> float:
+        """How long in the last request, had it lasted long, the machine wanted a CPU of the host and had none."""
+        return self._starvation.seconds() if self._starvation is not None and self._is_marked else 0.0
 
     def hello(self, deadline: float) -> bytes:
         """Wait for the agent's first words; `deadline` is a time of the console's clock."""
@@ -114,7 +127,8 @@ class Channel:
 
     def _expect(self, sequence: int, deadline: float) -> _Exchange:
         now = self._console.clock()
-        return _Exchange(sequence, deadline, half_time=(now + deadline) / 2, progressed=now)
+        self._is_marked = False
+        return _Exchange(sequence, deadline, half_time=(now + deadline) / 2, began=now, progressed=now)
 
     def _post(self, payload: bytes, exchange: _Exchange) -> bool:
         """Lay the request into the mailbox; whether that was possible."""
@@ -167,11 +181,10 @@ class Channel:
             answer = self._look(exchange)
             if answer is not None:
                 return answer
-            if self._console.clock() >= exchange.deadline:
+            if self._console.clock() >= exchange.deadline and not self._put_off(exchange):
                 raise self._hung(exchange)
             question = self._next_question(exchange)
-            look = self._console.clock() + _LOOK_S if self._posted else question
-            line = self._console.read_line(deadline=min(look, question))
+            line = self._console.read_line(deadline=min(self._next_look(exchange), question))
             if line is not None:
                 self._take(line, exchange)
             elif self._console.clock() >= question:
@@ -180,6 +193,23 @@ class Channel:
         if message is None:
             raise ProtocolError("an answer is no base64 text", evidence=exchange.pieces[0])
         return message
+
+    def _put_off(self, exchange: _Exchange) -> bool:
+        """Give the guest the time that its machine has lost; whether it had lost any since that was asked last."""
+        lost = self.starved_s - exchange.granted
+        exchange.granted += lost
+        exchange.deadline += lost
+        return self._console.clock() < exchange.deadline
+
+    def _next_look(self, exchange: _Exchange) -> float:
+        """When to stop listening to the console for a while; begin to note what the machine loses, once that is due."""
+        now = self._console.clock()
+        if self._starvation is not None and not self._is_marked:
+            if now < exchange.began + _LONG_S:
+                return exchange.began + _LONG_S
+            self._starvation.mark()
+            self._is_marked = True
+        return now + _LOOK_S if self._posted else exchange.deadline
 
     def _next_question(self, exchange: _Exchange) -> float:
         """When silence is worth a question."""

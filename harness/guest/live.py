@@ -13,6 +13,7 @@ from harness.guest.machine import Machine, MachineSpec
 from harness.guest.mailbox import SPINS, Mailbox, MailboxLost, new_mark
 from harness.guest.monitor import MonitorError
 from harness.guest.ram import GuestRam
+from harness.guest.starved import Starvation
 
 PING = b"\x00"  # the request that the agent answers with itself and its hello
 OPEN_MAILBOX = b"\x08"  # mark, patience (u32); answered by itself and two bytes, the counts of pages
@@ -141,7 +142,7 @@ def _started(spec: MachineSpec, snapshot: Path | None, panic_patterns: tuple[str
     machine = Machine(spec, incoming=snapshot)
     log = SocketStream(machine.log) if machine.log is not None else None
     console = Console(SocketStream(machine.console), panic_patterns, log=log, ending=lambda: machine.ending(_EXIT_S))
-    return QemuGuest(spec, machine, console, Channel(console))
+    return QemuGuest(spec, machine, console, Channel(console, Starvation(machine.pid)))
 
 
 def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> Exception:

@@ -118,6 +118,11 @@ class Session:
         return self._live.channel.last_step if self._live is not None else None
 
     @property
+    def starved_s(self) -> float:
+        """How long in the last request, had it lasted long, the machine wanted a CPU of the host and had none."""
+        return self._live.channel.starved_s if self._live is not None else 0.0
+
+    @property
     def pid(self) -> int:
         """The process number of the machine."""
         return self._guest.pid

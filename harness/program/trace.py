@@ -165,6 +165,8 @@ class Trace:
     """Processes that were neither reaped nor could be killed at the end."""
     is_late: bool = False
     """Whether counts still moved after an observation was due, so that it had to wait."""
+    is_starved: bool = False
+    """Whether it waited in vain for a process, while the machine waited in vain for the host's CPUs."""
 
 
 _RUN = re.compile(rb"(.)\1*", re.DOTALL)
