@@ -129,7 +129,7 @@ def test_rounds_of_the_same_steps_cost_no_memory(guest: Guest) -> None:
         assert_conforms(verdict, to="conserve.free-memory")
 
 
-ROUNDS_OF_ANYTHING = 64
+ROUNDS_OF_ANYTHING = 96
 
 
 @contract("conserve.free-memory", catches=("exec-leaks-frame",))

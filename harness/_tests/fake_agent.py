@@ -519,7 +519,7 @@ class FakeAgent:
             errors.append(0 if path in self.files else 2)
             fields += [_meaning(path, offset) for offset in offsets]
         reader.number()
-        accounting, _refresh = text(reader), text(reader)
+        accounting, _refresh, _free_lists = text(reader), text(reader), text(reader)
         keys = [text(reader) for _ in range(reader.number())]
         self.shown = Shown(bool(pagemap), bool(maps), fields, len(keys), bool(sizes))
         readable = accounting in self.files

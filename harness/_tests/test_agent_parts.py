@@ -303,6 +303,27 @@ def test_a_key_is_found_at_the_start_of_its_line_only(parts: Path, key: str, val
     assert Bytes(run(parts, "key", key, given=VMSTAT)).number() == (0 if value is None else value + 1)
 
 
+ZONEINFO = b"""Node 0, zone      DMA
+  pages free     3840
+  pagesets
+    cpu: 0
+              count: 12
+              high:  33
+              batch: 8
+    cpu: 1
+              count: 307
+              high:  33
+  account: 5
+  discount: 7
+  count 9
+"""
+
+
+def test_the_counts_of_all_lists_are_added_up_however_the_text_is_cut(parts: Path) -> None:
+    for first in range(len(ZONEINFO) + 1):
+        assert Bytes(run(parts, "counts", given=leb(first) + ZONEINFO)).number() == 12 + 307
+
+
 def test_a_view_is_answered_with_what_could_be_opened(parts: Path) -> None:
     view = View(sources=(Source("/proc/self/maps", 0, 8, 8, (Field("x", 0, 8),)), Source("/none", 0, 8, 8, ())))
 

@@ -216,6 +216,7 @@ class AgentClient:
             accounting="/proc/vmstat",
             refresh="/proc/sys/vm/stat_refresh",
             keys=_KEYS,
+            free_lists="/proc/zoneinfo",
         )
 
     def _choose_sources(self, reasons: dict[Level, str]) -> tuple[Source, ...]:

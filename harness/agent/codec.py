@@ -225,7 +225,8 @@ class Source:
 class View:
     """What the agent shall look at, and how long it waits for counts that lag: it looks every `interval_ms` until `still`
     looks agree, while a PATIENT program runs, and at the end of any until all was given back; for `bound_ms` at most.
-    `in_use` is the index of the source whose first field counts holders.
+    `in_use` is the index of the source whose first field counts holders. `free_lists` is a file with a line "count: N" for
+    each list of free frames that a CPU keeps for itself, which the first of `keys` leaves out; there need not be one.
     """
 
     pagemap: bool = False
@@ -240,6 +241,7 @@ class View:
     accounting: str = ""
     refresh: str = ""
     keys: tuple[str, ...] = ()
+    free_lists: str = ""
 
     @property
     def field_names(self) -> list[str]:
@@ -256,6 +258,7 @@ def encode_view(view: View) -> bytes:
         out += number(source.length) + number(len(source.fields))
         out += b"".join(number(f.offset) + number(f.width) + number(f.mask) for f in source.fields)
     out += number(view.in_use) + counted(view.accounting.encode()) + counted(view.refresh.encode())
+    out += counted(view.free_lists.encode())
     return out + number(len(view.keys)) + b"".join(counted(key.encode()) for key in view.keys)
 
 

@@ -125,6 +125,15 @@ class Semantics:
     Linux 5.16, when fault_in_iov_iter_readable (a6294593e8a1) took its place, of which only a whole failure counts.
     """
 
+    failed_write_extends: bool = False
+    """write(2) makes the file as long as the place where it is to begin, before it looks whether there is anything to write.
+
+    So a write behind the end that fails with EFAULT leaves a longer file, which write(2) gives no leave to do: no preset has
+    it. It is here for kernels that are known to be wrong so, as Linux is since 6.16.
+    Source: generic_perform_write since 665575cff098 (Linux 6.16), which copies first and faults the memory in only after
+    a copy of no bytes; shmem_write_end, which with `copied` of 0 sets the size to `pos`.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 

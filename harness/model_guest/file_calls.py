@@ -63,6 +63,8 @@ def _store_all(machine: Machine, space: AddressSpace, at: Address, data: bytes) 
 def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int | None:
     """Copy memory to a file. Returns the count, None where nothing could be read (EFAULT). Raises Panic."""
     done = 0
+    if machine.has("failed-write-extends"):  # planted: the end moves before anything is written behind it
+        file.size = max(file.size, op.offset)
     while done < op.length:
         vpn, start = _place(op.at, done)
         page, at = divmod(op.offset + done, PAGE_SIZE)

@@ -28,6 +28,14 @@ CASES = {
         p0: load a[2]
         """,
     ),
+    "failed-write-extends": Case(
+        "outcomes",
+        """
+        p0: map a 3 rw shared g
+        p0: write g 12288 b[0] 10
+        p0: load a[2]
+        """,
+    ),
     "readv-goes-on": Case(
         "outcomes",
         """

@@ -31,6 +31,8 @@ def write(machine: Machine, op: Write) -> Allowed:
     # none before the copy: the file is open for writing, and no limit is near.
 
     # EFFECT
+    if machine.semantics.failed_write_extends:
+        _reach_out(machine, op)
     done, transfer = 0, Transfer()
     while done < op.length:
         part = min(op.length - done, PAGE_SIZE - (op.offset + done) % PAGE_SIZE)
@@ -47,6 +49,14 @@ def write(machine: Machine, op: Write) -> Allowed:
         return _EFAULT
     machine.reach["write" if done == op.length else "write.short"] += 1
     return Allowed((Printed(done),), "write(2): the number of bytes written, fewer at the end of the buffer")
+
+
+def _reach_out(machine: Machine, op: Write) -> None:
+    """Take a page for the beginning of what is to be written, and let the file reach up to there."""
+    file = machine.cache.file(op.file)
+    machine.cache.frame(file.name, op.offset // PAGE_SIZE)
+    if op.offset > file.size:
+        grow(machine, file, op.offset)
 
 
 def _copy_in(machine: Machine, process: Process, op: Write, part: range, transfer: Transfer) -> int:

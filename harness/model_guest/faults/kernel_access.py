@@ -31,6 +31,11 @@ KERNEL_ACCESS = (
         ("file.shared-coherent",),
     ),
     Fault(
+        "failed-write-extends",
+        "write(2) behind the end of a file makes it longer, and then finds that there is nothing to write",
+        ("file.shared-coherent",),
+    ),
+    Fault(
         "force-grants-write",
         "a forced store that copies a page leaves the process the right to write to it",
         ("foll-force.private-only",),
