@@ -244,7 +244,9 @@ def test_an_errno_without_a_name_is_told_by_its_number() -> None:
 
 def test_a_view_is_encoded_as_observe_c_reads_it() -> None:
     source = Source("/x", 0x1000, 64, 8, (Field("refcount", 52, 4, 0xFF),))
-    view = View(pagemap=True, sizes=True, drain=True, sources=(source,), in_use=0, accounting="/a", free_lists="/l", keys=("k",))
+    view = View(
+        pagemap=True, sizes=True, drain=True, sources=(source,), in_use=0, accounting="/a", free_lists="/l", keys=("k",)
+    )
 
     encoded = encode_view(view)
 

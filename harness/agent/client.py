@@ -99,6 +99,7 @@ _VMSTAT_LENGTH = 16 * 1024
 _TABLES_ABOVE = 16
 """More than the page tables of one process that VmPTE leaves out: those above the leaves. (A kernel has some 70.)"""
 _PATIENCE_S, _VISIT_S = 60.0, 0.002
+_STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
 _STUCK_S = 3.0  # how long the agent waits for a step by the guest's clock: PATIENCE ticks
 """How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
@@ -269,8 +270,10 @@ class AgentClient:
         (trace,) = answers(data, [decoder.decode])
         assert isinstance(trace, Trace)
         has_waited = trace.ending is Ending.STUCK or bool(trace.unreaped)
-        is_starved = has_waited and self.link.starved_s > _STUCK_S / 2
-        return replace(trace, is_starved=is_starved)
+        lost = self.link.starved_s
+        if not has_waited or lost <= _STUCK_S / 2:
+            return trace
+        return replace(trace, is_starved=True, evidence=f"{trace.evidence}\n{_STARVED.format(lost)}".strip())
 
     def _broken_off(self, trouble: GuestTrouble) -> Trace:
         endings = {GuestPanicked: Ending.PANICKED, GuestHung: Ending.HUNG, GuestDied: Ending.DIED}
