@@ -126,10 +126,10 @@ class Semantics:
     """
 
     failed_write_extends: bool = False
-    """write(2) makes the file as long as the place where it is to begin, before it looks whether there is anything to write.
+    """write(2) makes the file as long as the place where it is to begin, and then looks whether it has anything to write.
 
-    So a write behind the end that fails with EFAULT leaves a longer file, which write(2) gives no leave to do: no preset has
-    it. It is here for kernels that are known to be wrong so, as Linux is since 6.16.
+    So a write behind the end that fails with EFAULT leaves a longer file, which write(2) gives no leave to do. No preset
+    has it: it is here for kernels that are known to be wrong so, as Linux is since 6.16.
     Source: generic_perform_write since 665575cff098 (Linux 6.16), which copies first and faults the memory in only after
     a copy of no bytes; shmem_write_end, which with `copied` of 0 sets the size to `pos`.
     """
