@@ -142,7 +142,8 @@ def test_a_finding_of_another_contract_is_listed_at_the_end_and_fails_the_run(tm
     assert ran.status == 1
     assert "broken too, by programs that were drawn for other contracts:" in ran.out
     assert re.search(r"wait\.status +\S+\.prog", ran.out)
-    assert ran.failures
+    (file,) = ran.failures
+    assert len(read_failure(file).program) == 3, "it is as short as a finding of the tested contract would be"
 
 
 def test_catches_chooses_the_contracts_that_name_a_fault(tmp_path: Path) -> None:

@@ -30,14 +30,19 @@ class Findings:
         self.append: str = option("--append")
         self.trouble: StorageError | None = None
         self._best: dict[str, tuple[int, Path]] = {}
+        self._beside: dict[str, tuple[int, Path]] = {}
 
     def begin(self) -> None:
         """Forget what earlier tests found: their files stay."""
         self._best.clear()
 
-    def keep(self, verdict: Verdict, contract: str) -> None:
-        """Write a finding, unless a shorter one of this test is there; the longer one goes."""
-        length, older = self._best.get(contract, (None, None))
+    def keep(self, verdict: Verdict, contract: str, *, beside: bool = False) -> None:
+        """Write a finding, unless a shorter one of this test is there; the longer one goes.
+
+        One that lies `beside` what is tested is held against those of the whole run.
+        """
+        best = self._beside if beside else self._best
+        length, older = best.get(contract, (None, None))
         if length is not None and length <= len(verdict.program):
             return
         try:
@@ -54,7 +59,7 @@ class Findings:
         except StorageError as error:
             self.trouble = error
             return
-        self._best[contract] = (len(verdict.program), path)
+        best[contract] = (len(verdict.program), path)
 
     def replay(self, verdict: Verdict, contract: str) -> str:
         """Give the command that replays the finding that a test ended with."""
@@ -64,7 +69,7 @@ class Findings:
             return f"(the program could not be saved: {self.trouble})"
         return replay_command(found[1])
 
-    def file(self, contract: str) -> str:
-        """Give the file of this test's finding, or why there is none."""
-        found = self._best.get(contract)
+    def file(self, contract: str, *, beside: bool = False) -> str:
+        """Give the file of this test's finding, or of the run's that lies beside, or why there is none."""
+        found = (self._beside if beside else self._best).get(contract)
         return str(found[1]) if found else str(self.trouble)

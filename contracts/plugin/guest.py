@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ COUNTED = {"zero.page-stays-zero"}
 SHRINK_S = 60.0
 """How long Hypothesis shrinks a finding. Where each program takes seconds, because it hangs, it would take minutes."""
 
+BESIDE_S = 30.0
+"""How long, at the end of a run, all is shortened that was found beside what was tested, which Hypothesis does not do."""
+
 
 class Guest:
     """What a contract sees of the guest: it runs programs."""
@@ -70,8 +74,8 @@ class Guest:
         self.contract = ""
         self.whole = False
         """Whether the last program was looked at as deep as the guest can show."""
-        self.others: dict[str, str] = {}
-        """Contracts that programs drawn for other contracts broke, and the file of the first such program."""
+        self.others: dict[str, Verdict] = {}
+        """Contracts that programs drawn for other contracts broke, and the first such finding."""
         self.finding: Verdict | None = None
         """The shortest finding about the tested contract so far."""
         self.examples_to_find: int | None = None
@@ -109,8 +113,8 @@ class Guest:
                 self.examples_to_find = max(self.runner.statistics.programs - self._programs_before, 1)
                 self.seconds_to_find = time.monotonic() - self._began
         elif contract not in self.others:
-            self.findings.keep(verdict, contract)
-            self.others[contract] = self.findings.file(contract)
+            self.findings.keep(verdict, contract, beside=True)
+            self.others[contract] = verdict
 
     def run(self, program: Program, *, then: Program | None = None, whole: bool = False) -> Verdict:
         """Run `program` and compare it with what the contracts allow: as deep as the tested contract asks for, or with
@@ -152,8 +156,17 @@ class Guest:
             return False
         return time.monotonic() - self._began > self.seconds_to_find + SHRINK_S
 
-    def shortened(self, verdict: Verdict, contract: str) -> Verdict:
-        """Give the verdict of the shortest program that is left of this one, and breaks the same contract.
+    def shorten_others(self, but: Collection[str]) -> None:
+        """Keep the shortest program that is left of each finding beside what was tested, `but` of these contracts."""
+        self.whole = True
+        end = time.monotonic() + BESIDE_S
+        for contract, verdict in list(self.others.items()):
+            if contract not in but:
+                self.findings.keep(self.shortened(verdict, contract, end=end), contract, beside=True)
+
+    def shortened(self, verdict: Verdict, contract: str, *, end: float = math.inf) -> Verdict:
+        """Give the verdict of the shortest program that is left of this one, and breaks the same contract; or of one that
+        is as short as was found until the monotonic time `end`.
 
         Hypothesis shrinks what it draws, and where an echo of an operation is all that matters, the operation stays; nor
         does it draw the canary. What was seen once only stays as it is, and so do the programs that have to run before.
@@ -164,6 +177,8 @@ class Guest:
 
         def fails(program: Program) -> bool:
             nonlocal best
+            if time.monotonic() > end:
+                return False
             if verdict.after:
                 found = self.runner.run_sequence([*verdict.after, program], self._how)
             else:

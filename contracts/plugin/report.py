@@ -165,6 +165,9 @@ class ReportPlugin:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Collect this process's numbers; a finding that no test reported makes the run fail."""
         self.done.set()
+        guest = self.guests.opened
+        if guest is not None and session.exitstatus != pytest.ExitCode.INTERRUPTED and self._shrinks:
+            guest.shorten_others(self.reported)
         self._collect()
         if self.is_worker:
             session.config.workeroutput["pagepact"] = self.numbers.to_json()  # type: ignore[attr-defined]
@@ -190,9 +193,14 @@ class ReportPlugin:
         self.numbers.skipped.update(self.guests.skipped)
         ran = {row["contract"] for row in self.results}
         self.numbers.expected.update({str(each): guest.met[each] for each in guest.known if each.contract in ran})
-        for contract, file in guest.others.items():
+        for contract in guest.others:
             if contract not in self.reported:
-                self.numbers.others.setdefault(contract, file)
+                self.numbers.others.setdefault(contract, guest.findings.file(contract, beside=True))
+
+    @property
+    def _shrinks(self) -> bool:
+        """Whether findings are shortened: not where one program is run as it is, nor where planted faults are counted."""
+        return Phase.shrink in settings().phases and not self.config.getoption("--catches")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say what was run, reached, skipped, and found beside."""
