@@ -260,6 +260,13 @@ PROGRAMS = {
         p1: unlink f
         p0: sync a[0..3]
         """,
+    "a handler's stack": """
+        p0: map a 2 rw private anon
+        p0: fill a[1] 0x11
+        p0: fork p1
+        p1: handle a[1]
+        p0: load a[1]+4000
+        """,
     "an empty program": "",
     "limits": """
         p0: map a 2 rw private anon
