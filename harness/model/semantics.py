@@ -129,8 +129,8 @@ class Semantics:
     """write(2) makes the file as long as the place where it is to begin, and then looks whether it has anything to write.
 
     So a write behind the end that fails with EFAULT leaves a longer file, which write(2) gives no leave to do. No preset
-    has it: it is here for kernels that are known to be wrong so, as Linux is since 6.16.
-    Source: generic_perform_write since 665575cff098 (Linux 6.16), which copies first and faults the memory in only after
+    has it: it is here for kernels that are known to be wrong so, as Linux is since 6.15.
+    Source: generic_perform_write since 665575cff098 (Linux 6.15), which copies first and faults the memory in only after
     a copy of no bytes; shmem_write_end, which with `copied` of 0 sets the size to `pos`.
     """
 
@@ -257,7 +257,7 @@ class Semantics:
 
     proc_pid_status(5): "This value is inaccurate". Source: until Linux 6.1 each task keeps what it has counted for itself
     (SPLIT_RSS_COUNTING, sync_mm_rss), and hands it in when it unmaps something (add_mm_rss_vec); from 6.2 on
-    (f1a7941243c1) a CPU keeps up to percpu_counter_batch, 32, which get_mm_counter does not look at; since 6.16
+    (f1a7941243c1) a CPU keeps up to percpu_counter_batch, 32, which get_mm_counter does not look at; since 6.15
     (82241a83cd15) task_mem takes the sum of all, and Debian's 6.12.118 does so too: seen, with one CPU.
     """
 
