@@ -43,7 +43,11 @@ _ERRORS = {
     Misuse.UNMAP_WRAPPING: _fails("EINVAL", "munmap(2), EINVAL: the range is not one that a process can have"),
     Misuse.PROTECT_WRAPPING: _fails("ENOMEM", "mprotect(2), ENOMEM: addresses in the range are invalid for the process"),
     Misuse.REMAP_WRAPPING: _fails(
-        "ENOMEM", "mremap(2), ENOMEM: no room for that much; EFAULT where nothing is mapped", "EFAULT"
+        "ENOMEM",
+        "mremap(2), ENOMEM: no room for that much; EINVAL: an invalid argument (check_mremap_params, since Linux 6.17); "
+        "EFAULT where nothing is mapped",
+        "EFAULT",
+        "EINVAL",
     ),
     Misuse.REMAP_OLD_WRAPPING: _fails(
         "EINVAL", "mremap(2), EINVAL: an invalid argument was given; EFAULT where nothing is mapped", "EFAULT"
