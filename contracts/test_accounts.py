@@ -98,3 +98,50 @@ def test_the_size_of_an_address_space_is_that_of_its_mappings(guest: Guest, prog
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="account.size")
+
+
+@contract("account.promised", catches=("exit-keeps-promise", "remap-promises-twice"))
+@given(
+    program=drawn(
+        """
+        p0: map a 4 rw private anon
+        p0: fork p1
+        p1: map a 2 rw private anon
+        p1: exec small
+        p0: unmap a[1]
+        p0: exit 0
+        """,
+        """
+        p0: map a 8 rw private anon
+        p0: remap a[2..3] b[0..3]
+        p0: remap b[0..3] b[0..1]
+        p0: fork p1
+        p1: remap a[0] b[1]
+        p1: unmap a[4..7]
+        """,
+        """
+        p0: map a 4 r private f
+        p0: protect a[1..2] rw
+        p0: store a[1] 0x11
+        p0: map b 4 rw shared anon
+        p0: fork p1
+        p1: protect a[1] r
+        p1: remap b[0..1] c[7..8]
+        """,
+        """
+        p0: brk heap[4]
+        p0: map d[8..9] rw private stack
+        p0: store d[5] 0x11
+        p0: fork p1
+        p1: brk heap[1]
+        p0: write f 5000 d[5] 17
+        p0: truncate f 100
+        """,
+        containing=(Map, Remap, Fork, Unmap),
+    )
+)
+def test_nothing_stays_promised_to_processes_that_are_gone(guest: Guest, program: Program) -> None:
+    """What the kernel has promised a process, by what it has mapped, is promised no longer once the process is gone."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="account.promised")

@@ -255,7 +255,7 @@ class Shown:
     pagemap: bool = True
     maps: bool = True
     fields: list[str] = field(default_factory=list)
-    keys: int = 3
+    keys: int = 4
     sizes: bool = False
 
 
@@ -290,7 +290,8 @@ class Account:
     def accounting(self, counts: Accounting | None) -> bytes:
         if counts is None:
             return b""
-        numbers = [counts.free, counts.page_tables, counts.anonymous][: self.shown.keys]
+        in_kib = None if counts.promised is None else counts.promised * PAGE_SIZE // 1024
+        numbers = [counts.free, counts.page_tables, counts.anonymous, in_kib][: self.shown.keys]
         return b"\x06" + b"".join(leb(0 if each is None else each + 1) for each in numbers)
 
     def outcome(self, number: int) -> bytes:
@@ -519,7 +520,7 @@ class FakeAgent:
             errors.append(0 if path in self.files else 2)
             fields += [_meaning(path, offset) for offset in offsets]
         reader.number()
-        accounting, _refresh, _free_lists = text(reader), text(reader), text(reader)
+        accounting, _promises, _refresh, _free_lists = (text(reader) for _ in range(4))
         keys = [text(reader) for _ in range(reader.number())]
         self.shown = Shown(bool(pagemap), bool(maps), fields, len(keys), bool(sizes))
         readable = accounting in self.files

@@ -245,13 +245,14 @@ def test_an_errno_without_a_name_is_told_by_its_number() -> None:
 def test_a_view_is_encoded_as_observe_c_reads_it() -> None:
     source = Source("/x", 0x1000, 64, 8, (Field("refcount", 52, 4, 0xFF),))
     view = View(
-        pagemap=True, sizes=True, drain=True, sources=(source,), in_use=0, accounting="/a", free_lists="/l", keys=("k",)
+        pagemap=True, sizes=True, sources=(source,), in_use=0, accounting="/a", promises="/p", free_lists="/l", keys=("k",)
     )
 
     encoded = encode_view(view)
 
-    settings = b"\x01\x01\x00\x01\x01" + b"\x0a\x00\x00" + b"\x01" + b"\x02/x" + b"\x80\x20" + b"\x40" + b"\x08"
-    assert encoded == settings + b"\x01" + b"\x34\x04\xff\x01" + b"\x00" + b"\x02/a" + b"\x00" + b"\x02/l" + b"\x01\x01k"
+    settings = b"\x01\x01\x00\x01\x00" + b"\x0a\x00\x00" + b"\x01" + b"\x02/x" + b"\x80\x20" + b"\x40" + b"\x08"
+    files = b"\x02/a" + b"\x02/p" + b"\x00" + b"\x02/l"
+    assert encoded == settings + b"\x01" + b"\x34\x04\xff\x01" + b"\x00" + files + b"\x01\x01k"
 
 
 def test_the_answer_to_a_view_has_one_errno_for_each_source() -> None:

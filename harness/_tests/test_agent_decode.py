@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness._tests.fake_agent import Account, FakeAgent, Shown, clipped, counted, leb
 from harness.agent.client import AgentClient
-from harness.agent.codec import Reader, View, answers
+from harness.agent.codec import PROMISED, Reader, View, answers
 from harness.agent.decode import TraceDecoder, frame_seen
 from harness.agent.linux import KPAGECOUNT, KPAGEFLAGS
 from harness.compare import compare
@@ -26,7 +26,7 @@ from harness.subject import How
 from strategies.programs import programs
 
 A = WINDOW_BY_NAME["a"].vpn
-SEEN = View(pagemap=True, maps=True, sources=(KPAGECOUNT, KPAGEFLAGS), keys=("free", "tables", "anonymous"))
+SEEN = View(pagemap=True, maps=True, sources=(KPAGECOUNT, KPAGEFLAGS), keys=("free", "tables", "anonymous", PROMISED))
 SHOWN = Shown(fields=["mapcount", "kflags"])
 STORY = parse_program(
     """
@@ -164,9 +164,9 @@ def test_a_guest_that_said_nothing_of_leftovers_cannot_tell() -> None:
 
 
 def test_accounts_are_before_and_after_and_a_missing_key_is_not_zero() -> None:
-    trace = decode(TWO_PAGES, ended(b"\x06\x08\x01\x00", b"\x06\x09\x02\x00"))
+    trace = decode(TWO_PAGES, ended(b"\x06\x08\x01\x00\x09", b"\x06\x09\x02\x00\x00"))
 
-    assert (trace.before, trace.after) == (Accounting(7, 0, None), Accounting(8, 1, None))
+    assert (trace.before, trace.after) == (Accounting(7, 0, None, promised=2), Accounting(8, 1, None))
 
 
 def test_outputs_add_up() -> None:

@@ -23,6 +23,7 @@ from harness.agent.codec import (
     OUTSIDE,
     PATIENT,
     PING,
+    PROMISED,
     STREAM,
     UNAME,
     UNHURRIED,
@@ -102,7 +103,7 @@ _PATIENCE_S, _VISIT_S = 60.0, 0.002
 _STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
 _STUCK_S = 3.0  # how long the agent waits for a step by the guest's clock: PATIENCE ticks
 """How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
-_KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages")
+_KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages", PROMISED)
 
 
 class AgentClient:
@@ -215,6 +216,7 @@ class AgentClient:
             sources=self._choose_sources(reasons),
             in_use=0,
             accounting="/proc/vmstat",
+            promises="/proc/meminfo",
             refresh="/proc/sys/vm/stat_refresh",
             keys=_KEYS,
             free_lists="/proc/zoneinfo",

@@ -36,6 +36,8 @@ from harness.program.units import Address, PageRange, Prot
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
+PROMISED = "Committed_AS"
+"""A key whose value is in KiB: what Linux may still have to find memory for, by what is mapped (proc_meminfo(5))."""
 DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE, HASTY, UNHURRIED = (1 << bit for bit in range(9))
 _USES_FILE = {
     (name, opened): 2 * UNHURRIED << len(FILES) * mode + i
@@ -226,7 +228,8 @@ class View:
     """What the agent shall look at, and how long it waits for counts that lag: it looks every `interval_ms` until `still`
     looks agree, while a PATIENT program runs, and at the end of any until all was given back; for `bound_ms` at most.
     `in_use` is the index of the source whose first field counts holders. `free_lists` is a file with a line "count: N" for
-    each list of free frames that a CPU keeps for itself, which the first of `keys` leaves out; there need not be one.
+    each list of free frames that a CPU keeps for itself, which the first of `keys` leaves out; there need not be one. Keys
+    are looked for in the file `accounting`, then in `promises`.
     """
 
     pagemap: bool = False
@@ -239,6 +242,7 @@ class View:
     sources: tuple[Source, ...] = ()
     in_use: int = 99
     accounting: str = ""
+    promises: str = ""
     refresh: str = ""
     keys: tuple[str, ...] = ()
     free_lists: str = ""
@@ -257,8 +261,8 @@ def encode_view(view: View) -> bytes:
         out += counted(source.path.encode()) + number(source.base) + number(source.stride)
         out += number(source.length) + number(len(source.fields))
         out += b"".join(number(f.offset) + number(f.width) + number(f.mask) for f in source.fields)
-    out += number(view.in_use) + counted(view.accounting.encode()) + counted(view.refresh.encode())
-    out += counted(view.free_lists.encode())
+    out += number(view.in_use) + counted(view.accounting.encode()) + counted(view.promises.encode())
+    out += counted(view.refresh.encode()) + counted(view.free_lists.encode())
     return out + number(len(view.keys)) + b"".join(counted(key.encode()) for key in view.keys)
 
 

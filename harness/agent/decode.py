@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.agent.codec import PROGRAM, Reader, View, expect, observed_pages
+from harness.agent.codec import PROGRAM, PROMISED, Reader, View, expect, observed_pages
 from harness.errors import ProtocolError
 from harness.program.files import FILES
 from harness.program.ops import SILENT
@@ -218,6 +218,8 @@ class TraceDecoder:
 
     def _read_account(self, reader: Reader) -> None:
         values = {key: reader.number() - 1 for key in self.view.keys}
+        if PROMISED in values:
+            values[PROMISED] //= PAGE_SIZE // 1024
         numbers = [value if value >= 0 else None for value in values.values()]
         self.accounts.append(Accounting(*numbers))
 

@@ -89,6 +89,8 @@ CONTRACTS = _table(
      "What the kernel counts as resident, anonymous, of files and shared, is what a process's page tables hold."),
     ("account.size", Level.SIZE,
      "The size of an address space as the kernel counts it, to which limits are held, is that of its mappings."),
+    ("account.promised", Level.ACCOUNTING,
+     "What the kernel has promised a process, by what it has mapped, is promised no longer once the process is gone."),
     ("frame.stays", Level.FRAMES,
      "A page keeps its frame until it is written while shared, unmapped, or replaced by exec."),
     # ------------------------------------------------------------ end of an address space

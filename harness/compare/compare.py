@@ -246,16 +246,16 @@ class _Comparison:
         before, after = self.trace.before, self.trace.after
         if before is None or after is None:
             return
-        for name, ids in (
-            ("page_tables", ("tables.conserved", "conserve.frames", "exit.drops-all")),
-            ("anonymous", ("conserve.frames", "exit.drops-all")),
+        for name, what, ids in (
+            ("page_tables", "page-tables frames", ("tables.conserved", "conserve.frames", "exit.drops-all")),
+            ("anonymous", "anonymous frames", ("conserve.frames", "exit.drops-all")),
+            ("promised", "pages promised", ("account.promised",)),
         ):
             was, now = getattr(before, name), getattr(after, name)
             if was is not None and now is not None and now > was + self._more_of_the_kernel(name):
-                what = name.replace("_", "-")
                 self._note(
                     ids, len(self.program), "after the last exit",
-                    f"{was} {what} frames, as before the program", f"{now}",
+                    f"{was} {what}, as before the program", f"{now}",
                 )  # fmt: skip
 
         self._check_free(before.free, after.free)

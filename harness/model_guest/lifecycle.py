@@ -200,6 +200,8 @@ def tear_down(machine: Machine, space: AddressSpace, *, live: AddressSpace | Non
         return
     if machine.has("no-vm-drop"):  # planted: the destructor is commented out
         return
+    if machine.has("exit-keeps-promise"):  # planted: only munmap gives back what was set apart for a mapping
+        machine.promised_to_nobody += space.size
     _drop_tables(machine, space.root, TOP)
     space.vmas.carve(0, 1 << 36)
     if not machine.has("exit-leaks-shared-memory"):  # planted: only munmap asks whether anybody maps it still

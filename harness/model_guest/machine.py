@@ -71,6 +71,8 @@ class Machine:
     """The page that is registered as a buffer."""
     limit: int | None = None
     """How many pages the process that runs may map in all; None: as many as it likes."""
+    promised_to_nobody: int = 0
+    """How many pages are still set apart for address spaces that have ended, in pages. Only where a fault says so."""
     minor_faults: int = field(default=0)
     """Count of faults that ended with the access allowed."""
 

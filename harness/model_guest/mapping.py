@@ -216,6 +216,8 @@ def _duplicate(machine: Machine, space: AddressSpace, vpn: int, new: range) -> s
 def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
     """Move VMAs and entries; each entry's hold of its frame goes with it."""
     space.vmas.move(old.start, old.stop, to)
+    if machine.has("remap-promises-twice"):  # planted: it is set apart for the new place, and not given back for the old
+        machine.promised_to_nobody += len(old)
     for vpn, entry in _present(machine, space, old):
         machine.tables.store(live_root(space), vpn - old.start + to, entry)
         if not machine.has("remap-leaves-old"):  # planted: the old entry is not cleared

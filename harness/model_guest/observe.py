@@ -68,7 +68,7 @@ def accounting(machine: Machine) -> Accounting:
     """Give the machine-wide counts. What the cache has of images can be read again, and counts as free."""
     frames = machine.frames
     cached = sum(len(file.cached()) for file in machine.images.values())
-    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous)
+    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous, machine.promised_to_nobody)
 
 
 def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:

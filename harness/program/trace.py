@@ -139,6 +139,8 @@ class Accounting:
     free: int | None = None
     page_tables: int | None = None
     anonymous: int | None = None
+    promised: int | None = None
+    """The memory that processes may still come to need by what they have mapped, and that may have to be there then."""
 
 
 @dataclass(frozen=True, slots=True)

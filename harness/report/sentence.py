@@ -216,6 +216,10 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         "the count of {1} frames is {2}, and was {0} before the program",
     ),
     (
+        r"(\d+) pages promised, as before the program", r"(\d+)",
+        "the kernel has promised {1} pages to what is mapped, and had promised {0} before the program",
+    ),
+    (
         r"less than a frame a round gone from the free memory, in (\d+) rounds", r"(\d+) frames gone",
         "{1} frames are gone from the free memory: that is a frame a round or more, in {0} rounds",
     ),

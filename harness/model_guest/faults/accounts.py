@@ -30,4 +30,14 @@ ACCOUNTS = (
         "what mremap cuts off stays in the size of the address space as the kernel counts it",
         ("account.size",),
     ),
+    Fault(
+        "exit-keeps-promise",
+        "what is set apart for the mappings of a process is not given back when it ends",
+        ("account.promised",),
+    ),
+    Fault(
+        "remap-promises-twice",
+        "what is set apart for a mapping is set apart once more when that is moved",
+        ("account.promised",),
+    ),
 )
