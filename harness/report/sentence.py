@@ -224,6 +224,10 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         "{1} frames are gone from the free memory: that is a frame a round or more, in {0} rounds",
     ),
     (
+        r"an address space of (\d+) pages", r"(\d+) are counted",
+        "the kernel counts {1} pages in the address space of {where}; its mappings have {0}",
+    ),
+    (
         r"a resident set of (.+)", r"(.+ anonymous pages, .+ of files, .+ shared)",
         "the kernel counts {1} as resident in {where}; its page tables hold {0}",
     ),
