@@ -16,7 +16,7 @@ from harness.model.semantics import PRESETS, Choice, Semantics, changed
 from harness.model.step import step
 from harness.model_guest import ModelGuest
 from harness.program.ops import Store
-from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Signal
+from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Printed, Signal
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Trace
@@ -164,6 +164,40 @@ def test_what_a_known_linux_does_conforms_where_nothing_is_known(
 
     for preset in ("linux", "any-kernel"):
         assert compare(program, trace, PRESETS[preset]).conforms
+
+
+MAPPED = "p0: map a 1 rw private f\np0: store bss[0] 0x22\n"
+CHANGED = MAPPED + "p0: write f 0 bss[0] 1\np0: load a[0]"
+TOUCHED = MAPPED + "p0: load a[0]\np0: write f 0 bss[0] 1\np0: load a[0]"
+GIVEN_BACK = MAPPED + "p0: write f 0 bss[0] 1\np0: advise a[0] dontneed\np0: load a[0]"
+OLD, NEW = Loaded(0x40), Loaded(0x22)
+
+
+@pytest.mark.parametrize("text", [CHANGED, TOUCHED], ids=["before the first touch", "after it"])
+@pytest.mark.parametrize("seen", [OLD, NEW])
+def test_a_private_mapping_may_show_what_the_file_was_or_what_it_is_where_nothing_is_known(
+    text: str, seen: Outcome
+) -> None:
+    """mmap(2): "It is unspecified whether changes made to the file after the mmap() call are visible"."""
+    before = (Done(), Done(), OLD) if text is TOUCHED else (Done(), Done())
+    outcomes = (*before, Printed(1), seen)
+
+    assert verdict(text, *outcomes, preset="any-kernel").conforms
+    assert verdict(text, *outcomes).conforms == (seen == NEW)
+
+
+def test_but_nothing_else_and_not_the_old_bytes_after_the_new_ones() -> None:
+    again = f"{CHANGED}\np0: load a[0]"
+
+    assert not verdict(CHANGED, Done(), Done(), Printed(1), Loaded(0x33), preset="any-kernel").conforms
+    assert not verdict(again, Done(), Done(), Printed(1), NEW, OLD, preset="any-kernel").conforms
+    assert verdict(again, Done(), Done(), Printed(1), OLD, OLD, preset="any-kernel").conforms
+
+
+def test_a_private_mapping_shows_what_the_file_is_once_its_pages_were_given_back() -> None:
+    """madvise(2), MADV_DONTNEED: "up-to-date contents of the underlying mapped file"."""
+    assert verdict(GIVEN_BACK, Done(), Done(), Printed(1), Done(), NEW, preset="any-kernel").conforms
+    assert not verdict(GIVEN_BACK, Done(), Done(), Printed(1), Done(), OLD, preset="any-kernel").conforms
 
 
 COPIED = """

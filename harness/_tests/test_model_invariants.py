@@ -79,6 +79,7 @@ KERNELS = [
     EVERYTHING_OPEN,
     replace(LINUX_6_1, protect_grants_write=Choice.ALWAYS),
     replace(EVERYTHING_OPEN, name="copies-on-fork", fork_copies_pages=True),
+    replace(EVERYTHING_OPEN, name="copies-files", file_may_be_copied=True),
 ]
 
 WEIGHTS: dict[type[Op], int] = {

@@ -32,6 +32,9 @@ QUIRKS = re.findall(
 WRONG = {"exit-for-kill"}
 """The quirks that are wrong, and so are findings."""
 
+UNLIKE_LINUX = {"copies-files"}
+"""The quirks that are right by the documents alone, so that they take a guest of which nothing is known."""
+
 CONSOLE = {"crlf", "echo", "small-ring", "drop-controls"}
 """The quirks of the console: with a mailbox beside it, hardly a byte would go that way."""
 
@@ -45,6 +48,7 @@ STORED = (
     "exit-seen-as-death",
     "errno-every-misuse",
     "advise-for-children",
+    "files-mapped-private-while-the-file-changes",
 )
 CROWD = "crowd-of-300-over-copies"
 """It takes longer to tear down than the bound says, which is of the time in which nothing gets on."""
@@ -65,6 +69,8 @@ LATE = Quiescence(interval_ms=10, still=2, bound_ms=500)
 def quirky(*quirks: str, quiescence: Quiescence | None = None, counts: KernelCounts | None = None) -> Iterator[Runner]:
     late = quiescence or (LATE if "late-reap" in quirks else Quiescence())
     definition = replace(load_definition("mini"), mailbox=not CONSOLE & set(quirks), quiescence=late, counts=counts)
+    if UNLIKE_LINUX & set(quirks):
+        definition = replace(definition, semantics="any-kernel")
     subject = MachineSubject(Session(definition.with_append(f"quirk={','.join(quirks)}")))
     runner = Runner(subject, semantics_of(subject))
     try:

@@ -29,6 +29,7 @@ from harness.model.adopt import (
     optional_pages,
 )
 from harness.model.counts import Holders, reference_index
+from harness.model.fault import may_have_own_frame
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
@@ -177,7 +178,7 @@ class StateCheck:
             return Whose.OWN
         cached = self.machine.cache.frames.get((vma.file, vma.file_page(vpn)))
         is_cached = flags is not None or self.binding.model_of.get(page.frame, cached) is cached
-        return Whose.CACHE if is_cached or not self.machine.semantics.image_may_be_copied else Whose.OWN
+        return Whose.CACHE if is_cached or not may_have_own_frame(self.machine.semantics, vma) else Whose.OWN
 
     def _settle_guesses(self) -> None:
         """Take over what frames the pages have that may have been brought in before a fork."""

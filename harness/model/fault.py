@@ -263,7 +263,9 @@ def may_have_own_frame(semantics: Semantics, vma: Vma) -> bool:
     """Tell whether a page of `vma` that was not stored to may lead to a frame of the process's own (see `prefault`)."""
     if vma.file is None:
         return semantics.prefault_budget > 0
-    return vma.file in SEGMENT_OF and not vma.shared and semantics.image_may_be_copied
+    if vma.shared:
+        return False
+    return semantics.image_may_be_copied if vma.file in SEGMENT_OF else semantics.file_may_be_copied
 
 
 def guessed_entry(machine: Machine, vma: Vma, vpn: int) -> PTE:

@@ -51,6 +51,7 @@ class Machine:
     `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
     `unspecified`       why, where the last step did what no document says the result of; from there on the model
                         knows nothing any more.
+    `may_be_copied`     the files whose pages somebody has mapped who may have copies of them (see `file_copies`).
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """
 
@@ -62,6 +63,7 @@ class Machine:
     pins: list[Pin] = field(default_factory=list)
     fixed: Fixed | None = None
     stored: list[tuple[int, int, bytes]] = field(default_factory=list)
+    may_be_copied: set[str] = field(default_factory=set)
     reach: Counter[str] = field(default_factory=Counter)
     unspecified: str = ""
     first_read: Frame | None = None

@@ -323,6 +323,14 @@ class Semantics:
     image_may_be_copied: bool = False
     """Exec may read the image into frames of the process's own, instead of mapping the page cache's. Source: xv6's exec."""
 
+    file_may_be_copied: bool = False
+    """A private mapping of a file may have copies of the file's pages from the mmap on, or from their first touch on, of
+    which later changes of the file do not show.
+
+    mmap(2), MAP_PRIVATE: "It is unspecified whether changes made to the file after the mmap() call are visible in the
+    mapped region." Linux maps the page cache's frames until they are stored to (do_read_fault).
+    """
+
 
 def on_another_cpu(semantics: Semantics) -> Semantics:
     """Return `semantics`, of a kernel on a CPU as QEMU's simplest ones are, for that kernel on a CPU which may do more."""
@@ -459,6 +467,7 @@ PRESETS = {
                 *_DIFFERS_IN_LINUX,
                 ("fork_copies_pages", (True,)),
                 ("image_may_be_copied", (True,)),
+                ("file_may_be_copied", (True,)),
                 ("stack_guard_gap", (1, 0)),
                 ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model.allowed import Allowed
+from harness.model.file_copies import follow_files
 from harness.model.machine import Machine
 from harness.model.syscalls.advise import advise
 from harness.model.syscalls.ask import ask
@@ -176,7 +177,9 @@ def step(machine: Machine, op: Op) -> Allowed:
     machine.last_faults = machine.last_faults_least = 0
     machine.stored = []
     machine.first_read = None
-    return MEANING[type(op)](machine, op)
+    allowed = MEANING[type(op)](machine, op)
+    follow_files(machine)
+    return allowed
 
 
 def rehearse(machine: Machine, steps: tuple[Op, ...], number: int) -> None:

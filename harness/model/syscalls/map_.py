@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model.address_space import AddressSpace
 from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
+from harness.model.fault import may_have_own_frame
 from harness.model.machine import Machine
 from harness.model.semantics import Choice
 from harness.model.vma import PLAIN, Vma, VmaFlag
@@ -48,7 +49,10 @@ def map_(machine: Machine, op: Map) -> Allowed:
         machine.reach["map.over" if space.vmas.any_in(first, last) else "map"] += 1
         free_unheld(machine, space.remove(first, last))
         shared = op.sharing is Sharing.SHARED
-        space.add(Vma(first, last, op.prot, _file_of(machine, op), op.backing.pgoff, _flags_of(op), shared))
+        vma = Vma(first, last, op.prot, _file_of(machine, op), op.backing.pgoff, _flags_of(op), shared)
+        space.add(vma)
+        if vma.file is not None and may_have_own_frame(machine.semantics, vma):
+            machine.may_be_copied.add(vma.file)
 
     # CHECKS
     refused = _refusal(machine, op)

@@ -19,8 +19,7 @@ def write(machine: Machine, op: Write) -> Allowed:
     """Copy memory into the file, page by page of it, up to the first page of memory that may not be read.
 
     The bytes go into the page cache's frames, so all who map them see them at once: shared mappings by right, private
-    ones as long as they have not copied the page. (mmap(2) leaves the latter open: "It is unspecified whether changes
-    made to the file after the mmap() call are visible"; a kernel with one page cache has no choice.)
+    ones as long as they have not copied the page, which a kernel may do early (`file_copies`).
     The file is as long as the last byte written at least, after each page.
 
     Source: write(2); generic_perform_write, fault_in_iov_iter_readable, shmem_write_begin, shmem_write_end.
