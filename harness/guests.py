@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.ability_probe import probe_abilities
 from harness.agent.client import AgentClient
 from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
@@ -15,10 +16,8 @@ from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, change
 from harness.model_guest import ModelGuest, unknown_fault
 from harness.outside import Outside
 from harness.patience import Patience
-from harness.program.abilities import ELSEWHERE, IMPLIED, MISSING, PROBES
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
-from harness.program.outcome import Failed
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
@@ -49,7 +48,8 @@ class MachineSubject:
             session.start()
             self.client.prepare()
             self.uname = self.client.uname()
-            self.lacking = self._probe_abilities()
+            may_do_less = semantics_by_name(self.semantics, self.overrides).calls_may_do_less
+            self.lacking = probe_abilities(self.client.execute, self.restore, may_do_less=may_do_less)
             self._counts_faults = self._probe_fault_counts()
             self.patience.probe(self._execute)
             self.outside.watch(self.execute, self.restore, CANARY)
@@ -107,25 +107,6 @@ class MachineSubject:
     def _probe_fault_counts(self) -> bool:
         """Whether any fault is counted where one is certain: at a store to a page that fork has just shared."""
         return any(self.client.execute(COUNTED, How(count_faults=True)).faults or ())
-
-    def _probe_abilities(self) -> dict[str, str]:
-        """Find out, once, what the kernel cannot do: the word of each such ability, and what the kernel said.
-
-        A probe that fails in another way, or worse, tells nothing here: what a kernel does wrongly, the contracts find.
-        """
-        lacking: dict[str, str] = {}
-        for word, text in PROBES.items():
-            if word.partition(" ")[0] in lacking:
-                lacking[word] = lacking[word.partition(" ")[0]]
-                continue
-            program = parse_program(text)
-            trace = self.client.execute(program, How())
-            if trace.ending not in (Ending.COMPLETE, Ending.FORK_FAILED):
-                self.restore()
-            said = trace.outcomes[-1] if len(trace.outcomes) == len(program) else None
-            if isinstance(said, Failed) and (said.errno in MISSING or said.errno == ELSEWHERE.get(word)):
-                lacking |= dict.fromkeys((word, *IMPLIED.get(word, ())), said.errno)
-        return lacking
 
     def execute(self, program: Program, how: How) -> Trace:
         """Run `program`; see `Subject.execute`.

@@ -16,10 +16,11 @@ from harness.model.semantics import PRESETS, Choice, Semantics, changed
 from harness.model.step import step
 from harness.model_guest import ModelGuest
 from harness.program.ops import Store
-from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Printed, Signal
+from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Printed, Received, Signal
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Trace
+from harness.program.units import Address
 from harness.subject import How
 from strategies.programs import programs
 
@@ -120,7 +121,7 @@ def test_the_fields_that_were_asked_for_are_told_in_order() -> None:
 
 WIDER = (
     "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "tail_may_come_late", "rss_slack",
-    "rss_slack_of_task", "copy_unit", "splice_may_copy",
+    "rss_slack_of_task", "copy_unit", "splice_may_copy", "calls_may_do_less",
 )  # fmt: skip
 """Fields of which one value allows all that another does."""
 WRONG = ("failed_write_extends",)
@@ -198,6 +199,53 @@ def test_a_private_mapping_shows_what_the_file_is_once_its_pages_were_given_back
     """madvise(2), MADV_DONTNEED: "up-to-date contents of the underlying mapped file"."""
     assert verdict(GIVEN_BACK, Done(), Done(), Printed(1), Done(), NEW, preset="any-kernel").conforms
     assert not verdict(GIVEN_BACK, Done(), Done(), Printed(1), Done(), OLD, preset="any-kernel").conforms
+
+
+CUT = "p0: map a 2 rw private f\np0: store a[1] 0x11\np0: truncate f 4096\n"
+GONE = Faulted(Signal.SIGBUS, Code.ADRERR, Address("a", 1))
+
+
+@pytest.mark.parametrize("answer", [GONE, Loaded(0x11), Loaded(0x55)])
+def test_what_a_file_loses_may_be_there_still_where_nothing_is_known(answer: Outcome) -> None:
+    """mmap(2): the effect "on the pages that correspond to added or removed regions of the file is unspecified"."""
+    before = (Done(), Done(), Done())
+
+    assert verdict(f"{CUT}p0: load a[1]", *before, answer, preset="any-kernel").conforms
+    assert verdict(f"{CUT}p0: load a[1]", *before, answer).conforms == (answer == GONE)
+    assert not verdict(f"{CUT}p0: load a[0]", *before, Loaded(0x55), preset="any-kernel").conforms
+    assert not verdict(f"{CUT}p0: unmap a[1]\np0: load a[1]", *before, Done(), answer, preset="any-kernel").conforms
+
+
+PART = "p0: map a 1 rw private anon\np0: store a[0]+4095 0x11\n"
+READ, WRITTEN = PART + "p0: read g 0 a[0]+4092 12", PART + "p0: write f 0 a[0]+4092 12"
+AT_END = PART + "p0: truncate f 2\np0: read f 0 a[0]+4092 12"
+
+
+@pytest.mark.parametrize(
+    ("text", "outcomes", "is_linux"),
+    [
+        (READ, (Received(4),), True),
+        (READ, (Failed("EFAULT"),), False),
+        (WRITTEN, (Printed(4),), True),
+        (WRITTEN, (Failed("EFAULT"),), False),
+        (AT_END, (Done(), Received(2)), True),
+        (AT_END, (Done(), Failed("EFAULT")), False),
+    ],
+)
+def test_a_buffer_of_which_a_part_is_not_accessible_may_be_refused_whole(
+    text: str, outcomes: tuple[Outcome, ...], is_linux: bool
+) -> None:
+    """read(2), write(2): "EFAULT: buf is outside your accessible address space"."""
+    assert verdict(text, Done(), Done(), *outcomes, preset="any-kernel").conforms
+    assert verdict(text, Done(), Done(), *outcomes, preset="linux-6.1").conforms == is_linux
+
+
+@pytest.mark.parametrize("answer", [Failed("EFAULT"), Printed(1)])
+def test_the_kernel_may_refuse_to_read_what_only_the_hardware_lets_be_read(answer: Outcome) -> None:
+    text = "p0: map a 1 rw private anon\np0: protect a[0] x\np0: load a[0]\np0: write f 0 a[0] 1"
+
+    assert verdict(text, Done(), Done(), Loaded(0), answer, preset="any-kernel").conforms
+    assert verdict(text, Done(), Done(), Loaded(0), answer).conforms == (answer == Printed(1))
 
 
 COPIED = """

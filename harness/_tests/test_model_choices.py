@@ -345,6 +345,40 @@ def test_nothing_is_known_of_a_pin_of_a_page_that_a_fork_may_have_shared_once_it
     assert machine.unspecified
 
 
+def test_a_zombie_may_keep_its_memory_until_it_is_waited_for() -> None:
+    program = parse_program("p0: store bss[0] 1\np0: fork p1\np1: exit 0\np0: wait p1")
+    machine = Machine(replace(LINUX_6_1, zombies_keep_memory=True))
+    held = []
+    for op in program.steps:
+        step(machine, op)
+        frame = page(machine, 0, BSS).frame
+        held.append(frame and references(machine, frame))
+        assert broken(machine) == []
+
+    assert held == [1, 2, 2, 1]
+
+
+def test_a_zombie_that_nobody_can_wait_for_keeps_nothing() -> None:
+    program = parse_program("p0: fork p1\np1: fork p2\np2: exit 0\np1: exit 0")
+    machine = Machine(replace(LINUX_6_1, zombies_keep_memory=True))
+    for op in program.steps:
+        step(machine, op)
+
+    assert [number for number, process in machine.processes.items() if process.space is not None] == [0, 1]
+    assert broken(machine) == []
+
+
+def test_a_store_to_shared_memory_may_take_a_fault_after_fork() -> None:
+    before = "p0: map a 1 rw shared anon\np0: store a[0] 1"
+    machine = forked(before, replace(LINUX_6_1, fork_protects_shared=True))
+    more(machine, "p0: store a[0] 2")
+
+    assert machine.last_faults_range == (0, 1)
+    more(machine, "p0: store a[0] 2")
+    assert machine.last_faults_range == (0, 0)
+    assert page(machine, 0, parse_program("p0: load a[0]").steps[0].at.vpn).may_write  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("before", ["observe", "p0: exec small"], ids=["first image", "another image"])
 def test_the_image_may_be_copied_by_exec_where_the_kernel_says_so(before: str) -> None:
     text = f"{before}\np0: load data[0]"

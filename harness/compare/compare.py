@@ -118,6 +118,8 @@ class _Comparison:
             allowed.adopt(observed)
         if self.timeline is not None:
             self.timeline.record(self.machine, op, observed)
+        if self.machine.any_answer:
+            return
         if isinstance(op, SILENT) or (observed is None and self.trace.ending is not Ending.COMPLETE):
             return  # a guest that broke off has not said what the steps before that gave
         if isinstance(observed, Lost) or observed is None:

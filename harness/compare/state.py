@@ -102,6 +102,8 @@ class StateCheck:
     expected: dict[int, dict[int, ExpectedPage]] = field(default_factory=dict)
     idle_tasks: int = 0
     """How many tasks of the program may be in its address spaces without being asked what they have counted."""
+    vanished: dict[tuple[int, Frame], ModelFrame] = field(default_factory=dict)
+    """What pages have now that were free to go, by the model's frame before and the guest's now: relatives may share it."""
     over_budget: set[tuple[int, int]] = field(default_factory=set)
     """The pages, as (process, vpn), that are there and would not be if the kernel kept to its prefault budget."""
 
@@ -153,7 +155,10 @@ class StateCheck:
                 continue
             is_zeroed = page.content == ZEROES and all(any(each) for each in pte.frame.contents)
             if is_zeroed or (page.frame is not None and self._is_zero(page.frame)):
-                adopt_vanished(self.machine, number, vpn)
+                was = (pte.frame.serial, page.frame or 0)
+                now = adopt_vanished(self.machine, number, vpn, self.vanished.get(was))
+                if now is not None and page.frame is not None:
+                    self.vanished.setdefault(was, now)
 
     def _adopt_presence(self, number: int) -> None:
         """Take over which of the pages that may or may not be there the guest has."""
@@ -399,6 +404,8 @@ class StateCheck:
             if page.content is None:
                 continue
             want = self.expected[number].get(vpn)
+            if want is not None and want.is_doubtful:
+                continue
             if want is None or want.content is None or not want.readable:
                 what = "not mapped" if want is None else "not readable"
                 self._note(Topic.BYTES, number, vpn, what, describe_runs(page.content))

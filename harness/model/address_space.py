@@ -20,6 +20,8 @@ class AddressSpace:
     vmas: VmaList = field(default_factory=VmaList)
     idle: int = 0
     """Of how many idle children this is the one address space that all of theirs are like; 0: of a process that acts."""
+    doubtful: set[int] = field(default_factory=set)
+    """The pages that a file has lost, and that may be here still (`cut_pages_may_stay`): nobody says what they are."""
     brk_start: int = 0
     """Where the heap begins: the program break at first. Like that a byte address."""
     brk: int = 0
@@ -48,6 +50,7 @@ class AddressSpace:
                 pte = self.page_table.unmap(vpn)
                 if pte is not None:
                     dropped.add(pte.frame)
+        self.doubtful.difference_update(range(start, end))
         self.page_table.free_tables(start, end, self.vmas.any_in)
         return dropped
 
@@ -64,6 +67,8 @@ class AddressSpace:
         for vpn, pte in entries:
             if pte is not None:
                 self.page_table.map(vpn - start + to, pte)
+        moved = {vpn for vpn in self.doubtful if start <= vpn < end}
+        self.doubtful = self.doubtful - moved | {vpn - start + to for vpn in moved}
         self.page_table.free_tables(start, end, self.vmas.any_in)
 
     def tear_down(self) -> set[Frame]:

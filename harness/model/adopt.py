@@ -41,6 +41,7 @@ class ExpectedPage:
     `may_write` whether the hardware entry may have the writable bit (if present).
     `prefault`  the page was not touched by the process: it counts against the prefault budget.
     `others`    what it may read instead of `content`, where it was advised that its bytes may go.
+    `is_doubtful`  nobody says what it is.
     """
 
     presence: Presence
@@ -50,6 +51,7 @@ class ExpectedPage:
     may_write: bool = False
     prefault: bool = False
     others: tuple[bytes, ...] = ()
+    is_doubtful: bool = False
 
     @property
     def contents(self) -> tuple[bytes, ...]:
@@ -93,7 +95,9 @@ def expected_pages(machine: Machine, number: int, index: Mapping[Frame, Holders]
         readable = may_read(machine.semantics, vma.prot)
         for vpn in in_windows(vma.start, vma.end):
             pte = ptes.get(vpn)
-            if pte is None:
+            if vpn in space.doubtful:
+                expected[vpn] = ExpectedPage(Presence.OPTIONAL, None, readable, None, may_write=True, is_doubtful=True)
+            elif pte is None:
                 expected[vpn] = _absent(machine, vma, vpn, readable=readable)
             else:
                 expected[vpn] = _present(vma, pte, index[pte.frame], readable=readable, may_go=may_vanish(machine, pte))
@@ -147,17 +151,25 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
         free_unheld(machine, [pte.frame])
 
 
-def adopt_vanished(machine: Machine, number: int, vpn: int) -> bool:
-    """Follow the guest where a page that was free to go reads zero; tells whether this is such a page.
+def adopt_vanished(machine: Machine, number: int, vpn: int, instead: Frame | None = None) -> Frame | None:
+    """Follow the guest where a page that was free to go reads zero; gives the frame that it has now, None where this is no
+    such page.
 
-    It is present, so something has touched it since, of which the caller saw nothing.
+    It is present, so something has touched it since, of which the caller saw nothing: where that was before a fork, the
+    relatives share the frame that it got, which is `instead`.
     """
     process = machine.process(number)
     pte = process.memory.page_table.lookup(vpn)
     if pte is None or not may_vanish(machine, pte):
-        return False
+        return None
     vanish(machine, process, vpn)
-    return True
+    pte = process.memory.page_table.lookup(vpn)
+    assert pte is not None, "it was touched"
+    if instead is not None and pte.frame.kind is FrameKind.UNDETERMINED:
+        old, pte.frame = pte.frame, instead
+        instead.exclusive = pte.write_pending = False
+        free_unheld(machine, [old])
+    return pte.frame
 
 
 def adopt_zero(frame: Frame, is_zero_page: bool) -> None:

@@ -61,7 +61,18 @@ def refusal(machine: Machine, process: Process, at: Address, access: Access) -> 
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)
     if not allowed:
         return Faulted(Signal.SIGSEGV, Code.PKUERR if _has_key(machine.semantics, vma.prot) else Code.ACCERR, at)
+    if at.vpn in process.memory.doubtful:
+        machine.end_of_knowledge("what is left of a page that its file has lost is not said", also_of_answer=True)
     return Faulted(Signal.SIGBUS, Code.ADRERR, at) if is_behind_end(machine, vma, at.vpn) else None
+
+
+def kernel_refusal(machine: Machine, process: Process, at: Address, access: Access) -> Faulted | None:
+    """Do as `refusal`, for an access of the kernel on the process's behalf: it may look at the protection alone."""
+    refused = refusal(machine, process, at, access)
+    vma = process.memory.vmas.find(at.vpn)
+    if refused is None and access is Access.LOAD and vma is not None and not vma.prot & Prot.R:
+        return Faulted(Signal.SIGSEGV, Code.ACCERR, at) if machine.semantics.kernel_wants_read else None
+    return refused
 
 
 def _has_key(semantics: Semantics, prot: Prot) -> bool:

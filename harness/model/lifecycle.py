@@ -24,15 +24,24 @@ def end_process(machine: Machine, process: Process, status: Exited | Killed) -> 
 
     Source: do_exit: exit_mm, exit_notify (forget_original_parent).
     """
-    drop_space(machine, process)
+    is_alone = all(each.space is not process.space for each in machine.processes.values() if each is not process)
     process.status = status
     process.state = State.ZOMBIE if process.parent is not None else State.REAPED
+    if process.state is State.REAPED or not is_alone or not machine.semantics.zombies_keep_memory:
+        drop_space(machine, process)
     for child in machine.processes.values():
         if child.parent == process.number:
             child.parent = None
             if child.state is State.ZOMBIE:
-                child.state = State.REAPED
+                forget_zombie(machine, child)
     machine.reach["exit"] += 1
+
+
+def forget_zombie(machine: Machine, process: Process) -> None:
+    """Let a process that was waited for be gone, and its memory, where it has kept that so far (`zombies_keep_memory`)."""
+    process.state = State.REAPED
+    if process.space is not None:
+        drop_space(machine, process)
 
 
 def ended_child(machine: Machine, parent: int, child: int) -> tuple[Process, Exited | Killed] | None:

@@ -51,6 +51,7 @@ class Machine:
     `stored`            what the kernel stored for the process in the last step: (page, offset into it, bytes).
     `unspecified`       why, where the last step did what no document says the result of; from there on the model
                         knows nothing any more.
+    `any_answer`        whether that goes for what the step answered, too.
     `may_be_copied`     the files whose pages somebody has mapped who may have copies of them (see `file_copies`).
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """
@@ -66,6 +67,7 @@ class Machine:
     may_be_copied: set[str] = field(default_factory=set)
     reach: Counter[str] = field(default_factory=Counter)
     unspecified: str = ""
+    any_answer: bool = False
     first_read: Frame | None = None
     last_faults: int = 0
     last_faults_least: int = 0
@@ -112,9 +114,10 @@ class Machine:
                 found[process.crowd] = process
         return [(process, space) for space, process in found.items()]
 
-    def end_of_knowledge(self, why: str) -> None:
-        """Note that nobody says what the result of this step is."""
+    def end_of_knowledge(self, why: str, *, also_of_answer: bool = False) -> None:
+        """Note that nobody says what the result of this step is, or, too, what it answers."""
         self.unspecified = why
+        self.any_answer |= also_of_answer
         self.reach["unspecified"] += 1
 
     def only(self, contents: tuple[bytes, ...]) -> bytes:

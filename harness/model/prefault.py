@@ -34,7 +34,7 @@ from harness.model.fault import (
 from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
-from harness.model.process import Process
+from harness.model.process import Process, State
 from harness.model.vma import Vma, VmaFlag
 
 
@@ -122,10 +122,10 @@ class Place:
 
 
 def guessed_places(machine: Machine) -> list[Place]:
-    """List the pages of which only a guess says what frame they lead to; idle children apart."""
+    """List the pages of which only a guess says what frame they lead to; idle children and zombies apart."""
     found = []
     for process, space in machine.spaces():
-        if space.idle or not any(pte.guessed for pte in space.page_table.ptes()):
+        if space.idle or process.state is not State.LIVE or not any(pte.guessed for pte in space.page_table.ptes()):
             continue
         for vpn, pte in space.page_table.walk():
             vma = space.vmas.find(vpn) if pte.guessed else None
@@ -161,10 +161,19 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             for place in places:
                 _follow(place, frame)
             _make_own(machine, places, frame)
+    _let_zombies_follow(machine, known)
     for pin in machine.pins:
         if pin.frame in known and not mapcount(machine, pin.frame):
             pin.frame = known[pin.frame]  # what was pinned is what its page turned out to be
     free_unheld(machine, guesses)
+
+
+def _let_zombies_follow(machine: Machine, known: Mapping[Frame, Frame]) -> None:
+    """Let what zombies have kept lead to the frames that the pages of their relatives turn out to have."""
+    for process, space in machine.spaces():
+        for pte in space.page_table.ptes() if process.state is not State.LIVE else ():
+            if pte.guessed and pte.frame in known:
+                pte.frame, pte.guessed = known[pte.frame], False
 
 
 def _make_own(machine: Machine, places: list[Place], frame: Frame) -> None:

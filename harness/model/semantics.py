@@ -102,7 +102,8 @@ class Semantics:
     """A copy to user memory that meets a page where it may not store has stored what lies before that page.
 
     Source: copy_user_generic_string and its fixup on x86-64, which ends with single bytes up to the fault; read(2)
-    leaves it open what a buffer holds after EFAULT. Where False, the whole range is looked at first.
+    leaves it open what a buffer holds after EFAULT. Where False, the whole range is looked at first, and one page that
+    refuses makes read(2) and write(2) fail: "buf is outside your accessible address space".
     """
 
     copy_unit: int = 1
@@ -323,6 +324,43 @@ class Semantics:
     image_may_be_copied: bool = False
     """Exec may read the image into frames of the process's own, instead of mapping the page cache's. Source: xv6's exec."""
 
+    fork_protects_shared: bool = False
+    """Fork takes the right to write from the parent's entries of shared memory, too, and the next store takes a fault.
+
+    No document speaks of faults. Linux: is_cow_mapping in copy_present_pte.
+    """
+
+    zombies_keep_memory: bool = False
+    """The address space of a process that has ended goes when the process is waited for.
+
+    _exit(2) says nothing of when; POSIX, _exit(): mappings are unmapped "before the process is destroyed". Source: xv6's
+    wait, which frees the page table of a zombie. Linux: exit_mm.
+    """
+
+    looks_at_whole_buffer: bool = False
+    """read(2) fails for a buffer of which a page may not be written, though there is less to read than would get there.
+
+    read(2), EFAULT: "buf is outside your accessible address space". Linux looks at a page when it stores there.
+    """
+
+    cut_pages_may_stay: bool = False
+    """What a file loses may stay in the mappings that have it, or in some of them.
+
+    mmap(2), NOTES: "The effect of changing the size of the underlying file of a mapping on the pages that correspond to
+    added or removed regions of the file is unspecified." Linux: unmap_mapping_range.
+    """
+
+    calls_may_do_less: bool = False
+    """A system call may be there and do less than Linux's, where the documents let it: a guest is asked at boot, and one
+    that is found to do so counts as lacking it (see `LESSER` in `harness.program.abilities`).
+    """
+
+    kernel_wants_read: bool = False
+    """write(2) refuses memory whose protection does not let it be read, though the hardware lets loads through.
+
+    POSIX, mmap(): "An implementation may permit accesses other than those specified by prot"; not all in the same way.
+    """
+
     file_may_be_copied: bool = False
     """A private mapping of a file may have copies of the file's pages from the mmap on, or from their first touch on, of
     which later changes of the file do not show.
@@ -456,6 +494,7 @@ PRESETS = {
             LINUX,
             name="any-kernel",
             tail_may_come_late=True,
+            calls_may_do_less=True,
             splice_may_copy=True,
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,
@@ -468,6 +507,11 @@ PRESETS = {
                 ("fork_copies_pages", (True,)),
                 ("image_may_be_copied", (True,)),
                 ("file_may_be_copied", (True,)),
+                ("fork_protects_shared", (True,)),
+                ("zombies_keep_memory", (True,)),
+                ("cut_pages_may_stay", (True,)),
+                ("looks_at_whole_buffer", (True,)),
+                ("kernel_wants_read", (True,)),
                 ("stack_guard_gap", (1, 0)),
                 ("truncate_to_same_clears_tail", (False,)),
                 ("copy_stops_at_refused_page", (False,)),

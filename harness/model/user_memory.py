@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness.model.fault import refusal, touch
+from harness.model.fault import kernel_refusal, touch
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.model.process import Process
@@ -71,7 +71,28 @@ def reach(machine: Machine, process: Process, at: Address, length: int, access: 
     """
     pieces: list[Piece] = []
     for place, part in page_by_page(at, length):
-        if refusal(machine, process, place, access) is not None:
+        if kernel_refusal(machine, process, place, access) is not None:
             break
         pieces.append(Piece(touch(machine, process, place.vpn, access), place.offset, part))
     return pieces
+
+
+def is_refused_whole(machine: Machine, process: Process, at: Address, length: int, *, copied: int) -> bool:
+    """Tell whether the kernel refuses to store `copied` bytes from `at` on, because of a page of all `length` that it was
+    given room for. One that looks at each page when it gets there never does.
+
+    Such a kernel may have touched the pages that it looked at, or may have looked at the VMAs alone.
+    """
+    if copied == length and at.offset + length <= PAGE_SIZE:
+        return False  # it is the one page that is stored to
+    looks_at_all = machine.semantics.looks_at_whole_buffer
+    if not looks_at_all and machine.semantics.copy_stops_at_refused_page:
+        return False
+    looked_at = length if looks_at_all else copied
+    places = [place for place, _ in page_by_page(at, looked_at)]
+    refused = any(kernel_refusal(machine, process, place, Access.STORE) is not None for place in places)
+    for place in places if refused else places[-(-(at.offset + copied) // PAGE_SIZE) :]:
+        pte = process.memory.page_table.lookup(place.vpn)
+        if pte is not None and not pte.writable:
+            machine.end_of_knowledge("whether a buffer is touched that nothing is stored to is not said")
+    return refused

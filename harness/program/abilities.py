@@ -111,6 +111,22 @@ PROBES = {
 }
 """For each ability a program whose last step needs it, and works on every kernel that has it."""
 
+LESSER: tuple[tuple[str, str, str], ...] = (
+    ("vfork", "p0: vfork p1 => done", "is a fork, whose parent runs on"),
+    (
+        "vfork",
+        _PAGES + "p0: vfork p1\np1: store a[0] 0x11\np1: exit 0\np0: load a[0] => 0x11",
+        "is a fork, whose child has other memory",
+    ),
+    ("map stack", "p0: map a[8] rw private stack\np0: store a[7] 0x11 => done", "does not grow"),
+)
+"""Calls that a kernel may have and that may do less there: the ability, a program with what its last step says where the
+call does all that Linux's does, and the reason where it says something else.
+
+Source: vfork(2), CONFORMING TO: "an implementation where the two are synonymous is compliant; in particular, the programmer
+cannot rely on the parent remaining blocked"; MAP_GROWSDOWN is Linux's own, and mmap(2) ignores flags that it does not know.
+"""
+
 IMPLIED = {"feed": ("unpin", "pin", "splice"), "fix": ("deliver", "unfix")}
 """Abilities that go with another."""
 

@@ -54,6 +54,8 @@ from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Prin
 def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
     """Blame what the caller of `op`, the last step done, saw."""
     limited = _by_limit(timeline, op) if Failed("ENOMEM") in (expected, observed) else ()
+    if limited and expected == Failed("ENOMEM") and observed == Done():
+        return limited  # there was room but for the limit
     return unique(
         limited,
         _wrong_outcome(timeline, op, expected, observed),

@@ -49,6 +49,7 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     space = AddressSpace.empty(machine.pool)
     space.vmas = _inherited(parent.vmas)
     space.brk_start, space.brk = parent.brk_start, parent.brk
+    space.doubtful = set(parent.doubtful)
     left_out = _left_out(parent.vmas)
     shared = {vpn for vma in space.vmas if vma.shared for vpn in vma.vpns}
     for vpn, pte in parent.page_table.walk():
@@ -120,7 +121,8 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
 
 
 def copy_shared_pte(machine: Machine, pte: PTE) -> PTE | None:
-    """Give the child's entry of a shared page, which may be left to a fault; the parent's stays as it is.
+    """Give the child's entry of a shared page, which may be left to a fault; the parent's stays as it is, or is asked for
+    again with its next store.
 
     Source: vma_needs_copy (a shared VMA has no anon_vma), is_cow_mapping in copy_present_pte.
     """
@@ -128,6 +130,8 @@ def copy_shared_pte(machine: Machine, pte: PTE) -> PTE | None:
     if choice is Choice.NEVER:
         return None
     may_write = pte.writable or pte.write_pending
+    if pte.writable and machine.semantics.fork_protects_shared:
+        pte.writable, pte.write_pending = False, True
     optional = pte.optional or choice is Choice.EITHER
     old = machine.semantics.forked_entries_are_old
     return replace(pte, writable=False, optional=optional, write_pending=may_write, old=old)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import readings, refusal, touch
+from harness.model.fault import kernel_refusal, readings, touch
 from harness.model.machine import Machine
 from harness.program.ops import Access, Print
 from harness.program.outcome import Failed, Printed
@@ -20,7 +20,7 @@ def print_(machine: Machine, op: Print) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    if refusal(machine, process, op.at, Access.LOAD) is not None:
+    if kernel_refusal(machine, process, op.at, Access.LOAD) is not None:
         machine.reach["print.efault"] += 1
         return _EFAULT
 

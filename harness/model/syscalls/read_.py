@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.model.allowed import Allowed
 from harness.model.machine import Machine
 from harness.model.process import Process
-from harness.model.user_memory import Piece, Transfer, after, reach
+from harness.model.user_memory import Piece, Transfer, after, is_refused_whole, reach
 from harness.program.ops import Access, Read, Readv
 from harness.program.outcome import Failed, Received
 from harness.program.units import PAGE_SIZE, Address
@@ -35,10 +35,12 @@ def read(machine: Machine, op: Read) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    # none of its own: the copy meets the end of the file, and what may not be stored to.
+    wanted = _left(machine, op.file, op.offset, op.length)
+    if is_refused_whole(machine, process, op.at, op.length, copied=wanted):
+        return _EFAULT
+    # else none of its own: the copy meets the end of the file, and what may not be stored to.
 
     # EFFECT
-    wanted = _left(machine, op.file, op.offset, op.length)
     transfer = Transfer()
     done = _copy_out(machine, process, _Part(op.file, op.offset, wanted), op.at, transfer)
     _heed_order(machine, transfer)
@@ -57,14 +59,16 @@ def readv(machine: Machine, op: Readv) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    # none of its own: the copy meets the end of the file, and what may not be stored to.
-
-    # EFFECT
     wanted = _left(machine, op.file, op.offset, 2 * op.length)
     first = min(wanted, op.length)
+    if is_refused_whole(machine, process, op.at, op.length, copied=first):
+        return _EFAULT
+    # else none of its own: the copy meets the end of the file, and what may not be stored to.
+
+    # EFFECT
     transfer = Transfer()
     done = _copy_out(machine, process, _Part(op.file, op.offset, first), op.at, transfer)
-    if done == first:
+    if done == op.length and not is_refused_whole(machine, process, op.then, op.length, copied=wanted - first):
         done += _copy_out(machine, process, _Part(op.file, op.offset + first, wanted - first), op.then, transfer)
     _heed_order(machine, transfer)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.kernel_access import kernel_put
-from harness.model.lifecycle import ended_child
+from harness.model.lifecycle import ended_child, forget_zombie
 from harness.model.machine import Machine
-from harness.model.process import State
 from harness.program.ops import STATUS_WORD, Reap
 from harness.program.outcome import Done, Exited, Failed, Killed, Signal
 
@@ -31,7 +30,7 @@ def reap(machine: Machine, op: Reap) -> Allowed:
 
     # EFFECT
     child, status = ended
-    child.state = State.REAPED
+    forget_zombie(machine, child)
     stored = kernel_put(machine, process, op.at, status_word(status))
 
     # OUTCOME

@@ -56,13 +56,16 @@ def cut(machine: Machine, file: CachedFile, size: int) -> None:
 
     Source: shmem_setattr, unmap_mapping_range (even_cows), shmem_undo_range; truncate_pagecache.
     """
-    first = -(-size // PAGE_SIZE)
+    first, old_end = -(-size // PAGE_SIZE), file.npages
     dropped: set[Frame] = set()
     for _, space in machine.spaces():
         for vma in space.vmas:
             behind = [vpn for vpn in vma.vpns if vma.file_page(vpn) >= first] if vma.file == file.name else []
             ptes = [space.page_table.unmap(vpn) for vpn in behind]
             dropped.update([pte.frame for pte in ptes if pte is not None])
+            lost = [vpn for vpn in behind if vma.file_page(vpn) < old_end]
+            if lost and machine.semantics.cut_pages_may_stay:
+                space.doubtful.update(lost)
     file.size = size
     free_unheld(machine, (*dropped, *machine.cache.drop(file, first)))
     machine.cache.blank(file, size)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.lifecycle import ended_child
+from harness.model.lifecycle import ended_child, forget_zombie
 from harness.model.machine import Machine
-from harness.model.process import State
 from harness.program.ops import Wait
 from harness.program.outcome import Failed
 
@@ -26,7 +25,7 @@ def wait(machine: Machine, op: Wait) -> Allowed:
 
     # EFFECT
     child, status = ended
-    child.state = State.REAPED
+    forget_zombie(machine, child)
     machine.reach["wait"] += 1
 
     # OUTCOME

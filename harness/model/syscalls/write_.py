@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import readings
+from harness.model.fault import kernel_refusal, readings
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.syscalls.truncate import grow
@@ -27,7 +27,11 @@ def write(machine: Machine, op: Write) -> Allowed:
     process = machine.process(op.process)
 
     # CHECKS
-    # none before the copy: the file is open for writing, and no limit is near.
+    has_pages = op.at.offset + op.length > PAGE_SIZE
+    if has_pages and not machine.semantics.copy_stops_at_refused_page and _is_refused(machine, process, op):
+        machine.reach["write.efault"] += 1
+        return _EFAULT
+    # else none before the copy: the file is open for writing, and no limit is near.
 
     # EFFECT
     if machine.semantics.failed_write_extends:
@@ -56,6 +60,11 @@ def _reach_out(machine: Machine, op: Write) -> None:
     machine.cache.frame(file.name, op.offset // PAGE_SIZE)
     if op.offset > file.size:
         grow(machine, file, op.offset)
+
+
+def _is_refused(machine: Machine, process: Process, op: Write) -> bool:
+    """Tell whether any of the memory may not be read."""
+    return any(kernel_refusal(machine, process, place, Access.LOAD) for place, _ in page_by_page(op.at, op.length))
 
 
 def _copy_in(machine: Machine, process: Process, op: Write, part: range, transfer: Transfer) -> int:
