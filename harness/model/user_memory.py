@@ -91,7 +91,8 @@ def is_refused_whole(machine: Machine, process: Process, at: Address, length: in
     looked_at = length if looks_at_all else copied
     places = [place for place, _ in page_by_page(at, looked_at)]
     refused = any(kernel_refusal(machine, process, place, Access.STORE) is not None for place in places)
-    for place in places if refused else places[-(-(at.offset + copied) // PAGE_SIZE) :]:
+    stored_to = -(-(at.offset + copied) // PAGE_SIZE) if copied and not refused else 0
+    for place in places[stored_to:]:
         pte = process.memory.page_table.lookup(place.vpn)
         if pte is not None and not pte.writable:
             machine.end_of_knowledge("whether a buffer is touched that nothing is stored to is not said")
