@@ -358,13 +358,13 @@ def test_a_zombie_may_keep_its_memory_until_it_is_waited_for() -> None:
     assert held == [1, 2, 2, 1]
 
 
-def test_a_zombie_that_nobody_can_wait_for_keeps_nothing() -> None:
+def test_a_zombie_that_no_step_can_wait_for_keeps_its_memory_to_the_end() -> None:
     program = parse_program("p0: fork p1\np1: fork p2\np2: exit 0\np1: exit 0")
     machine = Machine(replace(LINUX_6_1, zombies_keep_memory=True))
     for op in program.steps:
         step(machine, op)
 
-    assert [number for number, process in machine.processes.items() if process.space is not None] == [0, 1]
+    assert [number for number, process in machine.processes.items() if process.space is not None] == [0, 1, 2]
     assert broken(machine) == []
 
 

@@ -169,8 +169,9 @@ def own_frames_have_one_page_in_a_process(machine: Machine) -> bool:
 
 def only_the_living_have_memory(machine: Machine) -> bool:
     """A process has an address space while it lives, and not a moment longer, but for zombies that may keep theirs."""
-    keepers = (State.ZOMBIE,) if machine.semantics.zombies_keep_memory else ()
-    return all((p.space is not None) == (p.state is State.LIVE) or p.state in keepers for p in machine.processes.values())
+    ended = [p for p in machine.processes.values() if p.state is not State.LIVE]
+    may_keep = machine.semantics.zombies_keep_memory
+    return all(p.space is not None for p in machine.live) and (may_keep or all(p.space is None for p in ended))
 
 
 def the_ended_have_a_status(machine: Machine) -> bool:

@@ -27,13 +27,13 @@ def end_process(machine: Machine, process: Process, status: Exited | Killed) -> 
     is_alone = all(each.space is not process.space for each in machine.processes.values() if each is not process)
     process.status = status
     process.state = State.ZOMBIE if process.parent is not None else State.REAPED
-    if process.state is State.REAPED or not is_alone or not machine.semantics.zombies_keep_memory:
+    if not is_alone or not machine.semantics.zombies_keep_memory:
         drop_space(machine, process)
     for child in machine.processes.values():
         if child.parent == process.number:
             child.parent = None
             if child.state is State.ZOMBIE:
-                forget_zombie(machine, child)
+                child.state = State.REAPED  # init takes its time: what it has kept stays to the end of the program
     machine.reach["exit"] += 1
 
 

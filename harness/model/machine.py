@@ -100,6 +100,8 @@ class Machine:
         process = self.processes.get(number)
         if process is not None and process.state is not State.REAPED:
             raise ValueError(f"the name p{number} is taken already")
+        if process is not None and process.space is not None:
+            self.end_of_knowledge("a process has the name of one whose memory is still kept")
 
     def spaces(self) -> list[tuple[Process, AddressSpace]]:
         """List the address spaces, each once, with the first of the processes that work in it, by number.
