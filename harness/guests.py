@@ -18,6 +18,7 @@ from harness.outside import Outside
 from harness.patience import Patience
 from harness.program.levels import Level
 from harness.program.ops import Exit, Fork, Load
+from harness.program.outcome import Done
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
@@ -29,6 +30,8 @@ CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 """The least that a guest must be able to do, for its answers to mean anything."""
 COUNTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np0: store a[0] 0x22\np1: exit 0\n")
 """A program with a page fault in it, whatever the kernel brings in early."""
+MAPPED = parse_program("p0: map a 1 r private f+1\nobserve\n")
+"""A program after which /proc/PID/maps has a page of a file that is not the file's first."""
 
 HASTY_S = 2.0
 """The least time that a guest has for an answer; what takes longest on the slowest takes a tenth of it."""
@@ -50,6 +53,7 @@ class MachineSubject:
             self.uname = self.client.uname()
             may_do_less = semantics_by_name(self.semantics, self.overrides).calls_may_do_less
             self.lacking = probe_abilities(self.client.execute, self.restore, may_do_less=may_do_less)
+            self.maps_tell_files = not may_do_less or self._probe_maps()
             self._counts_faults = self._probe_fault_counts()
             self.patience.probe(self._execute)
             self.outside.watch(self.execute, self.restore, CANARY)
@@ -103,6 +107,13 @@ class MachineSubject:
         if not self._counts_faults:
             missing.setdefault(Level.ACCOUNTING, "the guest's getrusage counts no faults")
         return missing | ({Level.PTE_BITS: self.outside.why_not} if self.outside.why_not else {})
+
+    def _probe_maps(self) -> bool:
+        """Whether /proc/PID/maps, where there is one, tells the pages of files."""
+        trace = self.client.execute(MAPPED, How())
+        shown = [seen for each in trace.observations for seen in each.processes.values()]
+        vmas = [vma for seen in shown for vma in seen.vmas or () if vma.vpn == Address("a", 0).vpn]
+        return not vmas or trace.outcomes[0] != Done() or any(vma.pgoff == 1 for vma in vmas)
 
     def _probe_fault_counts(self) -> bool:
         """Whether any fault is counted where one is certain: at a store to a page that fork has just shared."""
@@ -191,6 +202,8 @@ class MachineSubject:
             lines.append("cannot: " + ", ".join(f"{word} ({why})" for word, why in self.lacking.items()))
         if self.faults_around:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
+        if not self.maps_tell_files:
+            lines.append("note: /proc/PID/maps does not tell the pages of files, so only rights are compared with it")
         notes = (*session.notes, *self.outside.notes, self.patience.note)
         return lines + [f"note: {note}" for note in notes if note]
 
@@ -269,6 +282,8 @@ def semantics_of(subject: Subject) -> Semantics:
         semantics = replace(semantics, file_pages_may_appear=True)
     if getattr(subject, "counts_kernel_tables", False):
         semantics = replace(semantics, processes_per_kernel_table=STACKS_PER_TABLE)
+    if not getattr(subject, "maps_tell_files", True):
+        semantics = replace(semantics, maps_tell_files=False)
     return replace(semantics, uname=getattr(subject, "uname", b"") or semantics.uname)
 
 

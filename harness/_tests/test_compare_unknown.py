@@ -151,7 +151,7 @@ def test_every_field_of_any_kernel_is_a_choice_or_not_known() -> None:
 
     settled = {field.name for field in fields(Semantics)} - free - set(dict(generic.unknown))
 
-    assert settled == {"name", "unknown", "uname", *WIDER, *WRONG}
+    assert settled == {"name", "unknown", "uname", "maps_tell_files", *WIDER, *WRONG}
 
 
 @given(

@@ -53,11 +53,17 @@ def compare_vmas(machine: Machine, number: int, seen: ProcessSeen, bases: dict[s
         for i in range(vma.npages)
     }
     expected = _expected(machine, number, observed, bases)
+    if not machine.semantics.maps_tell_files:
+        expected, observed = _without_files(expected), _without_files(observed)
     for vpn in seen.pages:
         if expected.get(vpn) != observed.get(vpn):
             words = [str(each) if each else "not mapped" for each in (expected.get(vpn), observed.get(vpn))]
             return VmaDifference(vpn, *words)
     return None
+
+
+def _without_files(kinds: dict[int, PageKind]) -> dict[int, PageKind]:
+    return {vpn: PageKind(kind.prot, kind.shared, None) for vpn, kind in kinds.items()}
 
 
 def _expected(machine: Machine, number: int, observed: dict[int, PageKind], bases: dict[str, int]) -> dict[int, PageKind]:

@@ -52,6 +52,11 @@ class Semantics:
     uname: bytes = ANSWERS[Query.UNAME]
     """What uname(2) answers: no choice, but a fact that a guest is asked for once."""
 
+    maps_tell_files: bool = True
+    """/proc/PID/maps says which page of which file is mapped where: no choice either (proc_pid_maps(5): offset, inode and
+    path are the file's), but young kernels leave them out, and what is mapped is right all the same.
+    """
+
     unknown: tuple[tuple[str, tuple[object, ...]], ...] = ()
     """The fields whose value is one of several, and not known; each with the other values that it may have."""
 
