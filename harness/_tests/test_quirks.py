@@ -32,7 +32,7 @@ QUIRKS = re.findall(
 WRONG = {"exit-for-kill"}
 """The quirks that are wrong, and so are findings."""
 
-UNLIKE_LINUX = {"copies-files"}
+UNLIKE_LINUX = {"copies-files", "free-at-wait", "whole-buffers", "vfork-is-fork", "fixed-stacks", "plain-maps"}
 """The quirks that are right by the documents alone, so that they take a guest of which nothing is known."""
 
 CONSOLE = {"crlf", "echo", "small-ring", "drop-controls"}
@@ -49,6 +49,8 @@ STORED = (
     "errno-every-misuse",
     "advise-for-children",
     "files-mapped-private-while-the-file-changes",
+    "copies-that-a-page-ends",
+    "stack-growth",
 )
 CROWD = "crowd-of-300-over-copies"
 """It takes longer to tear down than the bound says, which is of the time in which nothing gets on."""
@@ -146,6 +148,19 @@ def test_a_level_that_cannot_be_shown_is_named(quirk: str, level: Level) -> None
 def test_an_operation_that_cannot_be_done_is_named(quirk: str, word: str) -> None:
     with quirky(quirk) as runner:
         assert f"{word} (ENOSYS)" in "\n".join(runner.subject.header())
+
+
+@pytest.mark.parametrize(
+    ("quirk", "line"),
+    [
+        ("vfork-is-fork", "vfork (is a fork, whose parent runs on)"),
+        ("fixed-stacks", "map stack (does not grow)"),
+        ("plain-maps", "/proc/PID/maps does not tell the pages of files"),
+    ],
+)
+def test_a_call_that_does_less_than_it_may_is_named(quirk: str, line: str) -> None:
+    with quirky(quirk) as runner:
+        assert line in "\n".join(runner.subject.header())
 
 
 def test_a_child_that_had_to_be_reaped_early_is_waited_for_after_an_exec() -> None:

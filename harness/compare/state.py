@@ -310,11 +310,11 @@ class StateCheck:
     # ------------------------------------------------------------------ counts
 
     def _adopt_crowds(self) -> None:
-        """Take over which clean pages the idle children have, as far as the counts tell."""
+        """Take over which clean pages idle children and zombies have, as far as the counts tell."""
         index = reference_index(self.machine)
         for frame, seen in self.seen.frames.items():
             model = self.binding.model_of.get(frame)
-            if model is None or model not in index or not index[model].idle:
+            if model is None or model not in index:
                 continue
             if seen.mapcount is not None and seen.mapcount < index[model].mapcount:
                 adopt_crowds(self.machine, model, index[model].mapcount - seen.mapcount)

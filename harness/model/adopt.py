@@ -18,6 +18,7 @@ from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_rea
 from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
+from harness.model.process import State
 from harness.model.semantics import Choice
 from harness.model.vma import Vma, normalised
 from harness.program.units import in_windows
@@ -221,19 +222,21 @@ def adopt_move(frame: Frame) -> None:
 
 
 def adopt_crowds(machine: Machine, frame: Frame, missing: int) -> bool:
-    """Follow the guest where idle children lack entries of `frame` that a fork need not copy, `missing` in all.
+    """Follow the guest where idle children, or zombies that keep their memory, lack entries of `frame` that may be absent,
+    `missing` in all.
 
-    Which page a child that does nothing has, only the frame's counts tell. Gives False where that cannot be.
+    Which page a process that does nothing has, only the frame's counts tell. Gives False where that cannot be.
     """
     found = [
         (space, vpn)
-        for _, space in machine.spaces()
+        for process, space in machine.spaces()
+        if space.idle or process.state is not State.LIVE
         for vpn, pte in space.page_table.walk()
-        if space.idle and pte.frame is frame and pte.optional
+        if pte.frame is frame and pte.optional
     ]
     for size in range(1, len(found) + 1):
         for some in combinations(found, size):
-            if sum(space.idle for space, _ in some) == missing:
+            if sum(space.idle or 1 for space, _ in some) == missing:
                 for space, vpn in some:
                     space.page_table.unmap(vpn)
                 free_unheld(machine, [frame])
