@@ -98,9 +98,18 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
     assert_conforms(verdict, to="madvise.populate")
 
 
-@contract("fork.dontfork", catches=("dontfork-ignored", "merge-forgets-advice", "split-loses-advice"))
+@contract("fork.dontfork", catches=("dontfork-ignored", "dofork-ignored", "merge-forgets-advice", "split-loses-advice"))
 @given(
     program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] dontfork
+        p0: advise a[0] dofork
+        p0: fork p1
+        p1: load a[0]
+        p1: load a[1]
+        """,
         """
         p0: map a 3 rw private anon
         p0: store a[1] 0x11
@@ -137,9 +146,18 @@ def test_memory_that_is_not_forked_stays_with_the_parent(guest: Guest, program: 
     assert_conforms(verdict, to="fork.dontfork")
 
 
-@contract("fork.wipeonfork", catches=("wipeonfork-ignored", "protect-forgets-advice"))
+@contract("fork.wipeonfork", catches=("wipeonfork-ignored", "keeponfork-ignored", "protect-forgets-advice"))
 @given(
     program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] wipeonfork
+        p0: advise a[0] keeponfork
+        p0: fork p1
+        p1: load a[0]
+        p1: load a[1]
+        """,
         """
         p0: map a 3 rw private anon
         p0: store a[1] 0x11

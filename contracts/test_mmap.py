@@ -47,6 +47,7 @@ def test_a_fixed_mapping_replaces_what_was_there(guest: Guest, program: Program)
         "private-map-wants-writable-file",
         "mprotect-writes-read-only-file",
         "remap-forgets-open-mode",
+        "merge-forgets-mode",
     ),
 )
 @given(
@@ -63,6 +64,15 @@ def test_a_fixed_mapping_replaces_what_was_there(guest: Guest, program: Program)
         p0: store a[1] 0x11
         p0: map a[2] r private f:w
         p0: map a[3] w shared g:w
+        """,
+        """
+        p0: map a[1] r shared f+1:r
+        p0: map a[0] r shared f
+        p0: map a[2] r shared f+2
+        p0: fork p1
+        p1: protect a[1] rw
+        p0: protect a[0] rw
+        p0: protect a[2] rw
         """,
         """
         p0: map a[0] r shared f+1:r

@@ -10,9 +10,16 @@ from harness.program.ops import Load, Store
 from harness.program.program import Program
 
 
-@contract("stack.grows", catches=("stack-no-guard", "stack-gap-too-small", "stack-gap-too-large"))
+@contract("stack.grows", catches=("stack-no-guard", "stack-gap-too-small", "stack-gap-too-large", "split-loses-growth"))
 @given(
     program=drawn(
+        """
+        p0: map a[3..4] rw private stack
+        p0: store a[3] 0x11
+        p0: protect a[4] r
+        p0: store a[2] 0x22
+        p0: load a[2]
+        """,
         """
         p0: map a[3] rw private stack
         p0: store a[2] 0x11

@@ -45,6 +45,7 @@ from harness.program.ops import (
     Map,
     Observe,
     Op,
+    Opened,
     Pin,
     Placement,
     Print,
@@ -96,6 +97,9 @@ NEIGHBOUR_IN = 12
 """At one gap of a story in so many something is mapped right behind what it maps, like it, or what was cut off is made like
 it again: kernels join neighbours, and what is special about one must not become the other's, nor be lost.
 """
+
+MODES = (None, None, None, Opened.READ, Opened.BOTH)
+"""How the file of such a neighbour was opened; mostly as that of what the story maps."""
 
 CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
 """How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
@@ -182,9 +186,9 @@ class Telling:
         self.scene.layouts[op.process].update(dict.fromkeys(ranks, op.prot))
         self.scene.used.update(ranks)
 
-    def add_neighbour(self) -> None:
-        """Map a page right behind what the story mapped last, as that is; or give the page that was cut off below its
-        protection back.
+    def add_neighbour(self, opened: Opened | None = None) -> None:
+        """Map a page right behind what the story mapped last, as that is, but for the mode in which its file was `opened`,
+        where that is said; or give the page that was cut off below its protection back.
         """
         if not self.mapped or self.mapped[-1].process not in self.scene.family.active:
             return
@@ -197,7 +201,10 @@ class Telling:
             self.scene.emit(Protect(last.process, PageRange(window, last.pages.first - 1, 1), last.prot))
         elif end < WINDOW_BY_NAME[window].npages and (window, end) not in self.pages:
             is_file = last.backing.name in FILES
-            backing = replace(last.backing, pgoff=last.backing.pgoff + last.pages.npages) if is_file else last.backing
+            is_opened = is_file and not FILES[last.backing.name].is_memfd
+            mode = opened if opened and is_opened else last.backing.opened
+            pgoff = last.backing.pgoff + last.pages.npages
+            backing = replace(last.backing, pgoff=pgoff, opened=mode) if is_file else last.backing
             more = replace(last, pages=PageRange(window, end, 1), backing=backing)
             self._note_mapped(more)
             self.scene.emit(more)
@@ -328,7 +335,7 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
             telling.disturb(draw(_twists()), twist=True)
         room = limits.max_steps - len(telling.scene.steps) - len(story)
         if twists and room > 0 and draw(st.integers(0, NEIGHBOUR_IN - 1)) == NEIGHBOUR_IN - 1:
-            telling.add_neighbour()
+            telling.add_neighbour(draw(st.sampled_from(MODES)))
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
                 telling.disturb(raw)

@@ -52,11 +52,12 @@ def _between_buffers(machine: Machine, space: AddressSpace, part: range) -> list
     return [range(*each) for each in zip(starts, ends, strict=True)]
 
 
-def _flag(add: int, remove: int, *, anonymous: bool = False) -> Effect:
-    def effect(_machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
+def _flag(add: int, remove: int, *, anonymous: bool = False, ignored: str = "") -> Effect:
+    def effect(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
         if anonymous and vma.pgoff is not None:
             return "EINVAL"
-        space.vmas.advise(part.start, part.stop, add, remove)
+        if not (ignored and machine.has(ignored)):  # planted: what was advised before cannot be taken back
+            space.vmas.advise(part.start, part.stop, add, remove)
         return ""
 
     return effect
@@ -84,9 +85,9 @@ _EFFECTS: dict[Advice, Effect] = {
     Advice.DONTNEED: _dontneed,
     Advice.FREE: _free,
     Advice.DONTFORK: _flag(NOT_FORKED, 0),
-    Advice.DOFORK: _flag(0, NOT_FORKED),
+    Advice.DOFORK: _flag(0, NOT_FORKED, ignored="dofork-ignored"),
     Advice.WIPEONFORK: _flag(WIPED_ON_FORK, 0, anonymous=True),
-    Advice.KEEPONFORK: _flag(0, WIPED_ON_FORK),
+    Advice.KEEPONFORK: _flag(0, WIPED_ON_FORK, ignored="keeponfork-ignored"),
     Advice.POPULATE_READ: _populate(Prot.R, write=False),
     Advice.POPULATE_WRITE: _populate(Prot.W, write=True),
 }

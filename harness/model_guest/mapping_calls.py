@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from harness.model_guest import mapping
 from harness.model_guest.advice import advise
+from harness.model_guest.entries import live_root
 from harness.model_guest.pagefault import touch
+from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.process_table import ProcessTable
 from harness.model_guest.vmas import GROWS_DOWN, NEVER_WRITABLE, Vma
 from harness.program.files import FILES, STACK
@@ -129,7 +131,19 @@ class MappingCalls(ProcessTable):
     def _sync(self, op: Sync) -> Outcome:
         vmas = self._space(op).vmas
         vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("msync-rounds-down"))  # planted: see there
+        if self.machine.has("sync-writes-private"):  # planted: what is written back is all that was written to
+            for vpn in vpns:
+                self._write_back(op, vpn)
         return Done() if all(vmas.find(vpn) for vpn in vpns) else Failed("ENOMEM")
+
+    def _write_back(self, op: Sync, vpn: int) -> None:
+        """Copy what is in the memory of a page of a file to the page cache."""
+        vma = self._space(op).vmas.find(vpn)
+        page = None if vma is None or vma.file is None else vma.file_page(vpn)
+        entry = self.machine.tables.lookup(live_root(self._space(op)), vpn)
+        if vma is None or vma.file is None or page is None or not entry & PRESENT or vma.file.lookup(page) is None:
+            return
+        self.machine.frames[vma.file.page(page)].data[:] = self.machine.frames[pfn_of(entry)].data
 
     def _try(self, op: Try) -> Outcome:
         if op.misuse is Misuse.UNMAP_LENGTH_0 and self.machine.has("errno-wrong"):  # planted: nothing is no error

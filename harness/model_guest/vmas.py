@@ -223,7 +223,10 @@ class VmaList:
         flags = vma.flags
         if "split-loses-advice" in self.planted:  # planted: the upper part is made anew
             flags &= ~(NOT_FORKED | WIPED_ON_FORK)
-        self._vmas[where : where + 1] = [replace(vma, end=at), replace(vma, start=at, pgoff=pgoff, flags=flags)]
+        lower = replace(vma, end=at)
+        if "split-loses-growth" in self.planted:  # planted: only what is at the end of a stack grows
+            lower = replace(lower, flags=lower.flags & ~GROWS_DOWN)
+        self._vmas[where : where + 1] = [lower, replace(vma, start=at, pgoff=pgoff, flags=flags)]
 
     def _tidy(self) -> None:
         merged: list[Vma] = []
@@ -238,4 +241,8 @@ class VmaList:
         if "merge-forgets-advice" in self.planted:  # planted: what is for no child, or wiped, is not looked at
             advised = NOT_FORKED | WIPED_ON_FORK
             return replace(vma, flags=vma.flags & ~advised).continues(replace(below, flags=below.flags & ~advised))
+        if "merge-forgets-mode" in self.planted:  # planted: nor is how their descriptors were opened
+            return replace(vma, flags=vma.flags & ~NEVER_WRITABLE).continues(
+                replace(below, flags=below.flags & ~NEVER_WRITABLE)
+            )
         return vma.continues(below)

@@ -134,4 +134,14 @@ CASES = {
         p0: load a[1]
         """,
     ),
+    "sync-writes-private": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private f
+        p0: store a[1] 0x11
+        p0: sync a[0..1]
+        p0: map b[0] r private f+1
+        p0: load b[0]
+        """,
+    ),
 }

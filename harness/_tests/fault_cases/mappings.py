@@ -172,6 +172,46 @@ CASES = {
         p1: load bss[0]
         """,
     ),
+    "dofork-ignored": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] dontfork
+        p0: advise a[0] dofork
+        p0: fork p1
+        p1: load a[0]
+        """,
+    ),
+    "keeponfork-ignored": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] wipeonfork
+        p0: advise a[0] keeponfork
+        p0: fork p1
+        p1: load a[0]
+        """,
+    ),
+    "split-loses-growth": Case(
+        "outcomes",
+        """
+        p0: map a[3..4] rw private stack
+        p0: store a[3] 0x11
+        p0: protect a[4] r
+        p0: store a[2] 0x22
+        p0: load a[2]
+        """,
+    ),
+    "merge-forgets-mode": Case(
+        "outcomes",
+        """
+        p0: map a[0] r shared f
+        p0: map a[1] r shared f+1:r
+        p0: protect a[1] rw
+        """,
+    ),
     "merge-forgets-advice": Case(
         "outcomes",
         """

@@ -71,6 +71,11 @@ FILE_PAGES = (
         ("file.shared-coherent",),
     ),
     Fault(
+        "sync-writes-private",
+        "msync writes private copies of the pages of a file to the file",
+        ("cache.private-write-stays-out",),
+    ),
+    Fault(
         "hole-is-zero-page",
         "a load of a hole of a file that is mapped shared maps the zero page, whoever stores there later",
         ("file.shared-coherent", "fork.shared-stays-shared"),

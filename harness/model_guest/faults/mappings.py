@@ -96,6 +96,26 @@ MAPPINGS = (
         ("fork.dontfork",),
     ),
     Fault(
+        "dofork-ignored",
+        "memory that was advised not to be forked stays so, whatever is advised later",
+        ("fork.dontfork",),
+    ),
+    Fault(
+        "keeponfork-ignored",
+        "memory that was advised to be wiped in children stays so, whatever is advised later",
+        ("fork.wipeonfork",),
+    ),
+    Fault(
+        "split-loses-growth",
+        "the lower part of a stack that is cut in two does not grow any more",
+        ("stack.grows",),
+    ),
+    Fault(
+        "merge-forgets-mode",
+        "neighbours become one mapping however the descriptors of their file were opened",
+        ("mmap.open-mode",),
+    ),
+    Fault(
         "remap-part-loses-offset",
         "a part of a mapping that is moved begins at the page of the file where the whole mapping did",
         ("mremap.preserves",),
