@@ -342,7 +342,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Kill, Repeat} or wanted >= set(ENDING)):
+    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Kill, Repeat} or len(wanted & {*ENDING}) > 1):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

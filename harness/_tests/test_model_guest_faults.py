@@ -60,7 +60,7 @@ def test_a_fault_leaves_no_trace_behind_a_restore(name: str) -> None:
 def test_a_kernel_fails_one_decision_per_fault() -> None:
     package = Path(harness.model_guest.__file__).parent
     source = "".join(path.read_text() for path in package.glob("*.py"))
-    decided = re.findall(r'has\("([\w-]+)"\)|"([\w-]+)" (?:not )?in self.planted', source)
+    decided = re.findall(r'(?:has\(|ignored=)"([\w-]+)"|"([\w-]+)" (?:not )?in self.planted', source)
 
     names = [first or second for first, second in decided]
 
