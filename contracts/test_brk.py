@@ -10,7 +10,7 @@ from harness.program.ops import Brk, Load, Store
 from harness.program.program import Program
 
 
-@contract("brk.exact", catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start"))
+@contract("brk.exact", catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start", "brk-inherits-protection"))
 @given(
     program=drawn(
         """
@@ -42,6 +42,13 @@ from harness.program.program import Program
         p0: load heap[2]
         p1: exec
         p1: load heap[0]
+        """,
+        """
+        p0: brk heap[2]
+        p0: protect heap[1] none
+        p0: brk heap[4]
+        p0: store heap[2] 0x11
+        p0: load heap[3]
         """,
         containing=(Brk, Store, Load),
     )

@@ -281,11 +281,16 @@ def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
             return False
         if not machine.may_expand(space, new - old):
             return False
-        map_anonymous(machine, space, range(old, new), Prot.R | Prot.W)
+        map_anonymous(machine, space, range(old, new), _prot_of_heap(machine, space, old))
     elif new < old and not machine.has("brk-shrink-keeps"):  # planted: only the number changes
         unmap(machine, space, range(new, old))
     space.brk = to
     return True
+
+
+def _prot_of_heap(machine: Machine, space: AddressSpace, vpn: int) -> Prot:
+    below = space.vmas.find(vpn - 1) if machine.has("brk-inherits-protection") else None  # planted: what is below grows
+    return below.prot if below is not None else Prot.R | Prot.W
 
 
 def map_anywhere(machine: Machine, space: AddressSpace, npages: int) -> range:

@@ -202,7 +202,7 @@ OPERANDS: dict[Any, Operand] = {
     Kind.THREADS: Operand(str, _number(1, MAX_THREADS)),
     Kind.FRAMES: Operand(str, _number(0, MAX_FRAMES_LEFT)),
     Kind.ROUNDS: Operand(str, _number(1, 100_000)),
-    Kind.BODY: Operand(str, _number(1, 16)),
+    Kind.BODY: Operand(str, _number(1, 64)),
     Kind.COUNT: Operand(str, _number(1, PAGE_SIZE)),
     Kind.FILE: Operand(str, _file),
     Kind.IMAGE: Operand(str, _image),

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from harness.program.ops import Crowd, Repeat
 from harness.program.program import Family, Program
-from harness.program.text import parse_program
+from harness.program.text import format_program, parse_program
 from strategies.programs import programs
 from strategies.rounds import again, in_rounds
 
@@ -21,6 +21,7 @@ def test_a_round_leaves_p0_alone(program: Program) -> None:
     assert not family.zombies
     assert sum(isinstance(op, Repeat) for op in program.steps) <= 1
     assert not any(isinstance(op, Crowd) for op in program.steps)
+    assert parse_program(format_program(program)) == program
 
 
 def test_who_is_left_ends_and_is_waited_for_by_its_parent() -> None:

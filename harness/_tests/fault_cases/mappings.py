@@ -264,6 +264,15 @@ CASES = {
         p0: load heap[0]
         """,
     ),
+    "brk-inherits-protection": Case(
+        "outcomes",
+        """
+        p0: brk heap[1]
+        p0: protect heap[0] r
+        p0: brk heap[2]
+        p0: store heap[1] 0x11
+        """,
+    ),
     "brk-runs-over": Case(
         "outcomes",
         """

@@ -141,6 +141,11 @@ MAPPINGS = (
         ("brk.exact",),
     ),
     Fault(
+        "brk-inherits-protection",
+        "what a heap grows by is protected as the page below it",
+        ("brk.exact",),
+    ),
+    Fault(
         "brk-runs-over",
         "a growing heap replaces what is in its way",
         ("brk.exact",),
