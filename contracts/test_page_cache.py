@@ -65,6 +65,7 @@ def test_shared_memory_stays_shared_over_fork(guest: Guest, program: Program) ->
         "sendfile-moves-page",
         "hole-is-zero-page",
         "failed-write-extends",
+        "short-write-grows-file",
     ),
 )
 @given(
@@ -135,6 +136,15 @@ def test_shared_memory_stays_shared_over_fork(guest: Guest, program: Program) ->
         p0: write f 5000 b[0] 600
         p0: load a[0]
         p0: load a[1]
+        """,
+        """
+        p0: truncate f 100
+        p0: map a 1 rw private anon
+        p0: map b 3 rw shared f
+        p0: write f 100 a[0]+4090 600
+        p0: read f 50 data[0] 600
+        p0: write f 4090 a[0]+4090 600
+        p0: load b[1]
         """,
         containing=(Read, Write, Map),
     )

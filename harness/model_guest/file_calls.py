@@ -72,6 +72,8 @@ def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int |
         try:
             source = readable(machine, space, vpn)
         except Segfault:
+            if done and machine.has("short-write-grows-file"):  # planted: the end is where the whole would have ended
+                file.size = max(file.size, op.offset + op.length)
             break
         data = bytes(machine.frames[source].data[start : start + count])
         machine.frames[_page_to_write(machine, file, page)].data[at : at + count] = data

@@ -36,6 +36,15 @@ CASES = {
         p0: load a[2]
         """,
     ),
+    "short-write-grows-file": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: truncate f 0
+        p0: write f 0 a[0]+4090 600
+        p0: read f 0 data[0] 600
+        """,
+    ),
     "readv-goes-on": Case(
         "outcomes",
         """

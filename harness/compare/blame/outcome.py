@@ -31,6 +31,7 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Read,
     Readv,
     Reap,
     Receive,
@@ -97,6 +98,8 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
             return ("errno.table", _shape(op))
         case Fork() | Vfork() | Clone() | Crowd():
             return unique(kept_by_failed_fork(timeline), ("errno.table",))
+        case Read() if isinstance(expected, Received) and isinstance(observed, Received):
+            return ("file.shared-coherent", "kernel-write.exact-bytes", "errno.table")  # where the file or the copy ends
         case Write() if Failed("EFAULT") in (expected, observed):
             return ("kernel-read.sees-memory", "errno.table")
         case _:

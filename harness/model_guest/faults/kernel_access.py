@@ -36,6 +36,11 @@ KERNEL_ACCESS = (
         ("file.shared-coherent",),
     ),
     Fault(
+        "short-write-grows-file",
+        "a write that ends early makes the file as long as the whole of it would have",
+        ("file.shared-coherent",),
+    ),
+    Fault(
         "force-grants-write",
         "a forced store that copies a page leaves the process the right to write to it",
         ("foll-force.private-only",),
