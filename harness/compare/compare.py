@@ -268,7 +268,7 @@ class _Comparison:
         What a kernel keeps for the next time (free lists of each CPU, caches of its own objects) does not grow with the
         rounds: less than a frame a round was taken for that. Idle children are many at a time, and fill such caches.
         """
-        rounds = max((op.rounds for op in self.program.steps if isinstance(op, Repeat)), default=0)
+        rounds = self._rounds
         crowded = any(isinstance(op, Crowd) for op in self.program.steps)
         if before is None or after is None or rounds < MANY_ROUNDS or crowded or before - after < rounds:
             return
@@ -278,8 +278,14 @@ class _Comparison:
             f"less than a frame a round gone from the free memory, in {rounds} rounds", f"{before - after} frames gone",
         )  # fmt: skip
 
+    @property
+    def _rounds(self) -> int:
+        return max((op.rounds for op in self.program.steps if isinstance(op, Repeat)), default=1)
+
     def _more_of_the_kernel(self, account: str) -> int:
         """Give by how much the kernel's own part in an account may have grown."""
+        if account == "promised" and self.semantics.grown_stack_stays_promised:
+            return self.machine.promised_for_ever * self._rounds
         each = self.semantics.processes_per_kernel_table
         return 1 + ceil(self.program.forks / each) if each and account == "page_tables" else 0
 

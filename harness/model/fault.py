@@ -55,7 +55,7 @@ def refusal(machine: Machine, process: Process, at: Address, access: Access) -> 
     Source: do_user_addr_fault (bad_area, bad_area_access_error), do_sigbus; shmem_get_folio and filemap_fault, which
     look at i_size; mmap(2), sigaction(2) on si_code.
     """
-    vma = vma_for(machine.semantics, process, at.vpn)
+    vma = vma_for(machine, process, at.vpn)
     if vma is None:
         return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)

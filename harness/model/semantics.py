@@ -140,6 +140,14 @@ class Semantics:
     a copy of no bytes; shmem_write_end, which with `copied` of 0 sets the size to `pos`.
     """
 
+    grown_stack_stays_promised: bool = False
+    """What a stack takes in while nobody may store to it is promised, and not given back with it: each page of that stays
+    in the kernel's sum of promises for ever.
+
+    Source: acct_stack_growth asks security_vm_enough_memory_mm for any stack; what is unmapped is given back where
+    VM_ACCOUNT is set, which mmap and mprotect do for private memory that may be written. Seen from Linux 5.10 to 7.2.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 
@@ -425,7 +433,7 @@ def _value_like(old: object, name: str, value: object) -> object:
     return value
 
 
-LINUX_6_1 = Semantics("linux-6.1", rss_slack_of_task=64)
+LINUX_6_1 = Semantics("linux-6.1", rss_slack_of_task=64, grown_stack_stays_promised=True)
 
 LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False, rss_slack_of_task=0)
 

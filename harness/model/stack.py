@@ -16,12 +16,14 @@ RLIMIT_AS).
 
 from __future__ import annotations
 
+from harness.model.machine import Machine
 from harness.model.process import Process
-from harness.model.semantics import STACK_LIMIT, Semantics
+from harness.model.semantics import STACK_LIMIT
 from harness.model.vma import Vma, VmaFlag
+from harness.program.units import Prot
 
 
-def vma_for(semantics: Semantics, process: Process, vpn: int) -> Vma | None:
+def vma_for(machine: Machine, process: Process, vpn: int) -> Vma | None:
     """Give the VMA in which page `vpn` lies now that `process` touches it: a stack above may have grown to it."""
     vmas = process.memory.vmas
     found = vmas.find(vpn)
@@ -31,16 +33,18 @@ def vma_for(semantics: Semantics, process: Process, vpn: int) -> Vma | None:
     if above is None or not above.flags & VmaFlag.GROWS_DOWN or above.end - vpn > STACK_LIMIT:
         return None
     below = [vma for vma in vmas if vma.end <= vpn]
-    if below and _keeps_off(below[-1]) and vpn - below[-1].end < semantics.stack_guard_gap:
+    if below and _keeps_off(below[-1]) and vpn - below[-1].end < machine.semantics.stack_guard_gap:
         return None
     if not process.has_room(above.start - vpn):
         return None
+    if not above.prot & Prot.W:
+        machine.promised_for_ever += above.start - vpn
     return vmas.extend(above, start=vpn)
 
 
-def vma_to_take(semantics: Semantics, process: Process, vpn: int) -> Vma | None:
+def vma_to_take(machine: Machine, process: Process, vpn: int) -> Vma | None:
     """Give the VMA of page `vpn` for a kernel that takes the page (vmsplice, a fixed buffer) and touches nothing."""
-    return vma_for(semantics, process, vpn) if semantics.taking_grows_stack else process.memory.vmas.find(vpn)
+    return vma_for(machine, process, vpn) if machine.semantics.taking_grows_stack else process.memory.vmas.find(vpn)
 
 
 def _keeps_off(below: Vma) -> bool:

@@ -24,7 +24,7 @@ def fix(machine: Machine, op: Fix) -> Allowed:
     # CHECKS
     if machine.fixed is not None:
         return _EBUSY
-    vma = vma_to_take(machine.semantics, process, op.at.vpn)
+    vma = vma_to_take(machine, process, op.at.vpn)
     if vma is None or refusal(machine, process, op.at, Access.STORE) is not None:
         return _EFAULT
 

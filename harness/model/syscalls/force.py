@@ -47,7 +47,7 @@ def force(machine: Machine, op: Force) -> Allowed:
 
 def _is_in_reach(machine: Machine, process: Process, at: Address) -> bool:
     """Tell whether a forced store may go to the page of `at`; a stack grows by the attempt."""
-    vma = vma_for(machine.semantics, process, at.vpn)
+    vma = vma_for(machine, process, at.vpn)
     if vma is None or is_behind_end(machine, vma, at.vpn):
         return False
     return not vma.shared or bool(vma.prot & WRITE)  # of shared memory there is no copy that could be written instead

@@ -25,7 +25,7 @@ def peek(machine: Machine, op: Peek) -> Allowed:
     done = 0
     for place, length in page_by_page(op.at, op.length):
         # CHECKS
-        vma = vma_for(machine.semantics, process, place.vpn)
+        vma = vma_for(machine, process, place.vpn)
         if vma is None or is_behind_end(machine, vma, place.vpn):
             break
 

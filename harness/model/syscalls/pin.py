@@ -41,7 +41,7 @@ def pin(machine: Machine, op: ops.Pin) -> Allowed:
     Source: vmsplice(2); vmsplice_to_pipe, iter_to_pipe, get_user_pages_fast without FOLL_WRITE.
     """
     process = machine.process(op.process)
-    vma = vma_to_take(machine.semantics, process, op.at.vpn)
+    vma = vma_to_take(machine, process, op.at.vpn)
 
     # CHECKS
     if is_full(machine):
