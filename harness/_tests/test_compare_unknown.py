@@ -124,7 +124,7 @@ WIDER = (
     "rss_slack_of_task", "copy_unit", "splice_may_copy", "grown_stack_stays_promised", "calls_may_do_less",
 )  # fmt: skip
 """Fields of which one value allows all that another does."""
-WRONG = ("failed_write_extends",)
+WRONG = ("failed_write_extends", "moved_shrink_stays_promised")
 """Fields that no kernel may have: a definition says so of one that is known to be wrong."""
 SHIPPED = [each for name, each in PRESETS.items() if name.startswith("linux-")]
 

@@ -284,7 +284,7 @@ class _Comparison:
 
     def _more_of_the_kernel(self, account: str) -> int:
         """Give by how much the kernel's own part in an account may have grown."""
-        if account == "promised" and self.semantics.grown_stack_stays_promised:
+        if account == "promised":
             return self.machine.promised_for_ever * self._rounds
         each = self.semantics.processes_per_kernel_table
         return 1 + ceil(self.program.forks / each) if each and account == "page_tables" else 0

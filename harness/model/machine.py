@@ -52,7 +52,8 @@ class Machine:
     `unspecified`       why, where the last step did what no document says the result of; from there on the model
                         knows nothing any more.
     `any_answer`        whether that goes for what the step answered, too.
-    `promised_for_ever` how many pages stacks took in while nobody might store to them; see `grown_stack_stays_promised`.
+    `promised_for_ever` how many pages the kernel may count as promised to mappings that are gone, at most; see
+                        `grown_stack_stays_promised`.
     `may_be_copied`     the files whose pages somebody has mapped who may have copies of them (see `file_copies`).
     `reach`             how often each event happened, such as `cow.copy`: which cells a program reached.
     """

@@ -148,6 +148,13 @@ class Semantics:
     VM_ACCOUNT is set, which mmap and mprotect do for private memory that may be written. Seen from Linux 5.10 to 7.2.
     """
 
+    moved_shrink_stays_promised: bool = False
+    """mremap that moves a mapping and makes it shorter keeps the promise of the pages that it cuts off.
+
+    As `failed_write_extends` it is for kernels that are known to be wrong so, and no preset has it. Source: seen on Linux
+    7.2 (mremap_to, which shrinks first and then moves), not on 6.12.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 

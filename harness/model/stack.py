@@ -37,7 +37,7 @@ def vma_for(machine: Machine, process: Process, vpn: int) -> Vma | None:
         return None
     if not process.has_room(above.start - vpn):
         return None
-    if not above.prot & Prot.W:
+    if machine.semantics.grown_stack_stays_promised and not above.prot & Prot.W:
         machine.promised_for_ever += above.start - vpn
     return vmas.extend(above, start=vpn)
 

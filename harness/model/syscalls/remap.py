@@ -125,6 +125,8 @@ def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     def clear() -> None:
         free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
         free_unheld(machine, space.remove(last, op.pages.vpns.stop))
+        if machine.semantics.moved_shrink_stays_promised:
+            machine.promised_for_ever += op.pages.vpns.stop - last
 
     def move() -> None:
         if not machine.semantics.remap_unmaps_before_it_looks:
