@@ -184,8 +184,10 @@ class Runner:
         """
         history = tuple(self._history)
         found = self.run_sequence([program], how)
-        if found.conforms and history:
-            found = self._with_history(history, program, how)
+        if not found.conforms:
+            return found
+        if history:
+            return self._with_history(history, program, how)
         self.restore()
         return found
 

@@ -100,9 +100,10 @@ _VMSTAT_LENGTH = 16 * 1024
 _TABLES_ABOVE = 16
 """More than the page tables of one process that VmPTE leaves out: those above the leaves. (A kernel has some 70.)"""
 _PATIENCE_S, _VISIT_S = 60.0, 0.002
-_STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
-_STUCK_S = 3.0  # how long the agent waits for a step by the guest's clock: PATIENCE ticks
 """How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
+_STUCK_S = 3.0
+"""How long the agent waits for a step, by the guest's clock: PATIENCE ticks."""
+_STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages", PROMISED)
 
 
