@@ -278,7 +278,7 @@ class Semantics:
 
     proc_pid_status(5): "This value is inaccurate". Source: until Linux 6.1 each task keeps what it has counted for itself
     (SPLIT_RSS_COUNTING, sync_mm_rss), and hands it in when it unmaps something (add_mm_rss_vec); from 6.2 on
-    (f1a7941243c1) a CPU keeps up to percpu_counter_batch, 32, which get_mm_counter does not look at; since 6.15
+    (f1a7941243c1) a CPU keeps up to percpu_counter_batch, 32, which get_mm_counter does not look at; since 6.16
     (82241a83cd15) task_mem takes the sum of all, and Debian's 6.12.118 does so too: seen, with one CPU.
     """
 
