@@ -191,6 +191,15 @@ def test_endings_carry_their_evidence(record: bytes, ending: Ending, evidence: s
     assert (trace.ending, trace.evidence) == (ending, evidence)
 
 
+def test_what_the_kernel_says_of_a_silent_process_is_evidence() -> None:
+    files = (b"78 (init) S 1 0", b"pipe_read", b"0 0x8\n", b"[<0>] pipe_read+0x3df/0x470\n")
+    record = b"\x0b\x01" + b"".join(counted(text) for text in files)
+    trace = decode(TWO_PAGES, ended(record, b"\x04\x02\x00\x00"))
+
+    said = "the kernel says that p1 sleeps in pipe_read, in system call 0\n[<0>] pipe_read+0x3df/0x470"
+    assert (trace.ending, trace.evidence) == (Ending.STUCK, said)
+
+
 def test_faults_stand_in_front_of_their_outcome() -> None:
     trace = decode(TWO_PAGES, ended(b"\x01\x02" + counted(b"\x02\x01\x00" + b"\x00\x01\x07")), faults=True)
 

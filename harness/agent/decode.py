@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from harness.agent.codec import PROGRAM, PROMISED, Reader, View, expect, observed_pages
+from harness.agent.silent import Silent
 from harness.errors import ProtocolError
 from harness.program.files import FILES
 from harness.program.ops import SILENT
@@ -59,7 +60,8 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
     TAG_CONTENT,
     TAG_ACCOUNTS,
     TAG_LATE,
-) = range(11)
+    TAG_SILENT,
+) = range(12)
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
 _SI_CODES = {1: "exited with status", 2: "was killed by signal", 3: "was killed by signal"}
 _PROGRAM_FILES = (None, *FILES)
@@ -153,6 +155,7 @@ class TraceDecoder:
             TAG_CONTENT: self._read_content,
             TAG_ACCOUNTS: self._read_accounts,
             TAG_LATE: self._read_late,
+            TAG_SILENT: self._read_silent,
         }
         while (tag := reader.byte()) != TAG_END:
             if tag not in readers:
@@ -180,6 +183,11 @@ class TraceDecoder:
 
     def _read_late(self, _: Reader) -> None:
         self.is_late = True
+
+    def _read_silent(self, reader: Reader) -> None:
+        slot = reader.byte()
+        texts = [reader.part().data.decode("utf-8", "backslashreplace") for _ in fields(Silent)[1:]]
+        self.evidence = "\n".join(Silent(f"p{slot}", *texts).lines())
 
     def _read_outcomes(self, reader: Reader) -> None:
         count = reader.number()

@@ -131,7 +131,7 @@ def is_ending(verdict: Verdict, divergence: Divergence) -> bool:
 
 _ENDINGS: dict[Ending, str] = {
     Ending.LOST: "{process} died, and should have survived",
-    Ending.STUCK: "{process} never came back from this step: it neither completed nor failed",
+    Ending.STUCK: "{process} never came back from this step, which neither completed nor failed",
     Ending.FORK_FAILED: "the fork failed, and should have succeeded",
     Ending.PANICKED: "the kernel reported that it broke (panic, oops or warning)",
     Ending.HUNG: "the guest stopped answering",
