@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from contextlib import closing
@@ -96,8 +97,15 @@ def test_a_kernel_that_does_not_come_up_is_said_so(tmp_path: Path, text: bytes, 
     assert isinstance(error, BootFailure)
     assert str(error).startswith(complaint)
     assert "\n" not in str(error)
-    assert len(str(error)) < 300
+    assert len(str(error)) < 400
     assert bool(error.console) == bool(text)
+
+
+def test_where_the_cpu_is_tells_a_kernel_that_waits_from_one_that_loops(tmp_path: Path) -> None:
+    waits, loops = open_fake(tmp_path, b"x\n"), open_fake(tmp_path, b"x\n", "4: jmp 4b")
+
+    assert re.search(r"; CPU 0 waits for an interrupt, at 0x1000[0-9a-f]+ \(_start\+0x[0-9a-f]+\) ", str(waits))
+    assert re.search(r"; CPU 0 runs the kernel, at 0x1000[0-9a-f]+ \(_start\+0x[0-9a-f]+\) ", str(loops))
 
 
 def test_who_asks_for_it_sees_what_ready_means_and_of_a_flood_no_more_than_a_screen(

@@ -48,6 +48,9 @@ class MemoryGuest:
     def resident_bytes(self) -> int:
         return 123
 
+    def whereabouts(self) -> list[str]:
+        return ["CPU 0 runs the kernel"]
+
     def close(self) -> None:
         self.closed = True
 
@@ -119,8 +122,9 @@ def test_a_broken_session_repeats_its_first_failure(session: Session, source: Me
 
 
 def test_a_restore_mends_it(session: Session, source: MemorySource) -> None:
-    with pytest.raises(GuestHung):
+    with pytest.raises(GuestHung) as hung:
         session.request(b"hang", timeout_s=1)
+    assert hung.value.console.endswith("CPU 0 runs the kernel")
 
     session.restore()
 

@@ -60,6 +60,9 @@ class TwinGuest:
     def resident_bytes(self) -> int:
         return 1
 
+    def whereabouts(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         self.closed = True
 

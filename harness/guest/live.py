@@ -9,6 +9,7 @@ from typing import Protocol
 from harness.errors import BootFailure, GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
 from harness.guest.channel import Channel
 from harness.guest.console import Console, SocketStream
+from harness.guest.cpu import whereabouts
 from harness.guest.machine import Machine, MachineSpec
 from harness.guest.mailbox import SPINS, Mailbox, MailboxLost, new_mark
 from harness.guest.monitor import MonitorError
@@ -38,6 +39,9 @@ class LiveGuest(Protocol):
     def resident_bytes(self) -> int:
         """Host memory that the machine holds."""
 
+    def whereabouts(self) -> list[str]:
+        """Where the machine's CPUs are, a line each, as far as can be told."""
+
     def close(self) -> None:
         """End the machine at once."""
 
@@ -65,6 +69,13 @@ class QemuGuest:
     def resident_bytes(self) -> int:
         """Host memory that QEMU holds."""
         return self.machine.resident_bytes()
+
+    def whereabouts(self) -> list[str]:
+        """Where the machine's CPUs are, a line each; nothing where QEMU is gone."""
+        try:
+            return whereabouts(self.machine.monitor(), self.spec.kernel)
+        except MonitorError:
+            return []
 
     def close(self) -> None:
         """Kill QEMU."""
@@ -154,6 +165,7 @@ def _boot_failure(guest: QemuGuest, trouble: GuestTrouble, timeout_s: float) -> 
     if isinstance(trouble, GuestHung):
         message = f"the guest was not ready after {timeout_s:g} s; {last}"
         if guest.spec.accelerator != "kvm":  # else this is a trial, and somebody wants to know why it failed in short
+            message += "".join(f"; {where}" for where in guest.whereabouts())
             message += f" (it is ready when PID 1, the agent in its initramfs, says hello on {guest.spec.console}; "
             message += "boot_timeout_s in its definition gives it longer)"
         return BootFailure(message, console=trouble.console)

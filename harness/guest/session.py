@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from harness.errors import GuestTrouble, PagepactError, ProtocolError, RigError
+from harness.errors import GuestHung, GuestTrouble, PagepactError, ProtocolError, RigError
 from harness.guest.definition import GuestDefinition
 from harness.guest.live import LiveGuest
 from harness.guest.mailbox import Notice
@@ -82,6 +82,9 @@ class Session:
         try:
             self._guest.channel.on_notice = self.on_notice
             return self._guest.channel.request(payload, timeout_s=limit)
+        except GuestHung as hung:
+            self._failure = GuestHung(hung.reason, console="\n".join([hung.console, *self._guest.whereabouts()]).strip())
+            raise self._failure from hung
         except (GuestTrouble, RigError) as failure:
             self._failure = failure
             raise
