@@ -38,3 +38,19 @@ def test_the_stack_follows_the_sentence() -> None:
 @pytest.mark.parametrize("stat", ["", "78", "78 (init)", "78 (init) ? 1 0", "\\xff\n\n"])
 def test_a_kernel_that_says_nothing_of_use_is_not_quoted(stat: str) -> None:
     assert Silent("p0", stat, "0", "", "").lines() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "system", "is_kept_waiting"),
+    [("R", 20, True), ("R", 296, False), ("S", 20, False), ("D", 20, False)],
+    ids=["ready to run and not run", "in a loop", "asleep", "asleep for good"],
+)
+def test_who_is_ready_to_run_and_was_not_run_is_kept_waiting(state: str, system: int, is_kept_waiting: bool) -> None:
+    stat = f"78 (init) {state} 1 0 0 0 -1 64 12 0 0 0 3 {system} 0 0 20 0 1 0 522"
+
+    assert Silent("p0", stat, "0", "", "").is_kept_waiting(3.0) == is_kept_waiting
+
+
+def test_of_who_no_time_is_known_nothing_is_known() -> None:
+    assert not Silent("p0", "78 (init) R 1 0", "0", "", "").is_kept_waiting(3.0)
+    assert not Silent("p0", "", "", "", "").is_kept_waiting(3.0)

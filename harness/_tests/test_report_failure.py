@@ -126,6 +126,23 @@ def test_an_endless_step_is_marked_and_the_rest_not_reached() -> None:
     check_snapshot("failure-endless-step.txt", text)
 
 
+def test_a_step_that_does_not_end_is_found_by_the_run_that_looks_after_each() -> None:
+    program = parse_program("p0: map a 1 rw private anon\np0: protect a[0] r\np0: store a[0] 0x02\np0: load a[0]\n")
+    said = "the kernel says that p0 sleeps in wait_on_page"
+    found = Divergence(("live.bounded",), 0, "p0", "the step ends", "it does not end")
+    together = Verdict(program, Trace((), ending=Ending.STUCK), (found,))
+    apart = Trace((Done(), Done()), ending=Ending.STUCK, evidence=said)
+    explained = Verdict(program, apart, (dataclasses.replace(found, step=2),))
+    elsewhere = dataclasses.replace(explained, program=parse_program("p0: load text[0]\n"))
+
+    text = failure_text(together, contract="live.bounded", explained=explained)
+    as_it_was = failure_text(together, contract="live.bounded", explained=elsewhere)
+
+    assert "At step 3 (p0: store a[0] 0x02), p0 never came back from this step" in text
+    assert said in " ".join(text.split())
+    assert "At step 1 (p0: map a 1 rw private anon), p0 never came back" in as_it_was
+
+
 def test_a_panic_shows_the_end_of_the_console() -> None:
     oops = "[    2.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008"
     console = [oops, *(f"[    1.{n:06d}] boot line {n}" for n in range(40))]

@@ -43,6 +43,7 @@ from harness.agent.codec import (
     expect,
 )
 from harness.agent.decode import TraceDecoder
+from harness.agent.silent import Silent
 from harness.errors import GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
 from harness.program.levels import Level
 from harness.program.program import Program
@@ -104,6 +105,7 @@ _PATIENCE_S, _VISIT_S = 60.0, 0.002
 _STUCK_S = 3.0
 """How long the agent waits for a step, by the guest's clock: PATIENCE ticks."""
 _STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
+_KEPT_WAITING = "it was ready to run and had little of the CPU, so look again on a quiet host"
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages", PROMISED)
 
 
@@ -272,11 +274,17 @@ class AgentClient:
         decoder = TraceDecoder(program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults)
         (trace,) = answers(data, [decoder.decode])
         assert isinstance(trace, Trace)
-        has_waited = trace.ending is Ending.STUCK or bool(trace.unreaped)
+        why = self._starved(trace, decoder.silent)
+        return replace(trace, is_starved=True, evidence=f"{trace.evidence}\n{why}".strip()) if why else trace
+
+    def _starved(self, trace: Trace, silent: Silent | None) -> str:
+        """Say who had no CPU: the machine of its host, or the process of its machine; empty where they had one."""
+        if trace.ending is not Ending.STUCK and not trace.unreaped:
+            return ""
         lost = self.link.starved_s
-        if not has_waited or lost <= _STUCK_S / 2:
-            return trace
-        return replace(trace, is_starved=True, evidence=f"{trace.evidence}\n{_STARVED.format(lost)}".strip())
+        if lost > _STUCK_S / 2:
+            return _STARVED.format(lost)
+        return _KEPT_WAITING if silent is not None and silent.is_kept_waiting(_STUCK_S) else ""
 
     def _broken_off(self, trouble: GuestTrouble) -> Trace:
         endings = {GuestPanicked: Ending.PANICKED, GuestHung: Ending.HUNG, GuestDied: Ending.DIED}

@@ -138,6 +138,7 @@ class TraceDecoder:
         self.accounts: list[Accounting] = []
         self.ending = Ending.COMPLETE
         self.evidence = ""
+        self.silent: Silent | None = None
         self.unreaped: int | None = None
         self.is_late = False
 
@@ -187,7 +188,8 @@ class TraceDecoder:
     def _read_silent(self, reader: Reader) -> None:
         slot = reader.byte()
         texts = [reader.part().data.decode("utf-8", "backslashreplace") for _ in fields(Silent)[1:]]
-        self.evidence = "\n".join(Silent(f"p{slot}", *texts).lines())
+        self.silent = Silent(f"p{slot}", *texts)
+        self.evidence = "\n".join(self.silent.lines())
 
     def _read_outcomes(self, reader: Reader) -> None:
         count = reader.number()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_READY = "R"
 _STATES = {
-    "R": "is running or ready to",
+    _READY: "is running or ready to",
     "S": "sleeps",
     "D": "waits for what no signal ends",
     "T": "is stopped",
@@ -33,11 +34,25 @@ class Silent:
 
     def lines(self) -> list[str]:
         """Say it, in one sentence and with the stack below it; nothing where the kernel says nothing."""
-        words = self.stat.rpartition(")")[2].split()
-        if not words or words[0] not in _STATES:
+        words = self._words()
+        if not words:
             return []
-        sentence = f"the kernel says that {self.process} {_STATES[words[0]]}{self._where()}{_spent(words)}"
+        sentence = f"the kernel says that {self.process} {_STATES[words[0]]}{self._where()}{_said(_spent(words))}"
         return [sentence, *(line.strip() for line in self.stack.splitlines() if line.strip())]
+
+    def is_kept_waiting(self, patience_s: float) -> bool:
+        """Tell whether it is ready to run and has had the CPU for less than half of the `patience_s` that it was given.
+
+        It does not sleep, so nothing is known that it waits for in vain; nor is it in a loop.
+        """
+        words = self._words()
+        spent = _spent(words)
+        return bool(words) and words[0] == _READY and spent is not None and spent[0] + spent[1] < patience_s / 2
+
+    def _words(self) -> list[str]:
+        """Give the words of stat that follow the name; none where they make no sense."""
+        words = self.stat.rpartition(")")[2].split()
+        return words if words and words[0] in _STATES else []
 
     def _where(self) -> str:
         function, number = self.wchan.strip(), self.syscall.split()[:1]
@@ -45,11 +60,18 @@ class Silent:
         return said + (f", in system call {number[0]}" if number and number[0].isdecimal() else "")
 
 
-def _spent(words: list[str]) -> str:
-    """Tell what a process has used up since it came to be: that of an endless loop is much."""
+def _spent(words: list[str]) -> tuple[float, float, int] | None:
+    """Tell what a process has used up since it came to be: seconds outside the kernel and in it, and faults."""
     try:
         faults, user, system = (int(words[at]) for at in (_FAULTS, _USER, _SYSTEM))
     except (ValueError, IndexError):
+        return None
+    return user / _TICKS, system / _TICKS, faults
+
+
+def _said(spent: tuple[float, float, int] | None) -> str:
+    """Say it: that of an endless loop is much."""
+    if spent is None:
         return ""
-    spent = f"{user / _TICKS:.1f} s outside the kernel, {system / _TICKS:.1f} s in it and {faults:,} faults"
-    return f", after {spent}"
+    user, system, faults = spent
+    return f", after {user:.1f} s outside the kernel, {system:.1f} s in it and {faults:,} faults"

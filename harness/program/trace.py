@@ -168,7 +168,8 @@ class Trace:
     is_late: bool = False
     """Whether counts still moved after an observation was due, so that it had to wait."""
     is_starved: bool = False
-    """Whether it waited in vain for a process, while the machine waited in vain for the host's CPUs."""
+    """Whether it waited in vain for a process that had no CPU: the machine had none of the host, or the process none of the
+    machine's."""
 
 
 _RUN = re.compile(rb"(.)\1*", re.DOTALL)

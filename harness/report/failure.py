@@ -74,10 +74,25 @@ def failure_text(
     shows it again, `guest` the guest's name. Lines are at most `width` characters, but for the command.
     The same arguments give the same text.
     """
+    if explained is not None and _knows_the_step(explained, verdict):
+        verdict, explained = explained, None
     chosen = contract if contract is not None and verdict.breaks(contract) else None
     first = verdict.first(chosen)
     report = _Report(verdict, contract or first.contracts[0], first, explained, replay, guest, width)
     return "\n".join(report.lines()) + "\n"
+
+
+def _knows_the_step(explained: Verdict, verdict: Verdict) -> bool:
+    """Tell whether a run with a look after every step tells better where `verdict` did not get through its program.
+
+    Steps of one process go to the guest in one run. Of one that never came back nobody knows which step it was, and the
+    first is named; where there are looks in between, each is a run of its own.
+    """
+    ending = verdict.trace.ending
+    if ending is Ending.COMPLETE or explained.conforms or explained.program != verdict.program:
+        return False
+    is_same = explained.trace.ending is ending and explained.contracts >= verdict.contracts
+    return is_same and step_of(explained, explained.first()) > step_of(verdict, verdict.first())
 
 
 @dataclass(frozen=True, slots=True)
