@@ -24,6 +24,7 @@ from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
 from harness.program.units import Address
 from harness.runner import Runner
+from harness.seek_counts import suggest_counts
 from harness.subject import How, Subject
 
 CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
@@ -104,6 +105,8 @@ class MachineSubject:
         """Why each level that is not there is not there."""
         assert self.client.probe is not None
         missing = {level: why for level, why in self.client.probe.missing.items() if level not in self.levels}
+        if Level.REFCOUNTS in missing and self.observer is not None:
+            missing[Level.REFCOUNTS] += " (guests --probe looks for its counts in its memory)"
         if not self._counts_faults:
             missing.setdefault(Level.ACCOUNTING, "the guest's getrusage counts no faults")
         return missing | ({Level.PTE_BITS: self.outside.why_not} if self.outside.why_not else {})
@@ -206,6 +209,14 @@ class MachineSubject:
             lines.append("note: /proc/PID/maps does not tell the pages of files, so only rights are compared with it")
         notes = (*session.notes, *self.outside.notes, self.patience.note)
         return lines + [f"note: {note}" for note in notes if note]
+
+    def suggest_counts(self) -> list[str]:
+        """Say where this kernel's counts lie, and what its definition may say of that; nothing where they are seen."""
+        if self.observer is None or Level.REFCOUNTS in self.levels:
+            return []
+        told = suggest_counts(self.session, self.observer, self._seen_from_both_sides, can_pin="pin" not in self.lacking)
+        self.restore()
+        return told
 
     def _sources_text(self) -> list[str]:
         """Say which levels come from where, but for those that the kernel publishes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from harness.program.abilities import within
 from harness.program.levels import Level
 from harness.program.program import Program
 from harness.program.text import parse_program
+from harness.program.trace import Ending
 from harness.runner import Runner
 from harness.subject import How
 
@@ -75,6 +76,29 @@ def test_every_level_is_named_with_where_it_comes_from() -> None:
         }
         assert {"from outside: frames, mapcounts, pte_bits", "from symbol frames: refcounts"} <= set(header)
         assert not any(line.startswith("note: the counts") for line in header)
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+def test_counts_that_nobody_named_are_found_and_can_be_read_where_they_were_found(guest: str) -> None:
+    definition = replace(load_definition(guest).with_append("quirk=no-proc"), counts=None)
+    try:
+        subject = MachineSubject(Session(definition))
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    with closing(subject):
+        sentence, *lines = subject.suggest_counts()
+        assert (
+            subject.execute(parse_program("p0: map a 1 rw private anon\np0: store a[0] 1"), How()).ending is Ending.COMPLETE
+        )
+
+    assert sentence.startswith("what counts the holders of frames lies in its memory, one every 16 bytes, that of frame ")
+    assert lines == ["[counts]", "symbol = '^frames$'", "pointer = true", "element = 'u32'", "stride = 16"]
+
+
+def test_a_kernel_that_shows_its_counts_is_not_searched() -> None:
+    with silent() as runner:
+        assert isinstance(runner.subject, MachineSubject)
+        assert runner.subject.suggest_counts() == []
 
 
 @pytest.mark.parametrize("guest", GUESTS)

@@ -11,7 +11,7 @@ import click
 from harness.commands.children import ROOT
 from harness.errors import DefinitionError
 from harness.guest.definition import GuestDefinition, list_definitions, load_definition
-from harness.guests import open_subject
+from harness.guests import MachineSubject, open_subject
 from harness.report.known import load_known
 
 EXAMPLES = """\b
@@ -45,6 +45,8 @@ def guests(probe: str | None, kernel: Path | None, arch: str | None, append: str
             load_known(known)  # what is wrong with it should be said now, and not by the first run of the contracts
         with closing(open_subject(probe, kernel=kernel, arch=arch, append=append)) as subject:
             click.echo("\n".join(subject.header()))
+            if isinstance(subject, MachineSubject) and (told := subject.suggest_counts()):
+                click.echo("counts: " + "\n    ".join(told))
     elif kernel is not None or arch or append:
         raise click.UsageError("--kernel, --arch and --append go with --probe")
     else:

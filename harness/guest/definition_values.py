@@ -57,6 +57,7 @@ class KernelCounts:
     `symbol`      a regular expression that one symbol matches; with reader "symbol" alone, as is all that follows
     `symbols`     the file with the symbol table, where the image has none
     `pointer`     whether the symbol is a pointer to the array, and not the array
+    `at`          bytes from the symbol to that pointer, in an object that holds more
     `base`        bytes from there to the first element
     `element`     the type of a count, one of ELEMENTS; its bytes are in the order of the machine
     `offset`      bytes of the count within its element
@@ -74,6 +75,7 @@ class KernelCounts:
     symbol: str = ""
     symbols: Path | None = None
     pointer: bool = False
+    at: int = 0
     base: int = 0
     element: str = "u16"
     offset: int = 0
@@ -331,6 +333,7 @@ _COUNTS: dict[str, Callable[[Reader, str, object], Any]] = {
     "symbol": Reader._pattern,
     "symbols": Reader._file,
     "pointer": Reader._flag,
+    "at": lambda r, k, v: r._whole(k, v, 0, _MOST_BYTES, " bytes"),
     "base": lambda r, k, v: r._whole(k, v, 0, 1 << 40, " bytes"),
     "element": lambda r, k, v: r._choice(k, v, ELEMENTS),
     "offset": lambda r, k, v: r._whole(k, v, 0, _MOST_BYTES, " bytes"),

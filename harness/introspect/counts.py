@@ -96,7 +96,7 @@ class SymbolCounts:
         """Return the virtual address of the array's first element."""
         if not self._wanted.pointer:
             return self._symbol.address + self._wanted.base
-        pointer = memory.read(self._symbol.address, _POINTER)
+        pointer = memory.read(self._symbol.address + self._wanted.at, _POINTER)
         if pointer is None:
             raise _nowhere(self._symbol, self._symbol.address)
         return int.from_bytes(pointer, "little") + self._wanted.base

@@ -1,0 +1,188 @@
+"""Where a kernel keeps the counts of its frames, found by watching its memory.
+
+Somebody who writes a kernel knows that; the definition wants it in five lines, and this finds them. While a program gives
+frames holders and takes them away again, the number of holders of each is known from the page tables. A count is a byte
+(the lowest of its number) that follows: at each look it is that number, give or take a constant. Many bytes follow one
+frame by chance, the number of processes for example. But counts of frames lie in an array: what follows frame f lies
+`stride` × f from its beginning, with one stride for all frames that were watched, whose holders came and went at
+different times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.guest.definition_values import KernelCounts
+from harness.guest.ram import PAGE_SIZE, GuestRam
+from harness.introspect.kernel_memory import KernelMemory
+from harness.introspect.symbols import KernelFile, Symbol
+from harness.program.trace import Frame
+
+MOST_STRIDE = 512  # bytes of the largest record that is looked for
+_WIDTHS = (4, 2, 1)
+_BIASES = (0, 1)  # of the stored value below the holders: as they are, or one less
+_LIKELY = 1 << 16  # a number above this is no count, but has something else in its upper bytes
+_POINTER = 8
+_MOST_WORDS = 64  # of an object that are taken for pointers
+
+
+class Diary:
+    """A machine's memory at several moments: all of it at the first, then the pages that had changed."""
+
+    def __init__(self) -> None:
+        self._versions: list[dict[int, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def note(self, ram: GuestRam) -> None:
+        """Keep what `ram` holds now."""
+        latest = self._latest() if self._versions else {}
+        changed = {}
+        for pages in ram.used_pages():
+            for page in pages:
+                now = ram.bytes[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
+                if page not in latest or now != latest[page]:
+                    changed[page] = now.tobytes()
+        self._versions.append(changed)
+
+    def changed(self, moment: int) -> Sequence[int]:
+        """Return the pages that had changed at `moment` since the one before."""
+        return tuple(self._versions[moment])
+
+    def at(self, page: int, moment: int) -> bytes | None:
+        """Return what `page` held at `moment`; None where nobody had touched it yet."""
+        for version in reversed(self._versions[: moment + 1]):
+            if page in version:
+                return version[page]
+        return None
+
+    def _latest(self) -> dict[int, bytes]:
+        latest: dict[int, bytes] = {}
+        for version in self._versions:
+            latest.update(version)
+        return latest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An array in memory: the count of frame f, less `bias`, lies in the byte `start` + `stride` × f of RAM."""
+
+    start: int
+    stride: int
+    bias: int
+
+    def place(self, frame: Frame) -> int:
+        """Return where in RAM the lowest byte of the count of `frame` lies."""
+        return self.start + self.stride * frame
+
+
+def find_arrays(diary: Diary, holders: Mapping[Frame, Sequence[int]]) -> list[Found]:
+    """Return the arrays that have the holders of each frame at each moment of the diary; the smallest stride first.
+
+    `holders` has as many numbers for each frame as there are moments. Frames whose number never changes say nothing; of the
+    others three are needed, for any two lie on some line.
+    """
+    telling = {frame: series for frame, series in holders.items() if len(set(series)) > 1}
+    if len(telling) < 3:
+        return []
+    found: set[Found] = set()
+    for bias in _BIASES:
+        places = {frame: _followers(diary, series, bias) for frame, series in telling.items()}
+        found.update(_lines(places, bias))
+    return sorted(found, key=lambda each: (each.stride, each.start))
+
+
+def _followers(diary: Diary, series: Sequence[int], bias: int) -> frozenset[int]:
+    """Return the bytes of RAM that are `series` less `bias`, at each moment."""
+    moves = next(moment for moment in range(1, len(series)) if series[moment] != series[moment - 1])
+    following = []
+    for page in diary.changed(moves):
+        versions = [diary.at(page, moment) for moment in range(len(series))]
+        places: list[int] = list(range(PAGE_SIZE))
+        for count, version in sorted(zip(series, versions, strict=True), key=lambda each: -abs(each[0])):
+            stored = (count - bias) & 0xFF
+            places = [place for place in places if version is not None and version[place] == stored]
+        following += [page * PAGE_SIZE + place for place in places]
+    return frozenset(following)
+
+
+def _lines(places: Mapping[Frame, frozenset[int]], bias: int) -> Iterator[Found]:
+    """Give each line through one place of every frame."""
+    first, second, *others = sorted(places)
+    for one in places[first]:
+        for other in places[second]:
+            stride, rest = divmod(other - one, second - first)
+            if rest or not 0 < stride <= MOST_STRIDE:
+                continue
+            found = Found(one - stride * first, stride, bias)
+            if all(found.place(frame) in places[frame] for frame in others):
+                yield found
+
+
+def width_of(found: Found, ram: GuestRam, frames: Sequence[Frame]) -> int:
+    """Return how many bytes a count has: as many as there is room for, unless the numbers of some frames then are huge."""
+    for width in _WIDTHS:
+        aligned = found.start % width == 0 and found.stride % width == 0
+        numbers = (ram.bytes[found.place(frame) : found.place(frame) + width] for frame in frames)
+        if aligned and all(int.from_bytes(number, "little") < _LIKELY for number in numbers):
+            return width
+    return 1
+
+
+def definition_of(
+    found: Found, ram: GuestRam, file: KernelFile, memory: KernelMemory, *, width: int
+) -> KernelCounts | None:
+    """Say how a definition names the array that was found; None where no symbol leads to it."""
+    counts = KernelCounts(
+        "symbol", element=f"u{8 * width}", bias=found.bias, stride=found.stride if found.stride > width else 0
+    )
+    first = ram.start // PAGE_SIZE
+    for index, start in (("pfn", found.start), *((("ram", found.place(first)),) if first else ())):
+        named = _named(replace(counts, index=index), start, found.stride, file, memory)
+        if named is not None:
+            return named
+    return None
+
+
+def _named(counts: KernelCounts, start: int, stride: int, file: KernelFile, memory: KernelMemory) -> KernelCounts | None:
+    """Look for an object that begins where the array does, for a pointer to there, and at last for a mere label."""
+    arrays: list[tuple[int, Symbol]] = []
+    labels: list[tuple[int, Symbol]] = []
+    for symbol in file.symbols:
+        place = memory.offset(symbol.address)
+        if place is not None and 0 <= start - place < stride:
+            (arrays if symbol.size >= stride else labels).append((start - place, symbol))
+    if arrays:
+        return _at(counts, arrays)
+    for symbol in file.symbols:
+        for at, pointer in _pointers(symbol, memory):
+            place = memory.offset(pointer)
+            if place is not None and 0 <= start - place < stride:
+                return replace(counts, symbol=_pattern(symbol.name), pointer=True, at=at, offset=start - place)
+    return _at(counts, [(skip, symbol) for skip, symbol in labels if not symbol.size])
+
+
+def _at(counts: KernelCounts, nearby: list[tuple[int, Symbol]]) -> KernelCounts | None:
+    """Take the symbol that is nearest before the first count; of several the largest object."""
+    if not nearby:
+        return None
+    offset, symbol = min(nearby, key=lambda each: (each[0], -each[1].size))
+    return replace(counts, symbol=_pattern(symbol.name), offset=offset)
+
+
+def _pointers(symbol: Symbol, memory: KernelMemory) -> Iterator[tuple[int, int]]:
+    """Give what may be pointers in an object: how far in, and the address."""
+    words = min(max(symbol.size // _POINTER, 1), _MOST_WORDS)
+    content = memory.read(symbol.address, words * _POINTER)
+    if content is None:
+        return
+    for at in range(0, len(content), _POINTER):
+        if pointer := int.from_bytes(content[at : at + _POINTER], "little"):
+            yield at, pointer
+
+
+def _pattern(name: str) -> str:
+    return f"^{re.escape(name)}$"
