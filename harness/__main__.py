@@ -11,6 +11,15 @@ def start() -> int:
         from harness.commands import main  # noqa: PLC0415
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as missing:
+        if not missing.name or missing.name.partition(".")[0] == "harness":
+            raise
+        print(
+            f"pagepact: the Python package {missing.name} is missing for {sys.executable}; "
+            "use .venv/bin/python, which `make contracts` makes",
+            file=sys.stderr,
+        )
+        return 2
     return main()
 
 
