@@ -202,17 +202,26 @@ def test_a_planted_fault_is_found_over_the_wire() -> None:
     assert verdict.first().contracts[0] == "wait.status"
 
 
-@pytest.mark.parametrize(("lost", "is_starved"), [(0.0, False), (1.4, False), (2.6, True)])
-def test_what_does_not_end_while_the_host_is_busy_says_so(lost: float, is_starved: bool) -> None:
+@pytest.mark.parametrize(
+    ("lost", "how", "is_starved"),
+    [
+        (0.0, How(), False),
+        (1.4, How(), False),
+        (2.6, How(), True),
+        (0.5, How(hasty=True), True),
+        (2.6, How(unhurried=True), False),
+    ],
+)
+def test_what_does_not_end_while_the_host_is_busy_says_so(lost: float, how: How, is_starved: bool) -> None:
     agent = FakeAgent(LINUX, guest=ModelGuest(faults=["mprotect-loops"]), starved_s=lost)
     client = AgentClient(agent)
     client.prepare()
     program = parse_program("p0: store bss[0] 0x11\np0: protect bss[0] r\np0: store bss[0] 0x22")
 
-    trace = client.execute(program, How())
+    trace = client.execute(program, how)
 
     assert (trace.ending, trace.is_starved) == (Ending.STUCK, is_starved)
-    assert ("no CPU for the machine for 2.6 s" in trace.evidence) == is_starved
+    assert (f"no CPU for the machine for {lost} s" in trace.evidence) == is_starved
 
 
 def test_what_ends_on_a_busy_host_is_not_held_against_it() -> None:

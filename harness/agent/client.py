@@ -103,7 +103,7 @@ _TABLES_ABOVE = 16
 _PATIENCE_S, _VISIT_S = 60.0, 0.002
 """How long a program may take in which idle children load from pages, and for each load; a fault takes some 0.01 ms."""
 _STUCK_S = 3.0
-"""How long the agent waits for a step, by the guest's clock: PATIENCE ticks."""
+"""How long the agent waits for a step, by the guest's clock: PATIENCE ticks; `patience` of messages.c has more and less."""
 _STARVED = "the host had no CPU for the machine for {:.1f} s of that time, so look again on a quiet host"
 _KEPT_WAITING = "it was ready to run and had little of the CPU, so look again on a quiet host"
 _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages", PROMISED)
@@ -274,17 +274,17 @@ class AgentClient:
         decoder = TraceDecoder(program, self.probe.view, zero_frame=self.probe.zero_frame, counts_faults=how.count_faults)
         (trace,) = answers(data, [decoder.decode])
         assert isinstance(trace, Trace)
-        why = self._starved(trace, decoder.silent)
+        why = self._starved(trace, decoder.silent, how)
         return replace(trace, is_starved=True, evidence=f"{trace.evidence}\n{why}".strip()) if why else trace
 
-    def _starved(self, trace: Trace, silent: Silent | None) -> str:
+    def _starved(self, trace: Trace, silent: Silent | None, how: How) -> str:
         """Say who had no CPU: the machine of its host, or the process of its machine; empty where they had one."""
         if trace.ending is not Ending.STUCK and not trace.unreaped:
             return ""
-        lost = self.link.starved_s
-        if lost > _STUCK_S / 2:
+        lost, patience_s = self.link.starved_s, _STUCK_S * (10 if how.unhurried else 0.2 if how.hasty else 1)
+        if lost > patience_s / 2:
             return _STARVED.format(lost)
-        return _KEPT_WAITING if silent is not None and silent.is_kept_waiting(_STUCK_S) else ""
+        return _KEPT_WAITING if silent is not None and silent.is_kept_waiting(patience_s) else ""
 
     def _broken_off(self, trouble: GuestTrouble) -> Trace:
         endings = {GuestPanicked: Ending.PANICKED, GuestHung: Ending.HUNG, GuestDied: Ending.DIED}
