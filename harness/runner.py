@@ -129,7 +129,7 @@ class Runner:
             found = self.run_sequence(programs, How(dense=True, outside=True, patient=True))
             if not found.conforms and found.divergences[0].step < len(found.program) - 1:
                 return found
-        return self.run_sequence(programs, How(dense=True, pte_bits=True, patient=True))
+        return self.run_sequence(programs, How(dense=True, pte_bits=True, accounting=True, patient=True))
 
     def run_sequence(self, programs: Sequence[Program], how: How | None = None) -> Verdict:
         """Restore, run `programs` in order, and give the first verdict that diverges, or the last."""

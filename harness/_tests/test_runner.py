@@ -297,7 +297,7 @@ def test_a_finding_is_explained_with_a_look_after_every_step() -> None:
 
     assert not explained.conforms
     assert subject.ran[before:] == [POISON, VICTIM]
-    assert set(subject.hows[before:]) == {How(dense=True, pte_bits=True, patient=True)}
+    assert set(subject.hows[before:]) == {How(dense=True, pte_bits=True, accounting=True, patient=True)}
     assert subject.since_restore == []
 
 
