@@ -20,7 +20,7 @@ from harness._tests.altering import (
 )
 from harness.compare import compare
 from harness.compare.catalogue import CONTRACTS
-from harness.compare.state import Topic
+from harness.compare.difference import Topic
 from harness.compare.verdict import Verdict
 from harness.model_guest import ModelGuest
 from harness.program.text import parse_program

@@ -13,7 +13,9 @@ from math import ceil
 
 from harness.compare import blame
 from harness.compare.binding import Binding
-from harness.compare.state import Difference, StateCheck, holders_text
+from harness.compare.difference import Difference
+from harness.compare.holders import holders_text
+from harness.compare.state import StateCheck
 from harness.compare.table import state_rows
 from harness.compare.timeline import Timeline
 from harness.compare.unknown import explain

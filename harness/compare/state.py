@@ -8,12 +8,14 @@ contracts it breaks is for `blame` to say.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.compare.binding import Binding
+from harness.compare.difference import Difference, Topic
+from harness.compare.holders import holders_text, place_text, transient_references
 from harness.compare.rss import expected_rss, fits
+from harness.compare.runs import describe_runs, expand, runs_match
 from harness.compare.vmas import compare_vmas
 from harness.model.adopt import (
     ExpectedPage,
@@ -44,51 +46,7 @@ from harness.program.trace import (
     PageSeen,
     Runs,
 )
-from harness.program.units import PAGE_SIZE, Prot, address_of, in_windows
-
-
-class Topic(enum.Enum):
-    """What a difference is about."""
-
-    PROCESSES = "which processes live"
-    VMAS = "the VMAs of a process"
-    ABSENT = "a page is absent that was touched"
-    PRESENT = "a page is present that nobody touched"
-    BUDGET = "more pages are present that nobody touched than the kernel says"
-    NOT_SHARED = "two pages should share a frame and do not"
-    SHARED = "two pages share a frame and should not"
-    MOVED = "a page changed its frame"
-    ZERO = "a page should, or should not, be the zero page"
-    MAPCOUNT = "a frame's mapcount"
-    REFCOUNT = "a frame's refcount"
-    FORBIDDEN = "a page is writable that its VMA forbids to write"
-    WRITABLE = "a page is writable and not its process's alone"
-    BYTES = "what a page holds"
-    RSS = "what a process's resident set is counted as"
-    SIZE = "what the size of an address space is counted as"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference at one observation. `vpn` and `frame` are None where they have no meaning."""
-
-    topic: Topic
-    process: int
-    vpn: int | None
-    expected: str
-    observed: str
-    frame: ModelFrame | None = None
-    offset: int | None = None
-    """The first byte that differs, in bytes into the page."""
-    value: int | None = None
-    """The byte that was observed there."""
-    partner: tuple[int, int] | None = None
-    """The other (process, vpn) of a pair of pages."""
-    excess: int = 0
-    """How much higher than expected a count is (negative: lower); where pages share a frame, how much higher its mapcount
-    is than the number of pages that show it."""
-    prefaulted: bool = False
-    """Whether a page of the frame is there though its process has not touched it."""
+from harness.program.units import PAGE_SIZE, Prot, in_windows
 
 
 @dataclass(slots=True)
@@ -274,14 +232,14 @@ class StateCheck:
         if bound_model is not None:
             partner = self._holder_of(bound_model, but=(number, vpn))
             self._note(
-                Topic.SHARED, number, vpn, "a frame of its own", f"the frame of {_place(partner)}",
+                Topic.SHARED, number, vpn, "a frame of its own", f"the frame of {place_text(partner)}",
                 frame=want, partner=partner, excess=self._uncounted(got),
             )  # fmt: skip
             return
         partner = self._holder_of(want, but=(number, vpn), frame=bound_guest)
         if partner:
             self._note(
-                Topic.NOT_SHARED, number, vpn, f"the frame of {_place(partner)}", "another frame",
+                Topic.NOT_SHARED, number, vpn, f"the frame of {place_text(partner)}", "another frame",
                 frame=want, partner=partner,
             )  # fmt: skip
         else:
@@ -372,7 +330,7 @@ class StateCheck:
                 self._note(Topic.FORBIDDEN, number, vpn, shown, "the writable bit is set", frame=want.frame)
             else:
                 others = self._holder_of(want.frame, but=(number, vpn)) if want.frame else None
-                holder = _place(others) if others else "the kernel"
+                holder = place_text(others) if others else "the kernel"
                 self._note(
                     Topic.WRITABLE, number, vpn,
                     f"not writable: {holder} holds the frame too", "the writable bit is set",
@@ -455,64 +413,3 @@ class StateCheck:
     def _is_prefaulted(self, frame: ModelFrame) -> bool:
         entries = (pte for _, space in self.machine.spaces() for pte in space.page_table.ptes())
         return any(pte.frame is frame and pte.prefaulted for pte in entries)
-
-
-def transient_references(seen: FrameSeen) -> int:
-    """Count the references that the kernel holds for a moment, as the frame's own flags tell.
-
-    A page that was just faulted in sits in this CPU's LRU batch, which holds one reference until it is drained; the
-    LRU flag is set then, and not before. So a clear flag means exactly one more. Source: folio_add_lru, lru_add_fn.
-    """
-    if seen.flags is None or seen.flags & FrameFlag.ZERO_PAGE:
-        return 0
-    return 0 if seen.flags & FrameFlag.LRU else 1
-
-
-def holders_text(holders: Holders, *, cache: bool = True) -> str:
-    """Name the holders of a frame: "p0 a[0], p1 a[0], the page cache"."""
-    names = [_place(place) for place in sorted(holders.ptes)]
-    if holders.idle:
-        names.append(f"{holders.idle} idle children")
-    if cache:
-        names += unmapped_holders(holders)
-    return ", ".join(names) or "nobody"
-
-
-def unmapped_holders(holders: Holders) -> list[str]:
-    """Name those holders of a frame that do not map it."""
-    names = []
-    if holders.cached:
-        names.append("the page cache")
-    if holders.pins:
-        names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
-    if holders.fixed:
-        names.append("a fixed buffer" if holders.fixed == 1 else f"a fixed buffer, which counts for {holders.fixed}")
-    return names
-
-
-def _place(place: tuple[int, int] | None) -> str:
-    if place is None:
-        return "nobody"
-    number, vpn = place
-    return f"p{number} {address_of(vpn) or hex(vpn * PAGE_SIZE)}"
-
-
-def expand(runs: Runs) -> bytes:
-    """Undo the run-length encoding. Runs that claim more than a page are cut."""
-    return b"".join(bytes([value]) * min(length, PAGE_SIZE) for value, length in runs)[:PAGE_SIZE]
-
-
-def runs_match(runs: Runs, content: bytes) -> bool:
-    """Tell whether run-length encoded bytes are exactly `content`."""
-    at = 0
-    for value, length in runs:
-        if content.count(value, at, at + length) != length:
-            return False
-        at += length
-    return at == len(content)
-
-
-def describe_runs(runs: Runs, *, most: int = 4) -> str:
-    """Say what a page holds in a few words: "11 ×1, 00 ×4095"."""
-    shown = [f"{value:02x} ×{length}" for value, length in runs[:most]]
-    return ", ".join(shown) + (", …" if len(runs) > most else "")

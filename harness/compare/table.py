@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.compare.state import StateCheck, describe_runs, transient_references, unmapped_holders
+from harness.compare.holders import transient_references, unmapped_holders
+from harness.compare.runs import describe_runs
+from harness.compare.state import StateCheck
 from harness.compare.verdict import Cell, Row
 from harness.model.adopt import ExpectedPage, Presence
 from harness.model.counts import Holders, reference_index

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.compare.state import describe_runs, holders_text
+from harness.compare.holders import holders_text
+from harness.compare.runs import describe_runs
 from harness.model.counts import Holders, reference_index
 from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine

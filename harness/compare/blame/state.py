@@ -16,7 +16,7 @@ from harness.compare.blame.departures import (
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.outcome import lost_to_limit
 from harness.compare.blame.wrong_byte import bytes_of_file, isolation, unwiped, wrong_byte
-from harness.compare.state import Difference, Topic
+from harness.compare.difference import Difference, Topic
 from harness.compare.timeline import Timeline, shaped
 from harness.program.ops import (
     Advise,

@@ -1,0 +1,48 @@
+"""Who holds a frame, in words, and the references that are nobody's for a moment."""
+
+from __future__ import annotations
+
+from harness.model.counts import Holders
+from harness.program.trace import FrameFlag, FrameSeen
+from harness.program.units import PAGE_SIZE, address_of
+
+
+def transient_references(seen: FrameSeen) -> int:
+    """Count the references that the kernel holds for a moment, as the frame's own flags tell.
+
+    A page that was just faulted in sits in this CPU's LRU batch, which holds one reference until it is drained; the
+    LRU flag is set then, and not before. So a clear flag means exactly one more. Source: folio_add_lru, lru_add_fn.
+    """
+    if seen.flags is None or seen.flags & FrameFlag.ZERO_PAGE:
+        return 0
+    return 0 if seen.flags & FrameFlag.LRU else 1
+
+
+def holders_text(holders: Holders, *, cache: bool = True) -> str:
+    """Name the holders of a frame: "p0 a[0], p1 a[0], the page cache"."""
+    names = [place_text(place) for place in sorted(holders.ptes)]
+    if holders.idle:
+        names.append(f"{holders.idle} idle children")
+    if cache:
+        names += unmapped_holders(holders)
+    return ", ".join(names) or "nobody"
+
+
+def unmapped_holders(holders: Holders) -> list[str]:
+    """Name those holders of a frame that do not map it."""
+    names = []
+    if holders.cached:
+        names.append("the page cache")
+    if holders.pins:
+        names.append("the pipe" if holders.pins == 1 else f"the pipe, {holders.pins} times")
+    if holders.fixed:
+        names.append("a fixed buffer" if holders.fixed == 1 else f"a fixed buffer, which counts for {holders.fixed}")
+    return names
+
+
+def place_text(place: tuple[int, int] | None) -> str:
+    """Name a page, given as (process, vpn): "p0 a[0]"."""
+    if place is None:
+        return "nobody"
+    number, vpn = place
+    return f"p{number} {address_of(vpn) or hex(vpn * PAGE_SIZE)}"
