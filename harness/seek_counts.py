@@ -52,7 +52,7 @@ def suggest_counts(session: Session, observer: Observer, execute: Execute, *, ca
     frames = _frames(looks, _PAGES)
     arrays = find_arrays(diary, {frame: [look.mapcounts([frame])[frame] for look in looks] for frame in frames})
     if not arrays:
-        return ["nothing that counts the holders of frames was found in its memory"]
+        return ["no array that counts the holders of frames rightly was found in its memory"]
     pinned = _pinned(session, observer, execute) if can_pin else None
     holds = [_holds(found, pinned, observer) for found in arrays]
     best = holds.index("references") if "references" in holds else 0
