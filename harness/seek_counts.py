@@ -68,6 +68,8 @@ def _watch(session: Session, observer: Observer, execute: Execute, program: Prog
         differs = observer.look(notice)
         if len(observer.looks) > before and observer.looks[-1].after >= first:
             diary.note(observer.ram)
+            if not notice.stands():
+                observer.looks.pop()  # the memory was not noted at the moment of the look
         return differs
 
     session.on_notice = look
@@ -103,9 +105,9 @@ def _holds(found: Found, pinned: tuple[Diary, Frame] | None, observer: Observer)
         return ""
     diary, frame = pinned
     page, within = divmod(found.place(frame), PAGE_SIZE)
-    before, after = diary.at(page, 0), diary.at(page, 1)
-    if before is None or after is None or not 0 <= page < observer.ram.size // PAGE_SIZE:
+    if not 0 <= page < observer.ram.size // PAGE_SIZE:
         return ""
+    before, after = diary.at(page, 0), diary.at(page, 1)
     return {1: "references", 0: "entries"}.get(after[within] - before[within], "")
 
 

@@ -202,6 +202,27 @@ def test_an_agent_that_shows_one_thing_after_the_other_is_watched_and_need_not_r
     assert transport.now == 0
 
 
+def test_who_looks_too_long_learns_that_the_agent_has_gone_on_and_lets_it_wait_for_the_next_look(ram: GuestRam) -> None:
+    agent = ShowingAgent(ram, lambda request: request[::-1])
+    box = Mailbox(ram, MARK, 2, 2)
+    agent._set(COUNT, 1)
+    agent._set(SHOWN, 1)
+    first = box.notice()
+    assert first is not None
+    assert first.stands()
+
+    agent._set(COUNT, 0)  # its patience is at its end
+    assert not first.stands()
+    agent._set(COUNT, 1)
+    agent._set(SHOWN, 2)
+    assert not first.stands()
+    box.looked(first, differs=False)
+
+    second = box.notice()
+    assert second is not None
+    assert (second.number, second.stands(), agent.cell(LOOKED)) == (2, True, 1)
+
+
 def test_an_answer_whose_bell_is_lost_is_found_by_looking(ram: GuestRam) -> None:
     channel, agent, transport = connected(ram, to_host=lambda line: b"" if line.startswith(BELL) else line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,18 @@ def test_a_look_counts_the_entries_of_every_address_space_once(ram: GuestRam, ma
     (look,) = observer.looks
     assert dict(look.mapcounts()) == {50: 2, 51: 1}
     assert (look.after, sorted(look.spaces), len(look.spaces[1].tables)) == (3, [0, 1], 4)
+
+
+def test_what_was_read_while_the_processes_ran_on_is_not_kept(ram: GuestRam, made: HandMade) -> None:
+    made.space({0: 50})
+    made.worker(50, 0, 7 << 32 | 1)
+    observer = Observer(ram, X86())
+    standing = notice((7 << 32 | 1, 0, 1))
+
+    observer.look(replace(standing, stands=lambda: False))
+    assert observer.looks == []
+    observer.look(standing)
+    assert len(observer.looks) == 1
 
 
 def test_tables_that_make_no_sense_are_no_address_space(ram: GuestRam, made: HandMade) -> None:

@@ -151,7 +151,7 @@ class Channel:
             exchange.looks += 1
             is_more_to_come = exchange.looks > 1
             mailbox.polls(is_more_to_come)
-            if mailbox.looked(differs):
+            if mailbox.looked(notice, differs):
                 self._console.send(BELL + b"\n", deadline=exchange.deadline)
             if is_more_to_come:
                 self._poll(mailbox, exchange)

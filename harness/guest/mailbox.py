@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from harness.guest.ram import PAGE_SIZE, GuestRam
 
@@ -43,12 +43,17 @@ class Notice:
 
     `after` steps are done. The process in `slot` has its `identity` (u64) at the virtual address `first` + slot × `stride`.
     `processes` are (identity, slot, birth); births are in the order in which the processes came to be.
+
+    An agent does not wait for ever. `stands` tells whether it still does, and for notice `number`: who has looked and finds
+    that it does not has seen processes that ran.
     """
 
     after: int
     first: int
     stride: int
     processes: tuple[tuple[int, int, int], ...]
+    number: int = 0
+    stands: Callable[[], bool] = field(default=lambda: True, compare=False)
 
 
 class MailboxLost(Exception):
@@ -127,23 +132,29 @@ class Mailbox:
     def notice(self) -> Notice | None:
         """Return what the agent wants to be looked at, until `looked` says that it was."""
         words = self._pages[0] * PAGE_SIZE // 4
-        count = self._cells[words + _COUNT]
-        if self._cells[words + _SHOWN] == self._cells[words + _LOOKED] or not 0 < count <= _MOST_PROCESSES:
+        shown, count = self._cells[words + _SHOWN], self._cells[words + _COUNT]
+        if shown == self._cells[words + _LOOKED] or not 0 < count <= _MOST_PROCESSES:
             return None
         at = (words + _LIST) * 4
         first, stride = _WORKERS.unpack_from(self._ram.bytes, at)
         at += _WORKERS.size
         entries = self._ram.bytes[at : at + count * _PROCESS.size]
-        return Notice(self._cells[words + _AFTER], first, stride, tuple(_PROCESS.iter_unpack(entries)))
 
-    def looked(self, differs: bool) -> bool:
+        def stands() -> bool:
+            return (self._cells[words + _SHOWN], self._cells[words + _COUNT]) == (shown, count)
+
+        processes = tuple(_PROCESS.iter_unpack(entries))
+        return Notice(self._cells[words + _AFTER], first, stride, processes, shown, stands)
+
+    def looked(self, notice: Notice, differs: bool) -> bool:
         """Let the agent go on, and know whether what was seen `differs` from the look before; see SETTLING.
 
-        Gives whether it sleeps, and needs to be rung for.
+        Gives whether it sleeps, and needs to be rung for. An agent that has gone on, and shows the next thing, is not told
+        that this was looked at.
         """
         words = self._pages[0] * PAGE_SIZE // 4
         self._cells[words + _DIFFERS] = differs
-        self._cells[words + _LOOKED] = self._cells[words + _SHOWN]
+        self._cells[words + _LOOKED] = notice.number
         return self._cells[words + _STATE] == _ASLEEP
 
     def polls(self, does: bool) -> None:

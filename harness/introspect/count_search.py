@@ -32,38 +32,36 @@ class Diary:
     """A machine's memory at several moments: all of it at the first, then the pages that had changed."""
 
     def __init__(self) -> None:
-        self._versions: list[dict[int, bytes]] = []
+        self._first = b""
+        self._changes: list[dict[int, bytes]] = []
 
     def __len__(self) -> int:
-        return len(self._versions)
+        return len(self._changes)
 
     def note(self, ram: GuestRam) -> None:
         """Keep what `ram` holds now."""
-        latest = self._latest() if self._versions else {}
+        if not self._changes:
+            self._first = ram.bytes.tobytes()
+            self._changes.append({})
+            return
         changed = {}
         for pages in ram.used_pages():
             for page in pages:
                 now = ram.bytes[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
-                if page not in latest or now != latest[page]:
+                if now != self.at(page, len(self) - 1):
                     changed[page] = now.tobytes()
-        self._versions.append(changed)
+        self._changes.append(changed)
 
     def changed(self, moment: int) -> Sequence[int]:
         """Return the pages that had changed at `moment` since the one before."""
-        return tuple(self._versions[moment])
+        return tuple(self._changes[moment])
 
-    def at(self, page: int, moment: int) -> bytes | None:
-        """Return what `page` held at `moment`; None where nobody had touched it yet."""
-        for version in reversed(self._versions[: moment + 1]):
-            if page in version:
-                return version[page]
-        return None
-
-    def _latest(self) -> dict[int, bytes]:
-        latest: dict[int, bytes] = {}
-        for version in self._versions:
-            latest.update(version)
-        return latest
+    def at(self, page: int, moment: int) -> bytes | memoryview:
+        """Return what `page` held at `moment`."""
+        for changes in reversed(self._changes[: moment + 1]):
+            if page in changes:
+                return changes[page]
+        return memoryview(self._first)[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ def _followers(diary: Diary, series: Sequence[int], bias: int) -> frozenset[int]
         places: list[int] = list(range(PAGE_SIZE))
         for count, version in sorted(zip(series, versions, strict=True), key=lambda each: -abs(each[0])):
             stored = (count - bias) & 0xFF
-            places = [place for place in places if version is not None and version[place] == stored]
+            places = [place for place in places if version[place] == stored]
         following += [page * PAGE_SIZE + place for place in places]
     return frozenset(following)
 

@@ -140,6 +140,8 @@ class Observer:
         look = Look(notice.after, spaces, roots, live=live)
         if self._wants_frames:
             self._look_at_frames(look)
+        if not notice.stands():
+            return False  # they ran while we read: what was seen was never there at one moment
         if notice.after == SETTLING:
             before, self._settling = self._settling, look
             return before is not None and before.counts != look.counts
