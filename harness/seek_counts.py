@@ -15,7 +15,8 @@ from harness.guest.definition_values import KernelCounts
 from harness.guest.mailbox import Notice
 from harness.guest.ram import PAGE_SIZE
 from harness.guest.session import Session
-from harness.introspect.count_search import Diary, Found, definition_of, find_arrays, width_of
+from harness.introspect.count_search import Diary, Found, definitions_of, find_arrays, width_of
+from harness.introspect.counts import SymbolCounts
 from harness.introspect.kernel_memory import KernelMemory
 from harness.introspect.page_walk import ENTRIES, frame_of
 from harness.introspect.symbols import read_kernel_file
@@ -126,11 +127,20 @@ def _told(found: Found, holds: str, session: Session, observer: Observer, frames
 
 
 def _definition(found: Found, session: Session, observer: Observer, frames: Sequence[Frame]) -> KernelCounts | None:
+    """Find the plainest words of a definition with which the counts are read where they were found."""
     assert session.kernel is not None
     file = read_kernel_file(session.kernel)
     root = next(iter(observer.looks[-1].roots.values())) if observer.form.user_entries < ENTRIES else None
     memory = KernelMemory(observer.ram, observer.form, root, file.segments)
-    return definition_of(found, observer.ram, file, memory, width=width_of(found, observer.ram, frames))
+    width = width_of(found, observer.ram, frames)
+    for counts in definitions_of(found, observer.ram, file, memory, width=width):
+        try:
+            reader = SymbolCounts(counts, file, replace(memory, direct_map=counts.direct_map))
+        except DefinitionError:
+            continue  # this name is of several objects, or of one that is too small
+        if all(reader.place(frame) == found.place(frame) for frame in frames):
+            return counts
+    return None
 
 
 def _toml(counts: KernelCounts) -> list[str]:
@@ -139,7 +149,6 @@ def _toml(counts: KernelCounts) -> list[str]:
     for key in (field.name for field in fields(KernelCounts)):
         value = getattr(counts, key)
         if value != getattr(plain, key) or key == "element":
-            lines.append(
-                f"{key} = " + ("true" if value is True else f"'{value}'" if isinstance(value, str) else str(value))
-            )
+            written = f"'{value}'" if isinstance(value, str) else "true" if value is True else str(value)
+            lines.append(f"{key} = {hex(value) if key == 'direct_map' else written}")
     return lines

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest.ram import PAGE_SIZE, GuestRam
-from harness.introspect.count_search import Diary, Found, definition_of, find_arrays, width_of
+from harness.introspect.count_search import Diary, Found, definitions_of, find_arrays, width_of
 from harness.introspect.kernel_memory import KernelMemory
 from harness.introspect.page_walk import page_table_format
 from harness.introspect.symbols import KernelFile, Segment, Symbol
@@ -93,9 +93,8 @@ def test_an_object_where_the_array_begins_names_it(ram: GuestRam) -> None:
         Symbol("page.refs", KERNEL + 0x3000, 0x200),
     )
 
-    found = definition_of(Found(0x3000, 2, 0), ram, *kernel(ram, label, before, array), width=2)
+    found = next(definitions_of(Found(0x3000, 2, 0), ram, *kernel(ram, label, before, array), width=2))
 
-    assert found is not None
     assert (found.symbol, found.pointer, found.element, found.stride) == (r"^page\.refs$", False, "u16", 0)
 
 
@@ -103,21 +102,28 @@ def test_a_pointer_in_a_larger_object_leads_to_it(ram: GuestRam) -> None:
     ram.words[0x1008 // 8] = KERNEL + 0x3000
     allocator, label = Symbol("ALLOCATOR", KERNEL + 0x1000, 24), Symbol("_end", KERNEL + 0x3000, 0)
 
-    found = definition_of(Found(0x3004, 16, 1), ram, *kernel(ram, label, allocator), width=4)
+    found = next(definitions_of(Found(0x3004, 16, 1), ram, *kernel(ram, label, allocator), width=4))
 
-    assert found is not None
     assert (found.symbol, found.pointer, found.at, found.offset) == ("^ALLOCATOR$", True, 8, 4)
     assert (found.element, found.stride, found.bias) == ("u32", 16, 1)
 
 
-def test_a_label_will_do_where_nothing_else_leads_there(ram: GuestRam) -> None:
-    found = definition_of(Found(0x3000, 2, 0), ram, *kernel(ram, Symbol("_end", KERNEL + 0x3000, 0)), width=2)
+def test_a_pointer_that_leads_nowhere_may_be_one_of_the_direct_map(ram: GuestRam) -> None:
+    ram.words[0x1000 // 8] = 0xFFFF_0000_0000_3000
+    frames = Symbol("frames", KERNEL + 0x1000, 8)
 
-    assert found is not None
+    (found,) = definitions_of(Found(0x3004, 16, 0), ram, *kernel(ram, frames), width=4)
+
+    assert (found.symbol, found.pointer, found.offset, found.direct_map) == ("^frames$", True, 4, 0xFFFF_0000_0000_0000)
+
+
+def test_a_label_will_do_where_nothing_else_leads_there(ram: GuestRam) -> None:
+    found = next(definitions_of(Found(0x3000, 2, 0), ram, *kernel(ram, Symbol("_end", KERNEL + 0x3000, 0)), width=2))
+
     assert (found.symbol, found.pointer) == ("^_end$", False)
 
 
 def test_no_symbol_is_made_up(ram: GuestRam) -> None:
     far = Symbol("far", KERNEL + 0x8000, 64)
 
-    assert definition_of(Found(0x3000, 2, 0), ram, *kernel(ram, far), width=2) is None
+    assert list(definitions_of(Found(0x3000, 2, 0), ram, *kernel(ram, far), width=2)) == []

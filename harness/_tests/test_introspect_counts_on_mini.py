@@ -92,7 +92,8 @@ def test_counts_that_nobody_named_are_found_and_can_be_read_where_they_were_foun
         )
 
     assert sentence.startswith("what counts the holders of frames lies in its memory, one every 16 bytes, that of frame ")
-    assert lines == ["[counts]", "symbol = '^frames$'", "pointer = true", "element = 'u32'", "stride = 16"]
+    place = ["direct_map = 0xffff000000000000"] if guest == "mini-arm64" else []
+    assert lines == ["[counts]", "symbol = '^frames$'", "pointer = true", "element = 'u32'", "stride = 16", *place]
 
 
 def test_a_kernel_that_shows_its_counts_is_not_searched() -> None:

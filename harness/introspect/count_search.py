@@ -26,6 +26,8 @@ _BIASES = (0, 1)  # of the stored value below the holders: as they are, or one l
 _LIKELY = 1 << 16  # a number above this is no count, but has something else in its upper bytes
 _POINTER = 8
 _MOST_WORDS = 64  # of an object that are taken for pointers
+_DIRECT_MAP = 1 << 30  # a direct map begins at a multiple of this
+_LEAST_DIRECT_MAP = 1 << 46  # and in the kernel's half of all addresses
 
 
 class Diary:
@@ -130,45 +132,61 @@ def width_of(found: Found, ram: GuestRam, frames: Sequence[Frame]) -> int:
     return 1
 
 
-def definition_of(
+def definitions_of(
     found: Found, ram: GuestRam, file: KernelFile, memory: KernelMemory, *, width: int
-) -> KernelCounts | None:
-    """Say how a definition names the array that was found; None where no symbol leads to it."""
+) -> Iterator[KernelCounts]:
+    """Give the ways in which a definition may name the array that was found, the plainest first.
+
+    Not all need to lead there: a kernel's pointers are not always to be followed without a direct map, and any number may
+    look like a pointer.
+    """
     counts = KernelCounts(
         "symbol", element=f"u{8 * width}", bias=found.bias, stride=found.stride if found.stride > width else 0
     )
     first = ram.start // PAGE_SIZE
-    for index, start in (("pfn", found.start), *((("ram", found.place(first)),) if first else ())):
-        named = _named(replace(counts, index=index), start, found.stride, file, memory)
-        if named is not None:
-            return named
-    return None
+    starts = [("pfn", found.start), *([("ram", found.place(first))] if first else [])]
+    for name in (_arrays, _pointers_there, _labels):
+        for index, start in starts:
+            yield from name(replace(counts, index=index), start, found.stride, file, memory)
 
 
-def _named(counts: KernelCounts, start: int, stride: int, file: KernelFile, memory: KernelMemory) -> KernelCounts | None:
-    """Look for an object that begins where the array does, for a pointer to there, and at last for a mere label."""
-    arrays: list[tuple[int, Symbol]] = []
-    labels: list[tuple[int, Symbol]] = []
-    for symbol in file.symbols:
-        place = memory.offset(symbol.address)
-        if place is not None and 0 <= start - place < stride:
-            (arrays if symbol.size >= stride else labels).append((start - place, symbol))
-    if arrays:
-        return _at(counts, arrays)
+def _arrays(
+    counts: KernelCounts, start: int, stride: int, file: KernelFile, memory: KernelMemory
+) -> Iterator[KernelCounts]:
+    """Give the objects that begin where the array does."""
+    return _nearby(counts, start, stride, [each for each in file.symbols if each.size >= stride], memory)
+
+
+def _labels(
+    counts: KernelCounts, start: int, stride: int, file: KernelFile, memory: KernelMemory
+) -> Iterator[KernelCounts]:
+    """Give the names there that are of no object, such as the end of the kernel."""
+    return _nearby(counts, start, stride, [each for each in file.symbols if not each.size], memory)
+
+
+def _nearby(
+    counts: KernelCounts, start: int, stride: int, symbols: Sequence[Symbol], memory: KernelMemory
+) -> Iterator[KernelCounts]:
+    places = [(memory.offset(symbol.address), symbol) for symbol in symbols]
+    skips = [(start - place, -symbol.size, symbol.name) for place, symbol in places if place is not None]
+    for skip, _, name in sorted(each for each in skips if 0 <= each[0] < stride):
+        yield replace(counts, symbol=_pattern(name), offset=skip)
+
+
+def _pointers_there(
+    counts: KernelCounts, start: int, stride: int, file: KernelFile, memory: KernelMemory
+) -> Iterator[KernelCounts]:
+    """Give the pointers to the array: as the kernel's memory is known, and where that leads nowhere with a direct map."""
     for symbol in file.symbols:
         for at, pointer in _pointers(symbol, memory):
+            named = replace(counts, symbol=_pattern(symbol.name), pointer=True, at=at)
             place = memory.offset(pointer)
             if place is not None and 0 <= start - place < stride:
-                return replace(counts, symbol=_pattern(symbol.name), pointer=True, at=at, offset=start - place)
-    return _at(counts, [(skip, symbol) for skip, symbol in labels if not symbol.size])
-
-
-def _at(counts: KernelCounts, nearby: list[tuple[int, Symbol]]) -> KernelCounts | None:
-    """Take the symbol that is nearest before the first count; of several the largest object."""
-    if not nearby:
-        return None
-    offset, symbol = min(nearby, key=lambda each: (each[0], -each[1].size))
-    return replace(counts, symbol=_pattern(symbol.name), offset=offset)
+                yield replace(named, offset=start - place)
+            base, skip = divmod(pointer - start - memory.ram.start + stride - 1, _DIRECT_MAP)
+            skip = stride - 1 - skip
+            if base * _DIRECT_MAP >= _LEAST_DIRECT_MAP and skip >= 0:
+                yield replace(named, offset=skip, direct_map=base * _DIRECT_MAP)
 
 
 def _pointers(symbol: Symbol, memory: KernelMemory) -> Iterator[tuple[int, int]]:

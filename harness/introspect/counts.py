@@ -88,6 +88,10 @@ class SymbolCounts:
         count = 1 if stored == wanted.sole else stored + wanted.bias
         return FrameSeen(refcount=count) if wanted.holds == "references" else FrameSeen(mapcount=count)
 
+    def place(self, frame: Frame) -> int | None:
+        """Return where in RAM (see `GuestRam`) the count of `frame` lies."""
+        return self._records.place(frame - self._first, self._wanted.offset, self._wanted.width)
+
     def move_to(self, ram: GuestRam) -> None:
         """See `Counts`."""
         self._records.move_to(ram)

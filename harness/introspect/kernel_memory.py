@@ -87,14 +87,19 @@ class Records:
         """Read in the machine that has taken the place of this one."""
         self._ram = ram
 
-    def number(self, index: int, offset: int, width: int, *, signed: bool = False) -> int | None:
-        """Return the number of `width` bytes at `offset` of record `index`; None where there is none."""
+    def place(self, index: int, offset: int, width: int) -> int | None:
+        """Return where in RAM (see `GuestRam`) the `width` bytes at `offset` of record `index` lie; None where in none."""
         if not 0 <= index < self._count:
             return None
         page, within = divmod(self._skip + index * self._stride + offset, PAGE_SIZE)
         if within + width > PAGE_SIZE:
             return None  # a number that straddles pages is none that a kernel could count with
-        place = self._places[page] if page < len(self._places) else None
+        start = self._places[page] if page < len(self._places) else None
+        return None if start is None else start + within
+
+    def number(self, index: int, offset: int, width: int, *, signed: bool = False) -> int | None:
+        """Return the number of `width` bytes at `offset` of record `index`; None where there is none."""
+        place = self.place(index, offset, width)
         if place is None:
             return None
-        return int.from_bytes(self._ram.bytes[place + within : place + within + width], "little", signed=signed)
+        return int.from_bytes(self._ram.bytes[place : place + width], "little", signed=signed)
