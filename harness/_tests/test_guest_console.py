@@ -2,22 +2,23 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 
 import pytest
 
 from harness.errors import GuestDied, GuestPanicked
 from harness.guest.console import MAX_LINE, TAIL_LINES, TAIL_WIDTH, Console, SocketStream, StreamEnded
-from harness.guest.definition import LINUX_PANICS
+from harness.guest.definition import LINUX_PANICS, load_definition
 from harness.guest.memory_transport import FakeAgent, MemoryTransport
 
 
-def console_over(text: bytes, *, ended: bool = False) -> Console:
+def console_over(text: bytes, *, ended: bool = False, patterns: Sequence[str] = LINUX_PANICS) -> Console:
     transport = MemoryTransport(FakeAgent())
     transport.read(65536, 0)  # the hello
     transport.print(text)
     if ended:
         transport.end()
-    return Console(transport, LINUX_PANICS)
+    return Console(transport, patterns)
 
 
 def log_all(console: Console) -> None:
@@ -94,10 +95,28 @@ def test_a_line_that_begins_again_counts_as_the_whole_line() -> None:
         "[    1.5] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
         "[    1.5] Unable to handle kernel paging request at virtual address dead000000000100",
         "[    1.5] BUG: KASAN: use-after-free in do_exit",
+        "[    1.5] page dumped because: VM_BUG_ON_PAGE(page_ref_count(page) <= 0)",
+        "[    1.5] divide error: 0000 [#1] PREEMPT SMP",
+        "[    1.5] mm/pgtable-generic.c:50: bad pmd 00000000deadbeef(00000000deadbeef)",
+        "[    1.5] BUG kmalloc-256 (Not tainted): Poison overwritten",
+        "[    1.5] BUG vm_area_struct (Tainted: G    B             ): Object already free",
+        "[    1.5] pagealloc: memory corruption",
+        "[    1.5] slab error in cache_free_debugcheck(): cache `kmalloc-64': double free, or memory outside object",
+        "[    1.5] Slab corruption (Not tainted): kmalloc-64 start=ffff888000000000, len=64",
+        "[    1.5] WARNING: possible circular locking dependency detected",
+        "[    1.5] WARNING: inconsistent lock state",
+        "[    1.5] WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected",
+        "[    1.5] WARNING: lock held when returning to user space!",
+        "[    1.5] WARNING: held lock freed!",
+        "[    1.5] WARNING: init/1 still has locks held!",
+        "[    1.5] WARNING: Nested lock was not taken",
+        "[    1.5] [ BUG: Invalid wait context ]",
+        "[    1.5] INFO: trying to register non-static key.",
     ],
 )
-def test_kernel_trouble_is_recognised(line: str) -> None:
-    console = console_over(line.encode() + b"\n")
+@pytest.mark.parametrize("guest", ["linux", "custom"])
+def test_kernel_trouble_is_recognised(line: str, guest: str) -> None:
+    console = console_over(line.encode() + b"\n", patterns=load_definition(guest).panic_patterns)
 
     with pytest.raises(GuestPanicked, match=re.escape(line)):
         log_all(console)
@@ -133,13 +152,35 @@ def test_the_backtrace_is_in_the_evidence() -> None:
     assert caught.value.console.endswith("Call Trace:\ndo_wp_page+0x1\n---[ end trace ]---")
 
 
-def test_a_warning_at_boot_is_noted_and_no_trouble() -> None:
-    console = console_over(b"WARNING: CPU: 0 PID: 1 at drivers/x.c:1\n")
+def test_a_flood_after_it_does_not_take_the_backtrace_away() -> None:
+    flood = b"".join(b"BUG: Bad page state in process init  pfn:%05x\n" % pfn for pfn in range(TAIL_LINES * 2))
+    console = console_over(b"before\nBUG: oh\nCall Trace:\n do_wp_page+0x1\n" + flood)
+
+    with pytest.raises(GuestPanicked) as caught:
+        log_all(console)
+
+    kept = caught.value.console.split("\n")
+    assert kept[:4] == ["before", "BUG: oh", "Call Trace:", "do_wp_page+0x1"]
+    assert len(kept) <= TAIL_LINES
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING: CPU: 0 PID: 1 at drivers/x.c:1",
+        "WARNING: inconsistent lock state",
+        "BUG: sleeping function called from invalid context at mm/slab.h:1",
+        "BUG: using smp_processor_id() in preemptible [00000000] code: swapper/0/1",
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+    ],
+)
+def test_a_warning_at_boot_is_noted_and_no_trouble(line: str) -> None:
+    console = console_over(line.encode() + b"\n")
     console.booting = True
 
     log_all(console)
 
-    assert console.warnings == ["WARNING: CPU: 0 PID: 1 at drivers/x.c:1"]
+    assert console.warnings == [line]
 
 
 def test_the_end_comes_after_the_last_line() -> None:
@@ -195,7 +236,16 @@ def test_a_panic_on_the_kernels_own_port_is_seen_and_kept() -> None:
     with pytest.raises(GuestPanicked, match="Kernel panic") as caught:
         console.read_line(deadline=5)
 
-    assert caught.value.console.startswith("booting\nKernel panic")
+    assert caught.value.console == "booting\nKernel panic - not syncing: no init\nrax 0"
+
+
+def test_of_two_complaints_on_the_kernels_own_port_the_first_is_the_reason() -> None:
+    console = two_ports(b"", b"BUG: unable to handle\nOops: 0002 [#1]\nCall Trace:\n")
+
+    with pytest.raises(GuestPanicked, match="BUG: unable") as caught:
+        console.read_line(deadline=5)
+
+    assert caught.value.console.endswith("Oops: 0002 [#1]\nCall Trace:")
 
 
 def test_what_the_kernel_logs_on_its_own_port_is_evidence_and_no_message() -> None:

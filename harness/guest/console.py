@@ -30,8 +30,9 @@ TAIL_WIDTH = 500
 SILENCE_AFTER_PANIC_S = 0.3
 LONGEST_PANIC_S = 3.0
 _MOST_PANIC_LINES = 1000  # an oops in a loop must not hold the evidence back
+_BEFORE_PANIC_LINES = 30  # of the tail: a page is dumped, with who allocated it, before the kernel says why
 _MOST_WARNINGS = 5
-_WARNING = re.compile(r"\bWARNING: ")
+_WARNING = re.compile(r"\bWARNING: |\bBUG: (sleeping function|scheduling while atomic|using )|INFO: ")
 _END_OF_LINE = re.compile(rb"[\r\n]+")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -107,12 +108,14 @@ class Console:
         self._stream = stream
         self._log = log
         self._log_partial = b""
+        self._logged: deque[bytes] = deque()
         self._ending = ending
         self._panic = [re.compile(pattern) for pattern in panic_patterns]
         self._lines: deque[bytes] = deque()
         self._partial = bytearray()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._ended = False
+        self._room: int | None = None  # once the kernel has complained: how many lines more are kept
         self.warnings: list[str] = []
         self.booting = False
 
@@ -147,6 +150,9 @@ class Console:
         While `booting` is set, a warning is only noted in `warnings`: kernels under development warn in
         some driver at boot, and are worth testing all the same.
         """
+        if self._room is not None:
+            self._keep_after_panic(line)
+            return
         text = self._keep(line)
         if not text or not self._is_panic(text):
             return
@@ -211,8 +217,9 @@ class Console:
             self._log, chunk = None, b"\n"
         *whole, rest = _END_OF_LINE.split(self._log_partial + chunk)
         self._log_partial = rest[-MAX_LINE:]
-        for line in whole:
-            self.log(line)
+        self._logged += whole
+        while self._logged:
+            self.log(self._logged.popleft())
 
     def _cut(self, chunk: bytes) -> None:
         *whole, rest = _END_OF_LINE.split(chunk)
@@ -242,19 +249,27 @@ class Console:
             self._tail.append(text[:TAIL_WIDTH])
         return text
 
+    def _keep_after_panic(self, line: bytes) -> None:
+        if self._room and self._keep(line):
+            self._room -= 1
+
     def _is_panic(self, text: str) -> bool:
         return any(pattern.search(text) for pattern in self._panic)
 
     def _drain_after_panic(self) -> None:
-        """Collect the backtrace: until the end, or silence, or too much of it."""
+        """Collect the backtrace: until the end, or silence, or too much of it.
+
+        A kernel whose counts are wrong goes on complaining; what it said first is kept, with what came right before.
+        """
         latest = self.clock() + LONGEST_PANIC_S
+        self._room = TAIL_LINES - _BEFORE_PANIC_LINES
         for _ in range(_MOST_PANIC_LINES):
             if not self._lines:
                 now = self.clock()
                 if self._ended or now >= latest or not self._fill(min(SILENCE_AFTER_PANIC_S, latest - now)):
                     break
             if self._lines:
-                self._keep(self._lines.popleft())
+                self.log(self._lines.popleft())
 
     def _died(self) -> GuestDied:
         return GuestDied(self._ending(), console=self.tail())

@@ -49,14 +49,25 @@ _X86_APPEND = "tsc=reliable no_timer_check mitigations=off "
 LATE_LINUX = Quiescence(still=0, bound_ms=500)
 """Page-table pages are freed by RCU, a grace period after the process that had them (mm: PT_RECLAIM, since Linux 6.14)."""
 
-# Lines of a kernel that broke. Never plain "BUG", which is in "DEBUG".
+# Lines of a kernel that broke. Never plain "BUG", which is in "DEBUG". A debug kernel has words of its own: those of
+# VM_BUG_ON_PAGE, which names the condition before it says where (mm/debug.c), of lockdep, SLUB, SLAB, page poisoning,
+# and of tables with entries that make no sense (pmd_ERROR).
 LINUX_PANICS = (
     r"Kernel panic",
     r"\bBUG: ",
+    r"\bBUG \S+ \([^)]*ainted[^)]*\): ",
     r"\bOops: ",
     r"kernel BUG at ",
+    r"page dumped because: VM_",
     r"general protection fault",
     r"\bWARNING: (CPU|possible|suspicious|bad|.* at )",
+    r"\bWARNING: (.*\block (order|state|held)\b|held lock|.* locks? held|Nested lock|chain_key)",
+    r"INFO: trying to register non-static key",
+    r"pagealloc: (single bit error|memory corruption)",
+    r"\b[Ss]lab (corruption \(|error in )|\bslab: double free",
+    r": bad (pte|pmd|pud|p4d|pgd) ",
+    r" \[#\d+\]( |$)",
+    r"hard LOCKUP",
     r"[Uu]nable to handle (kernel|page fault)",
     r"double fault",
     r"Bad page (state|map|cache)",

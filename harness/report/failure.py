@@ -17,6 +17,7 @@ from harness.program.ops import Fill, Load, Print, Store
 from harness.program.program import Program
 from harness.program.trace import Ending
 from harness.report.before import before_and_after
+from harness.report.kernel_log import excerpt
 from harness.report.listing import EARLIER, MARK, cut, legend, step_lines
 from harness.report.sentence import (
     counts_faults,
@@ -30,7 +31,7 @@ from harness.report.sentence import (
 from harness.report.state_table import Titled, holder_lines, state_lines
 
 CONSOLE_LINES = 25
-"""How much of the console is shown: a kernel's oops with the head of its call trace."""
+"""How much of the console is shown: a kernel's complaint and the head of its call trace."""
 
 PREDECESSORS = 3
 """How many of the programs that have to run before are written out."""
@@ -243,11 +244,13 @@ class _Report:
         lines = evidence.splitlines()
         if len(lines) == 1 and lines[0].rstrip(".") in what_went_wrong(self.verdict, self.first):
             return []
-        first = _window(lines)
-        shown = [cut(_printable(line), self.width - 6) for line in lines[first : first + CONSOLE_LINES]]
-        part = f" (lines {first + 1} to {first + len(shown)} of {len(lines)})"
-        head = f"EVIDENCE{part if len(shown) < len(lines) else ''}"
-        return [head, *(f"    | {line}" for line in shown)]
+        chosen = excerpt(lines, CONSOLE_LINES)
+        part = f" (lines {chosen[0] + 1} to {chosen[-1] + 1} of {len(lines)})"
+        told = [f"EVIDENCE{part if len(chosen) < len(lines) else ''}"]
+        for number, before in zip(chosen, [chosen[0] - 1, *chosen], strict=False):
+            told += ["    …"] if number > before + 1 else []
+            told.append(f"    | {cut(_printable(lines[number]), self.width - 6)}")
+        return told
 
     def _before(self) -> list[str]:
         programs = self.verdict.after
@@ -278,16 +281,6 @@ class _Report:
 def _listed(number: int, program: Program, width: int) -> list[str]:
     lines = step_lines(program, None, width=width - 2)
     return [f"    program {number}:", *(f"  {line}" for line in lines)]
-
-
-def _window(lines: list[str]) -> int:
-    """Choose where to begin: with the line that is the reason, or so that the end is seen.
-
-    The first line of evidence is the reason, the rest is the console, in which it comes again.
-    """
-    end = max(len(lines) - CONSOLE_LINES, 0)
-    again = [number for number, line in enumerate(lines) if number and line.strip() == lines[0].strip()]
-    return min(max(again[-1] - 3, 0), end) if again else end
 
 
 def _printable(line: str) -> str:
