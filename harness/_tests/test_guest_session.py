@@ -214,6 +214,15 @@ def test_a_saved_snapshot_is_usable_until_it_is_discarded(tmp_path: Path) -> Non
     assert (before, saved, snapshot.usable()) == (False, True, False)
 
 
+def test_a_snapshot_knows_what_the_kernel_warned_of_at_boot(tmp_path: Path) -> None:
+    warned = "WARNING: possible circular locking dependency detected"
+
+    Snapshot(tmp_path / "x.state").save(FakeMachine(), [warned])  # type: ignore[arg-type]
+
+    assert Snapshot(tmp_path / "x.state").warnings() == [warned]
+    assert Snapshot(tmp_path / "none.state").warnings() == []
+
+
 def test_a_snapshot_with_a_flipped_bit_is_not_used(tmp_path: Path) -> None:
     snapshot = Snapshot(tmp_path / "x.state")
     snapshot.save(FakeMachine())  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,20 +49,26 @@ class Snapshot:
             if mark in _verified:
                 return True
             record = json.loads(self._record.read_text(encoding="utf-8"))
-            whole = bool(record == {"size": stat.st_size, "crc32": _crc32_of(self.path)})
+            whole = bool(record["size"] == stat.st_size and record["crc32"] == _crc32_of(self.path))
             os.utime(self.path)  # the oldest is pruned first
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
         if whole:
             _verified.add(mark)
         return whole
 
+    def warnings(self) -> list[str]:
+        """Return what the kernel warned of while it booted, once: who goes on from here never hears it."""
+        with suppress(OSError, ValueError, AttributeError):
+            return [str(line) for line in json.loads(self._record.read_text(encoding="utf-8")).get("warnings", [])]
+        return []
+
     def need_space(self, memory_mb: int) -> None:
         """Raise StorageError where the disk has no room for a machine of `memory_mb` MiB."""
         need_space(self.path.parent, memory_mb + _DEVICES_MB, "a snapshot")
 
-    def save(self, machine: Machine) -> None:
-        """Write the state of `machine`, which stops; StorageError where that fails."""
+    def save(self, machine: Machine, warnings: Sequence[str] = ()) -> None:
+        """Write the state of `machine`, which stops, and what its kernel warned of; StorageError where that fails."""
         with storage(f"the snapshot {self.path}"):
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix="new-")
             temporary = Path(name)
@@ -70,7 +77,7 @@ class Snapshot:
                     machine.save_state(handle)
                 finally:
                     os.close(handle)
-                record = {"size": temporary.stat().st_size, "crc32": _crc32_of(temporary)}
+                record = {"size": temporary.stat().st_size, "crc32": _crc32_of(temporary), "warnings": [*warnings]}
                 write_atomically(self._record, json.dumps(record).encode())
                 temporary.replace(self.path)
             except MonitorError as error:

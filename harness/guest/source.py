@@ -107,13 +107,18 @@ class QemuSource:
                     if not snapshot.usable():  # another worker may have made it meanwhile
                         self._make(spec, snapshot)
             try:
-                return resume(spec, snapshot.path, self._definition.panic_patterns, PING_S)
+                return self._resumed(spec, snapshot)
             except FileNotFoundError:
                 continue  # another worker pruned it just now
             except (GuestTrouble, LaunchFailure, ProtocolError) as error:
                 self.facts.notes.append(f"a damaged snapshot was thrown away: {error}")
                 snapshot.discard()
         raise StorageError("no snapshot of this guest can be loaded")
+
+    def _resumed(self, spec: MachineSpec, snapshot: Snapshot) -> QemuGuest:
+        guest = resume(spec, snapshot.path, self._definition.panic_patterns, PING_S)
+        guest.console.warnings = snapshot.warnings()
+        return guest
 
     def _make(self, spec: MachineSpec, snapshot: Snapshot) -> None:
         snapshot.need_space(spec.memory_mb)
@@ -122,7 +127,7 @@ class QemuSource:
             guest.console.drain(SETTLE_S)
             # who says hello and then nothing sensible is not worth a snapshot, nor the wait for one to answer
             guest.channel.request(PING, timeout_s=min(PING_S, self._definition.answer_timeout_s))
-            snapshot.save(guest.machine)
+            snapshot.save(guest.machine, guest.console.warnings)
         finally:
             guest.close()
 
