@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from harness.compare import compare
 from harness.compare.verdict import Verdict
 from harness.coverage.reached import Reached
+from harness.hoard import Hoard
 from harness.model.semantics import Semantics
 from harness.program.program import Program
 from harness.program.trace import Ending
@@ -39,6 +40,8 @@ class Statistics:
     situations: Reached = field(default_factory=Reached)
     is_late: bool = False
     """Whether the kernel was found on the way to tear down late."""
+    hoarded: int = 0
+    """How many frames of what was freed the kernel was seen to keep for a while."""
 
 
 class Runner:
@@ -157,8 +160,15 @@ class Runner:
     # -------------------------------------------------------------------------- inside
 
     def _once(self, program: Program, how: How) -> Verdict:
-        trace = self.subject.execute(program, how)
-        return compare(program, trace, self.semantics)
+        """Run and compare; what seems lost of the free memory has to be lost again and again, see `harness.hoard`."""
+        verdict = again = compare(program, self.subject.execute(program, how), self.semantics)
+        hoard = Hoard()
+        while hoard.may_hold_what_went(again):
+            again = compare(program, self.subject.execute(program, how), self.semantics)
+        if not hoard.frames or hoard.is_full:
+            return verdict
+        self.statistics.hoarded = max(self.statistics.hoarded, hoard.frames)
+        return again
 
     def _count(self, program: Program, verdict: Verdict) -> None:
         self.statistics.programs += 1
