@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.ability_probe import probe_abilities
+from harness.agent import large_folios
 from harness.agent.client import AgentClient
 from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
@@ -207,7 +208,8 @@ class MachineSubject:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
         if not self.maps_tell_files:
             lines.append("note: /proc/PID/maps does not tell the pages of files, so only rights are compared with it")
-        notes = (*session.notes, *self.outside.notes, self.patience.note)
+        switched_off = large_folios.note(self.client.switched_off)
+        notes = (*session.notes, *self.outside.notes, self.patience.note, switched_off)
         return lines + [f"note: {note}" for note in notes if note]
 
     def suggest_counts(self) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from harness.agent import linux
+from harness.agent import large_folios, linux
 from harness.agent.codec import (
     ACCOUNT,
     BY_HOST,
@@ -117,6 +117,8 @@ class AgentClient:
         self.link = link
         self._quiescence = quiescence
         self.probe: Probe | None = None
+        self.switched_off: tuple[tuple[str, bytes], ...] = ()
+        """Settings beside SETTINGS: of a kernel that was booted to give memory several pages at a time."""
         self.is_watched = False
         """Whether somebody looks at the processes from outside, so that the agent shows them at each observation."""
 
@@ -146,6 +148,7 @@ class AgentClient:
 
         To be called once after boot. Raises ProtocolError or GuestTrouble.
         """
+        self.switched_off = large_folios.to_switch_off(self.read_file)
         errors = self._write_settings()
         faults_around = any(errno for (path, _), errno in zip(SETTINGS, errors, strict=True) if path == FAULT_AROUND)
         banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
@@ -193,8 +196,9 @@ class AgentClient:
         self.probe = probe
 
     def _write_settings(self) -> list[int]:
-        """Write SETTINGS; gives the errno of each, 0 where it was written."""
-        return self._ask(*((encode_write(path, data), decode_write) for path, data in SETTINGS))
+        """Write SETTINGS, and what is to be switched off; gives the errno of each of SETTINGS, 0 where it was written."""
+        settings = (*SETTINGS, *self.switched_off)
+        return self._ask(*((encode_write(path, data), decode_write) for path, data in settings))[: len(SETTINGS)]
 
     def _configure(self, view: View) -> ViewAnswer:
         (answer,) = self._ask((encode_view(view), lambda reader: decode_view(reader, view)))
