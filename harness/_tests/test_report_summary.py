@@ -7,9 +7,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import harness.model
 from harness.program.image import IMAGES, OWN
-from harness.report.summary import EVENTS, RunNumbers, other_lines, reach_lines, summary_lines
+from harness.report.summary import EVENTS, RunNumbers, other_lines, owner_lines, reach_lines, summary_lines
 from harness.runner import Statistics
 
 
@@ -87,3 +89,15 @@ def test_every_event_that_the_model_counts_is_known_here() -> None:
     named = {name.replace("{op.image}", image) for name in counted for image in others}
 
     assert named == set(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("copied", "kept", "is_told"), [(50, 26, True), (20, 0, True), (19, 0, False), (30, 31, False), (0, 400, False)]
+)
+def test_a_kernel_that_copies_for_a_sole_owner_is_told_of_where_it_may(copied: int, kept: int, is_told: bool) -> None:
+    lines = owner_lines({"owner.copied": copied, "owner.kept": kept})
+
+    assert bool(lines) == is_told
+    assert not is_told or " ".join(" ".join(lines).split()).startswith(
+        f"in {copied} of {copied + kept} stores of a sole owner"
+    )

@@ -30,12 +30,13 @@ from harness.model.adopt import (
     expected_pages,
     optional_pages,
 )
-from harness.model.counts import Holders, reference_index
+from harness.model.counts import Holders, pins, reference_index
 from harness.model.fault import may_have_own_frame
 from harness.model.frame import Frame as ModelFrame
 from harness.model.frame import FrameKind
 from harness.model.machine import Machine
 from harness.model.prefault import Whose, adopt_prefault, guessed_places, settle
+from harness.model.semantics import SoleOwner
 from harness.program.image import SEGMENT_OF
 from harness.program.trace import (
     ZEROES,
@@ -47,6 +48,9 @@ from harness.program.trace import (
     Runs,
 )
 from harness.program.units import PAGE_SIZE, Prot, in_windows
+
+OWNER_COPIED, OWNER_KEPT = "owner.copied", "owner.kept"
+"""Events that only the guest decides: what a store of a frame's sole owner does that need not be one or the other."""
 
 
 @dataclass(slots=True)
@@ -214,10 +218,18 @@ class StateCheck:
         if want.kind is FrameKind.ZERO:
             return
         if want.may_move:
-            if self.binding.guest_of.get(want) != got and got not in self.binding.model_of:
+            has_moved = self.binding.guest_of.get(want) != got and got not in self.binding.model_of
+            self._note_owner(want, has_moved)
+            if has_moved:
                 self.binding.release(want)
             adopt_move(want)
         self._match_partners(number, vpn, want, got)
+
+    def _note_owner(self, want: ModelFrame, has_moved: bool) -> None:
+        """Count what the kernel did at the store of a sole owner, where it is its own affair; the summary tells of it."""
+        is_free = self.machine.semantics.sole_owner_write is SoleOwner.EITHER
+        if is_free and want in self.binding.guest_of and not want.was_advised and not pins(self.machine, want):
+            self.machine.reach[OWNER_COPIED if has_moved else OWNER_KEPT] += 1
 
     def _match_partners(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
         bound_guest = self.binding.guest_of.get(want)

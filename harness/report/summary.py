@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.compare.state import OWNER_COPIED, OWNER_KEPT
 from harness.coverage.reached import Reached
 from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
@@ -33,6 +34,7 @@ EVENTS = (
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 
 
+_TELLING = 20  # so many times is no chance
 LATE = "the kernel turned out to tear down late: its counts were waited for from then on (harness/patience.py)"
 
 
@@ -110,8 +112,21 @@ def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
         *skip_lines(numbers.skipped, width=width),
         *expected_lines(numbers.expected),
         *([LATE] if numbers.is_late else []),
+        *owner_lines(numbers.reach, width=width),
         *other_lines(numbers.others),
     ]
+
+
+def owner_lines(reach: Mapping[str, int], *, width: int = 100) -> list[str]:
+    """Say that a kernel copies where it need not: that is allowed where nobody says what it means to do, and slow."""
+    copied, kept = reach.get(OWNER_COPIED, 0), reach.get(OWNER_KEPT, 0)
+    if copied < max(_TELLING, kept):
+        return []
+    return _wrapped(
+        f"in {copied:,} of {copied + kept:,} stores of a sole owner this kernel copied the page, as one does whose counts "
+        'stay too high; sole_owner_write = "reuse" in the [semantics] of its definition holds it to keep the page',
+        width,
+    )
 
 
 def expected_lines(expected: Mapping[str, int]) -> list[str]:
