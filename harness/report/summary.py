@@ -35,6 +35,7 @@ EVENTS = (
 
 
 _TELLING = 20  # so many times is no chance
+HOARD = "the kernel keeps what was freed for a while: rounds ran until it kept no more, {:,} frames (harness/hoard.py)"
 LATE = "the kernel turned out to tear down late: its counts were waited for from then on (harness/patience.py)"
 
 
@@ -57,6 +58,8 @@ class RunNumbers:
     """Known divergences that were met, in words, and how often."""
     is_late: bool = False
     """Whether the kernel was found on the way to tear down late."""
+    hoarded: int = 0
+    """How many frames of what was freed the kernel was seen to keep for a while."""
     others: dict[str, str] = field(default_factory=dict)
     """A contract that was broken while another was tested, and the file with the program."""
 
@@ -68,6 +71,7 @@ class RunNumbers:
         self.findings += statistics.findings
         self.restores += statistics.restores
         self.is_late |= statistics.is_late
+        self.hoarded = max(self.hoarded, statistics.hoarded)
         self.seconds = max(self.seconds, seconds)
         self.reach.update(statistics.reach)
         self.situations.merge(statistics.situations)
@@ -77,6 +81,7 @@ class RunNumbers:
         for name in ("programs", "steps", "processes", "findings", "restores"):
             setattr(self, name, getattr(self, name) + numbers[name])
         self.is_late |= numbers["is_late"]
+        self.hoarded = max(self.hoarded, numbers["hoarded"])
         self.seconds = max(self.seconds, numbers["seconds"])
         self.reach.update(numbers["reach"])
         self.situations.merge(Reached.from_json(numbers["situations"]))
@@ -99,6 +104,7 @@ class RunNumbers:
             "skipped": dict(self.skipped),
             "expected": dict(self.expected),
             "is_late": self.is_late,
+            "hoarded": self.hoarded,
             "others": dict(self.others),
         }
 
@@ -113,6 +119,7 @@ def summary_lines(numbers: RunNumbers, *, width: int = 100) -> list[str]:
         *expected_lines(numbers.expected),
         *([LATE] if numbers.is_late else []),
         *owner_lines(numbers.reach, width=width),
+        *([HOARD.format(numbers.hoarded)] if numbers.hoarded else []),
         *other_lines(numbers.others),
     ]
 
