@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Load, Map, Remap, Store
+from harness.program.ops import Fork, Load, Map, Remap, Roam, Store
 from harness.program.program import Program
 
 
@@ -80,6 +80,35 @@ def test_a_moved_mapping_keeps_what_it_holds(guest: Guest, program: Program) -> 
     )
 )
 def test_a_moved_page_is_shared_as_it_was(guest: Guest, program: Program) -> None:
+    """Mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mremap.preserves")
+
+
+@contract("mremap.preserves", catches=("remap-leaves-mapping",))
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw private anon
+        p0: store a[0] 0x11
+        p0: roam a[0..1] a[6..8]
+        p0: load a[0]
+        p0: load a[6]
+        p0: store a[8] 0x22
+        """,
+        """
+        p0: map a 3 r private f
+        p0: load a[1]
+        p0: roam a[1] a[6..7]
+        p0: load a[6]
+        p0: load a[7]
+        p0: load a[1]
+        """,
+        containing=(Map, Roam, Load),
+    )
+)
+def test_what_grows_moves_to_where_there_is_room(guest: Guest, program: Program) -> None:
     """Mremap keeps bytes, protection, sharing and frames; the old range is gone, and a grown tail reads as new."""
     verdict = guest.run(program)
 

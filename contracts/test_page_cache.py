@@ -11,7 +11,8 @@ from harness.program.program import Program
 
 
 @contract(
-    "fork.shared-stays-shared", catches=("shared-becomes-private", "shared-untouched-not-shared", "split-forgets-hold")
+    "fork.shared-stays-shared",
+    catches=("shared-becomes-private", "shared-untouched-not-shared", "split-forgets-hold", "fork-forgets-hold"),
 )
 @given(
     program=drawn(
@@ -26,6 +27,17 @@ from harness.program.program import Program
         p0: map a 2 rw shared anon
         p0: fork p1
         p1: store a[0] 0x22
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        p0: map a[3] rw shared anon
+        p0: store a[3] 0x22
+        p0: load a[1]
+        p0: advise a[0] dontneed
         p0: load a[0]
         """,
         """

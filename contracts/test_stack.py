@@ -10,7 +10,10 @@ from harness.program.ops import Load, Store
 from harness.program.program import Program
 
 
-@contract("stack.grows", catches=("stack-no-guard", "stack-gap-too-small", "stack-gap-too-large", "split-loses-growth"))
+@contract(
+    "stack.grows",
+    catches=("stack-no-guard", "stack-gap-too-small", "stack-gap-too-large", "split-loses-growth", "remap-loses-growth"),
+)
 @given(
     program=drawn(
         """
@@ -50,6 +53,12 @@ from harness.program.program import Program
         p0: fork p1
         p1: store h[6] 0x11
         p1: store h[7] 0x22
+        """,
+        """
+        p0: map a[2] rw private stack
+        p0: store a[2] 0x11
+        p0: remap a[2] a[8]
+        p0: store a[7] 0x22
         """,
         """
         p0: map a[3] r private stack

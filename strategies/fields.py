@@ -78,8 +78,9 @@ SPANS = spread(
 MAP_PROTS = spread((12, _R | _W), (2, _R), (1, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W))
 PROTECT_PROTS = spread((5, _R), (5, _R | _W), (3, Prot.NONE), (1, _R | _X), (1, _R | _W | _X), (1, _W), (1, _X))
 RESIZES = spread(
-    (5, (False, 0)), (2, (False, 1)), (1, (False, 3)), (2, (False, -1)), (2, (True, 1)), (1, (True, 4)), (3, (True, -1))
-)
+    (5, (False, 0)), (2, (False, 1)), (1, (False, 3)), (2, (False, -1)), (2, (True, 1)), (1, (True, 4)), (2, (True, -1)),
+    (1, (True, -2)),
+)  # fmt: skip
 """How mremap changes a range: whether it stays in place, and by how many pages it grows."""
 
 ADVICE = spread(

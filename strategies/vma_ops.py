@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.program.image import FILE_BACKED
-from harness.program.ops import Advise, Brk, Misuse, Op, Remap, Scratch, Try
+from harness.program.ops import Advise, Brk, Misuse, Op, Remap, Roam, Scratch, Try
 from harness.program.program import BELOW_HEAP
 from harness.program.units import HEAP, PAGE_SIZE, Address, PageRange, Prot
 from strategies.fields import (
@@ -23,6 +23,7 @@ from strategies.fields import (
     Row,
     pick,
     range_at,
+    range_from,
     rank_at,
 )
 from strategies.scene import Scene
@@ -39,6 +40,22 @@ def _remap(scene: Scene, process: int, where: int, shape: int, to: int) -> Op:
     op = Remap(process, pages, replace(_room(scene, at, npages), short=pages.short % PAGE_SIZE))
     _enter(scene, op)
     return op
+
+
+def _roam(scene: Scene, process: int, where: int, shape: int, to: int) -> Op | None:
+    resize, span = divmod(shape, len(SPANS))
+    pages = range_at(scene, process, where, span, may_be_empty=True)
+    if pages.window in FILE_BACKED:  # they stay where they are
+        pages = range_from(scene, scene.space.rank(where), span, may_be_empty=True)
+    npages = max(1, pages.npages + pick(RESIZES, resize)[1])
+    behind = scene.space.rank(scene.space.rank_of[pages.window, pages.first] + max(pages.npages, npages))
+    for rank in (rank_at(scene, process, to, None), behind):
+        room = replace(_room(scene, rank, npages), short=pages.short % PAGE_SIZE)
+        op = Roam(process, pages, room)
+        if not op.may_meet and pages.window not in FILE_BACKED:
+            _enter(scene, op)
+            return op
+    return None
 
 
 def _room(scene: Scene, rank: int, npages: int) -> PageRange:
@@ -96,6 +113,7 @@ def _try(scene: Scene, process: int, where: int, misuse: int) -> Op:
 
 ROWS: tuple[Row, ...] = (
     Row(Remap, 1, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _remap),
+    Row(Roam, 1, (ACTOR, WHERE, REMAP_SHAPE, WHERE), _roam),
     Row(Advise, 2, (ACTOR, WHERE, ADVISE_SHAPE), _advise),
     Row(Brk, 1, (ACTOR, BREAK), _brk),
     Row(Scratch, 1, (ACTOR, NPAGES), _scratch),

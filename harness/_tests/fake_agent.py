@@ -57,6 +57,7 @@ from harness.program.ops import (
     Receive,
     Remap,
     Repeat,
+    Roam,
     Scratch,
     Sendfile,
     Sharing,
@@ -178,8 +179,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Unmap(process, span())
     elif kind is Protect:
         op = Protect(process, span(), Prot(part.byte()))
-    elif kind is Remap:
-        op = Remap(process, span(), span())
+    elif kind in (Remap, Roam):
+        op = kind(process, span(), span())
     elif kind is Advise:
         op = Advise(process, span(), [*Advice][part.byte()])
     elif kind is Throng:

@@ -62,6 +62,7 @@ EVERY_OPERATION = parse_program(
     p0: print c[3]+4000 64
     p0: unmap c[6]
     p0: remap c[3..4] c[4..6]
+    p0: roam c[3] c[5..6]
     p0: receive socket c[3]+4000 3001 0x33
     p0: ask itimer c[3]+4095
     p0: force c[4]+1 0x44

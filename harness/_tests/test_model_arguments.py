@@ -121,6 +121,32 @@ def test_before_linux_4_14_private_memory_had_a_mapping_like_it() -> None:
     assert last(f"{TWO_PAGES}p0: remap a[0]-4096 b[0]", replace(LINUX, private_mappings_duplicate=True)) == (Done(),)
 
 
+@pytest.mark.parametrize(
+    ("call", "outcome", "replaces"),
+    [
+        ("roam a[0] a[5..6]", Done(), True),
+        ("roam a[0..1] a[5]", Done(), True),
+        ("roam a[1..2] a[5..6]", Failed("EFAULT"), True),  # the first call asks for one mapping only where it is to grow
+        ("roam a[1..2] a[5..7]", Failed("EFAULT"), False),
+        ("roam a[0]-4096 a[5]", Failed("EINVAL"), False),
+    ],
+)
+def test_of_two_moves_the_second_replaces_what_is_there_if_the_first_is_done(
+    call: str, outcome: Outcome, replaces: bool
+) -> None:
+    machine, outcomes = run(f"{TWO_PAGES}p0: map a[5..6] r shared anon\np0: {call}")
+
+    assert outcomes[-1] == (outcome,)
+    assert (prots(machine)[2:4] != ["r", "r"]) is replaces
+
+
+def test_the_first_of_two_moves_is_held_to_the_limit_alone() -> None:
+    filled = f"{TWO_PAGES}p0: map b 2 r private anon\np0: limit 0\n"
+
+    assert last(f"{filled}p0: remap a[0] b[0..1]") == (Done(),)
+    assert last(f"{filled}p0: roam a[0] b[0..1]") == (Failed("ENOMEM"),)
+
+
 def test_the_break_stays_where_it_is_when_it_is_to_go_below_the_heap() -> None:
     machine, outcomes = run("p0: brk heap[1]\np0: brk data[0]+100")
 
@@ -159,6 +185,7 @@ def test_a_read_past_the_protection_leaves_an_access_flag_as_it_is() -> None:
         "p0: map a 2 rw private anon hint",
         "p0: map a 2 rw private anon",
         "p0: remap a[0]-4096 b[0..1]-4095",
+        "p0: roam a[0..1]-100 b[0..2]-100",
         "p0: force a[0]+1 0x22",
         "p0: force a[0]+1 0x22 17",
         "p0: exec",
@@ -176,6 +203,7 @@ def test_unusual_arguments_read_back(line: str) -> None:
         ("p0: map a 1 r private anon:r", "anon is no regular file"),
         ("p0: unmap a[0]-4096", "takes no empty range"),
         ("p0: remap a[0] b[0]-4096", "takes no empty range"),
+        ("p0: roam a[0..1] a[2..4]", "none of its pages"),
         ("p0: protect a[0..1]-4096 r", "has a byte of the last one"),
         ("p0: try unmap-length-0 a[0]-1", "takes whole pages"),
         ("p0: brk data[1]", "or asked for below it, in data"),

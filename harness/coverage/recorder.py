@@ -26,7 +26,7 @@ ACTIONS = {
     "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
     "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT, "handle": Action.EXIT, "kill": Action.EXIT,
     "unmap": Action.MUNMAP, "map": Action.MUNMAP, "mirror": Action.MUNMAP, "brk": Action.MUNMAP,
-    "protect": Action.MPROTECT, "remap": Action.MREMAP, "advise": Action.MADVISE,
+    "protect": Action.MPROTECT, "remap": Action.MREMAP, "roam": Action.MREMAP, "advise": Action.MADVISE,
 }  # fmt: skip
 """What the operations do to pages, by verb: `map` replaces what was there. Others have no column in the table."""
 

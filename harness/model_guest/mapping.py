@@ -195,6 +195,22 @@ def remap(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
     return ""
 
 
+def roam(machine: Machine, space: AddressSpace, old: range, new: range) -> str:
+    """Give a range its new length where it is, or else where there is room, and then move it to `new`.
+
+    Returns the errno, "" where it is done. Raises OutOfMemory.
+    """
+    place = range(old.start, old.start + len(new))
+    errno = remap(machine, space, old, place)
+    if errno == "ENOMEM":
+        place = _choose(machine, space, len(new))
+        errno = remap(machine, space, old, place)
+        moved = space.vmas.find(place.start)
+        if moved and not errno and old and machine.has("remap-leaves-mapping"):  # planted: the pages go, and it stays, too
+            space.vmas.insert(replace(moved, start=old.start, end=old.stop, pgoff=moved.file_page(place.start)))
+    return errno or remap(machine, space, place, new)
+
+
 def _duplicate(machine: Machine, space: AddressSpace, vpn: int, new: range) -> str:
     """Map what is shared at page `vpn` in a second place, where nothing is. Returns the errno, "" where it is done."""
     vma = space.vmas.find(vpn)

@@ -20,6 +20,7 @@ from harness.program.ops import (
     Placement,
     Protect,
     Remap,
+    Roam,
     Scratch,
     Sharing,
     Sync,
@@ -102,7 +103,8 @@ class MappingCalls(ProcessTable):
     def _remap(self, op: Remap) -> Outcome:
         down = self.machine.has("mremap-rounds-down")  # planted: see mapping.rounded
         old, new = (mapping.rounded(self.machine, each, down=down) for each in (op.pages, op.to))
-        errno = mapping.remap(self.machine, self._space(op), old, new)
+        do = mapping.roam if isinstance(op, Roam) else mapping.remap
+        errno = do(self.machine, self._space(op), old, new)
         return Failed(errno) if errno else Done()
 
     def _advise(self, op: Advise) -> Outcome:

@@ -82,7 +82,12 @@ class VmaList:
         vmas = [vma for vma in self._vmas if not vma.flags & flags]
         if "fork-drops-prot-none" in self.planted:  # planted: what nobody may touch is left out
             vmas = [vma for vma in vmas if vma.prot]
-        return VmaList(self.planted, tuple(vmas))
+        child = VmaList(self.planted, tuple(vmas))
+        if "fork-forgets-hold" in self.planted:  # planted: shared memory is not told that one more has it
+            for vma in vmas:
+                if vma.file is not None and not vma.file.name:
+                    vma.count(-1)
+        return child
 
     @property
     def _heeded(self) -> int:
@@ -192,6 +197,8 @@ class VmaList:
                 prot = Prot.R | Prot.W
             if "remap-forgets-open-mode" in self.planted:  # planted: it may be given any protection at its new place
                 flags &= ~NEVER_WRITABLE
+            if "remap-loses-growth" in self.planted:  # planted: it is made like any other mapping
+                flags &= ~GROWS_DOWN
             moved = replace(
                 vma, start=vma.start - start + to, end=vma.end - start + to, prot=prot, flags=flags, pgoff=pgoff
             )

@@ -74,6 +74,7 @@ PROBES = {
     "map noreplace": "p0: map a 1 rw private anon noreplace",
     "map hint": "p0: map a 1 rw private anon hint",
     "remap": _PAGES + "p0: remap a[0] b[0]",
+    "roam": _PAGES + "p0: roam a[0] b[0]",
     "remap duplicate": "p0: map a 1 rw shared anon\np0: remap a[0]-4096 b[0]",
     "advise": _PAGES + "p0: advise a[0] dontneed",
     "advise free": _PAGES + "p0: advise a[0] free",

@@ -53,6 +53,7 @@ from harness.program.ops import (
     Refuse,
     Remap,
     Repeat,
+    Roam,
     Scratch,
     Sendfile,
     Splice,
@@ -337,8 +338,8 @@ def check_operands(op: Op) -> None:
         raise ProgramError("mirror is of a page of a file: every mapping of no file is other memory")
     if isinstance(op, Mirror) and op.placement is not Placement.FIXED:
         raise ProgramError("mirror replaces what is there: it is of MAP_FIXED alone")
-    if isinstance(op, Remap) and op.pages.window in FILE_BACKED and not op.in_place:
-        raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
+    if isinstance(op, Remap):
+        _check_move(op)
     if isinstance(op, Read | Write) and op.offset + op.length > MAX_FILE_SIZE:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Readv) and op.offset + 2 * op.length > MAX_FILE_SIZE:
@@ -375,6 +376,13 @@ def _check_length(op: Op, pages: PageRange) -> None:
         raise ProgramError(f"{pages}: {op.verb} takes no empty range; `try` is for lengths that are refused")
     if isinstance(op, Try) and pages.short:
         raise ProgramError(f"{pages}: try takes whole pages")
+
+
+def _check_move(op: Remap) -> None:
+    if op.pages.window in FILE_BACKED and not op.in_place:
+        raise ProgramError(f"pages of {op.pages.window} stay where they are: what follows them in their file is unknown")
+    if isinstance(op, Roam) and op.may_meet:
+        raise ProgramError("roam is to a place that is none of its pages, nor would be one if they stayed where they are")
 
 
 def _check_backing(op: Map) -> None:

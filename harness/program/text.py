@@ -15,6 +15,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
 
     p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1
     p0: map a[1] r shared f noreplace  (MAP_FIXED_NOREPLACE)         p1: map a[1] r shared f hint
+    p0: roam a[0..1] b[0..3]           (mremap to where the kernel likes, and from there to b)
     p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
     p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
     p0: print a[0] 8                   p1: crash store a[2]          p0: wait p1

@@ -115,6 +115,17 @@ CASES = {
         p1: load a[0]
         """,
     ),
+    "fork-forgets-hold": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        p0: advise a[0] dontneed
+        p0: load a[0]
+        """,
+    ),
     "split-forgets-hold": Case(
         "outcomes",
         """

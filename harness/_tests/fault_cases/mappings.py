@@ -145,6 +145,22 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "remap-loses-growth": Case(
+        "outcomes",
+        """
+        p0: map a[2] rw private stack
+        p0: remap a[2] a[8]
+        p0: store a[7] 0x11
+        """,
+    ),
+    "remap-leaves-mapping": Case(
+        "outcomes",
+        """
+        p0: map a 2 rw private anon
+        p0: roam a[0] b[0..1]
+        p0: load a[0]
+        """,
+    ),
     "remap-grows-over": Case(
         "outcomes",
         """

@@ -24,6 +24,7 @@ from harness.program.ops import (
     Op,
     Refuse,
     Remap,
+    Roam,
     Starve,
     Store,
     Unmap,
@@ -93,6 +94,7 @@ _DEPARTURES: dict[type[Op], Ids] = {
     Map: ("mmap.fixed-replaces",),
     Mirror: ("mmap.fixed-replaces",),
     Remap: ("mremap.preserves",),
+    Roam: ("mremap.preserves",),
     Brk: ("brk.exact",),
 }
 

@@ -28,6 +28,7 @@ from harness.program.ops import (
     Protect,
     Refuse,
     Remap,
+    Roam,
     Starve,
     Truncate,
     Unmap,
@@ -73,6 +74,7 @@ def _vmas(timeline: Timeline, it: Difference) -> Ids:
         Unmap: ("munmap.exact",),
         Protect: ("mprotect.last-one-counts",),
         Remap: ("mremap.preserves",),
+        Roam: ("mremap.preserves",),
         Brk: ("brk.exact",),
         Exec: ("exec.drops-all",),
     }

@@ -12,7 +12,7 @@ from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.vma import normalised
 from harness.program.image import SEGMENT_OF
-from harness.program.ops import Remap
+from harness.program.ops import Remap, Roam
 from harness.program.outcome import Done, Failed, Outcome
 
 _DONE = Allowed((Done(),), "mremap(2): on success it returns the new address")
@@ -35,6 +35,8 @@ def remap(machine: Machine, op: Remap) -> Allowed:
 
     Pages keep bytes, protection, frames and file offsets; what is new reads as if never touched. Lengths are rounded up to
     pages; no length at all is a request for a second mapping.
+
+    Of two calls (`Roam`) the first has to succeed before the second replaces anything.
 
     Source: mremap(2); vma_to_resize, mremap_to, move_vma.
     """
@@ -125,18 +127,19 @@ def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     def clear() -> None:
         free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
         free_unheld(machine, space.remove(last, op.pages.vpns.stop))
-        if machine.semantics.moved_shrink_stays_promised:
+        if machine.semantics.moved_shrink_stays_promised and not isinstance(op, Roam):
             machine.promised_for_ever += op.pages.vpns.stop - last
 
     def move() -> None:
-        if not machine.semantics.remap_unmaps_before_it_looks:
+        if not clears_first:
             clear()
         space.move(first, last, op.to.vpn)
         machine.reach["remap.move"] += 1
         if op.kept < op.to.npages:
             _extend(machine, space, op.to.vpn + op.kept, op.to.vpns.stop)
 
-    if machine.semantics.remap_unmaps_before_it_looks:
+    clears_first = _clears_first(machine, op)
+    if clears_first:
         clear()
     if certain is False:
         machine.reach["remap.efault"] += 1
@@ -158,7 +161,7 @@ def _duplicate(machine: Machine, process: Process, op: Remap) -> Allowed:
 
     if op.in_place:
         return _HOLE if space.vmas.find(op.pages.vpn) is None else _STAYS
-    if machine.semantics.remap_unmaps_before_it_looks:
+    if _clears_first(machine, op):
         clear()
     vma = space.vmas.find(op.pages.vpn)
     if vma is None:
@@ -168,7 +171,7 @@ def _duplicate(machine: Machine, process: Process, op: Remap) -> Allowed:
         return _PRIVATE
     if not process.has_room(op.to.npages):
         return _LIMITED
-    if not machine.semantics.remap_unmaps_before_it_looks:
+    if not _clears_first(machine, op):
         clear()
     pgoff = 0 if vma.file is None else vma.file_page(op.pages.vpn)
     space.add(replace(vma, start=op.to.vpn, end=op.to.vpns.stop, pgoff=pgoff))
@@ -176,9 +179,18 @@ def _duplicate(machine: Machine, process: Process, op: Remap) -> Allowed:
     return _DONE
 
 
+def _clears_first(machine: Machine, op: Remap) -> bool:
+    """Tell whether what the new range held goes before the old range is looked at. Of two calls the first looks at it,
+    unless it only cuts a tail off: then it asks for nothing more.
+    """
+    looks_first = isinstance(op, Roam) and (not op.pages.length or op.to.npages > op.pages.npages)
+    return machine.semantics.remap_unmaps_before_it_looks and not looks_first
+
+
 def _takes_many(machine: Machine, op: Remap) -> bool:
     """Tell whether this is a move that need not be of one mapping. Source: vrm_move_only."""
-    return machine.semantics.remap_moves_many and not op.in_place and op.to.npages == op.pages.npages
+    is_move_only = op.to.npages == op.pages.npages or (isinstance(op, Roam) and op.to.npages < op.pages.npages)
+    return machine.semantics.remap_moves_many and not op.in_place and is_move_only
 
 
 def _move_many(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
@@ -186,7 +198,8 @@ def _move_many(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
 
     Source: remap_move, which calls mremap_to for each VMA, and that do_munmap.
     """
-    for part in space.vmas.parts(op.pages.vpn, op.pages.vpns.stop):
+    free_unheld(machine, space.remove(op.pages.vpn + op.kept, op.pages.vpns.stop))  # cut off by an earlier call
+    for part in space.vmas.parts(op.pages.vpn, op.pages.vpn + op.kept):
         to = op.to.vpn + part.start - op.pages.vpn
         free_unheld(machine, space.remove(to, to + part.npages))
         space.move(part.start, part.end, to)

@@ -81,6 +81,11 @@ FILE_PAGES = (
         ("file.shared-coherent", "fork.shared-stays-shared"),
     ),
     Fault(
+        "fork-forgets-hold",
+        "a child does not hold the shared memory that it maps, which ends with it for its parent, too",
+        ("fork.shared-stays-shared", "count.equals-references"),
+    ),
+    Fault(
         "split-forgets-hold",
         "of a mapping of shared memory that is cut in two one part does not hold the memory, which ends with the other",
         ("fork.shared-stays-shared", "count.equals-references"),

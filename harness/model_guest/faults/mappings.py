@@ -76,6 +76,16 @@ MAPPINGS = (
         ("tlb.no-stale", "mremap.preserves"),
     ),
     Fault(
+        "remap-loses-growth",
+        "a stack that mremap has moved does not grow any more",
+        ("stack.grows",),
+    ),
+    Fault(
+        "remap-leaves-mapping",
+        "a mapping that mremap moves to where the kernel likes stays, empty, where it was",
+        ("mremap.preserves",),
+    ),
+    Fault(
         "remap-grows-over",
         "a mapping that grows in place takes the pages of its neighbour",
         ("mremap.preserves",),

@@ -50,7 +50,7 @@ from harness.program.ops.kernel import (
     Unpin,
     Via,
 )
-from harness.program.ops.mapping import Advise, Brk, Map, Mirror, Protect, Remap, Scratch, Try, Unmap
+from harness.program.ops.mapping import Advise, Brk, Map, Mirror, Protect, Remap, Roam, Scratch, Try, Unmap
 from harness.program.ops.memory import Fill, Load, Print, Store
 from harness.program.ops.process import (
     Clone,
@@ -78,7 +78,7 @@ __all__ = [
     "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
     "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
     "Opened", "Peek", "Pin", "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
-    "Remap", "Repeat", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Throng",
+    "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Throng",
     "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
 ]  # fmt: skip
 
@@ -107,7 +107,7 @@ OPS: tuple[type[Op], ...] = (
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads, Mirror, Throng, Copyrange, Handover,
-    Handle,
+    Handle, Roam,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

@@ -85,6 +85,24 @@ class Remap(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Roam(Remap):
+    """mremap(2) of `pages` to the length of `to` with MREMAP_MAYMOVE alone, which moves them to where the kernel likes if
+    they cannot have that length where they are; and from where they are then to `to`, as `remap` does it.
+
+    `to` is none of the pages that they have at first, or would have if they stayed.
+    """
+
+    verb: ClassVar[str] = "roam"
+    code: ClassVar[int] = 55
+
+    @property
+    def may_meet(self) -> bool:
+        """Tell whether `to` has a page in common with the old range, or with the new one where the pages were."""
+        most = max(len(self.pages.vpns), len(self.to.vpns))
+        return self.pages.vpn < self.to.vpns.stop and self.to.vpn < self.pages.vpn + most
+
+
+@dataclass(frozen=True, slots=True)
 class Advise(Op):
     """madvise(2) of a range; ENOMEM where a page of it is not mapped, after all that is has been advised."""
 
