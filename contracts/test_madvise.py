@@ -42,7 +42,13 @@ def test_what_was_advised_away_reads_as_new(guest: Guest, program: Program) -> N
     assert_conforms(verdict, to="madvise.dontneed")
 
 
-@contract("madvise.free", catches=("free-takes-shared",))
+@contract(
+    "madvise.free",
+    catches=(
+        "free-takes-shared", "free-keeps-tlb", "remap-loses-dirty", "mprotect-loses-dirty", "fork-loses-dirty",
+        "kernel-write-leaves-clean", "pageout-ignores-dirty",
+    ),
+)  # fmt: skip
 @given(
     program=drawn(
         """
@@ -60,6 +66,48 @@ def test_what_was_advised_away_reads_as_new(guest: Guest, program: Program) -> N
         p0: store a[0]+1 0x22
         p0: load a[0]
         p0: load a[0]+1
+        """,
+        """
+        p0: map a 3 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] free
+        p0: store a[0] 0x22
+        p0: remap a[0] a[2]
+        p0: advise a[0..2] pageout
+        p0: load a[2]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: protect a[0..1] r
+        p0: advise a[0..1] pageout
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] free
+        p0: store a[0] 0x22
+        p0: fork p1
+        p1: advise a[0] pageout
+        p1: load a[0]
+        p1: exit 0
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] free
+        p0: receive pipe a[0]+2 3 0x22
+        p0: advise a[0..1] pageout
+        p0: load a[0]+2
+        p0: store a[1] 0x33
+        p0: advise a[0..1] pageout
+        p0: load a[0]
+        p0: load a[1]
         """,
         containing=(Store, Advise, Load),
     )
@@ -96,6 +144,53 @@ def test_populating_is_a_touch_without_a_change(guest: Guest, program: Program) 
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="madvise.populate")
+
+
+@contract("madvise.pageout", catches=("pageout-takes-stored", "pageout-takes-shared", "pageout-drops-cache"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0] free
+        p0: advise a[0..1] pageout
+        p1: advise a[0] pageout
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw shared m
+        p0: store a[0] 0x11
+        p0: load a[1]
+        p0: advise a[0..1] pageout
+        p0: load a[0]
+        p0: store a[1] 0x22
+        p0: fork p1
+        p1: advise a[0..1] pageout
+        p1: load a[1]
+        """,
+        """
+        p0: map a 2 rw private f+1
+        p0: store a[0] 0x11
+        p0: advise a[0..1] cold
+        p0: advise a[0..1] pageout
+        p0: load a[0]
+        p0: load a[1]
+        """,
+        """
+        p0: store data[1] 0x11
+        p0: load data[0]
+        p0: advise data[0..2] pageout
+        p0: load data[1]
+        """,
+        containing=(Store, Advise, Load),
+    )
+)
+def test_what_may_be_paged_out_keeps_its_bytes(guest: Guest, program: Program) -> None:
+    """Memory that is cold, or may be paged out, keeps every byte that was stored to it, for all who have it."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="madvise.pageout")
 
 
 @contract("fork.dontfork", catches=("dontfork-ignored", "dofork-ignored", "merge-forgets-advice", "split-loses-advice"))

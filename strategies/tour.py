@@ -55,7 +55,7 @@ MAPPED = {
 IMAGE = {Memory.TEXT: 2, Memory.DATA: 4}
 """The kinds of the image, and how many pages each has."""
 
-ADVICE = ("dontneed", "free", "dontfork", "wipeonfork", "populate-read", "populate-write")
+ADVICE = ("dontneed", "free", "dontfork", "wipeonfork", "populate-read", "populate-write", "pageout", "cold")
 PROTECTIONS = ("r", "rw", "none", "rx")
 
 Draw = Callable[[tuple[str, ...]], str]

@@ -143,6 +143,8 @@ CONTRACTS = _table(
      "A page that was advised to be free reads as before or as zeroes until it is written, and nobody else is affected."),
     ("madvise.populate", Level.OUTCOMES,
      "Populating brings pages in as a load or a store would, and changes no byte."),
+    ("madvise.pageout", Level.OUTCOMES,
+     "Memory that is cold, or may be paged out, keeps every byte that was stored to it, for all who have it."),
     ("brk.exact", Level.OUTCOMES,
      "The heap grows by pages of zeroes, shrinks by dropping them, and never runs over another mapping."),
     ("stack.grows", Level.OUTCOMES,

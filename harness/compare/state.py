@@ -28,6 +28,7 @@ from harness.model.adopt import (
     adopt_zero,
     certain_frames,
     expected_pages,
+    forget_holes,
     optional_pages,
 )
 from harness.model.counts import Holders, pins, reference_index
@@ -79,6 +80,7 @@ class StateCheck:
         for number in sorted(live):
             self._adopt_vanished(number)
             self._adopt_presence(number)
+        forget_holes(self.machine)
         self._settle_guesses()
         self.binding.keep_only(self.machine.pool.in_use)
         for number in sorted(live):
@@ -88,6 +90,8 @@ class StateCheck:
             self.expected[number] = expected_pages(self.machine, number, index)
             self._match_presence(number)
             self._compare_prefaulted(number)
+        for number in sorted(live):
+            self._release_moved(number)
         for number in sorted(live):
             self._match_frames(number)
         if not self.differences:  # counts of frames that are not the right ones mean nothing
@@ -209,6 +213,18 @@ class StateCheck:
                 continue
             self._match_frame(number, vpn, want.frame, page.frame)
 
+    def _release_moved(self, number: int) -> None:
+        """Forget the partners of frames that were free to move, and did: others may have them by now."""
+        for vpn, page in self._pages(number):
+            want = self.expected[number].get(vpn)
+            frame = want.frame if want is not None and page.present and page.frame is not None else None
+            if frame is None or not frame.may_move:
+                continue
+            has_moved = self.binding.guest_of.get(frame) != page.frame
+            self._note_owner(frame, has_moved)
+            if has_moved:
+                self.binding.release(frame)
+
     def _match_frame(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
         if (want.kind is FrameKind.ZERO) != self._is_zero(got):
             words = {True: "the zero page", False: "a frame of its own"}
@@ -217,18 +233,14 @@ class StateCheck:
             return
         if want.kind is FrameKind.ZERO:
             return
-        if want.may_move:
-            has_moved = self.binding.guest_of.get(want) != got and got not in self.binding.model_of
-            self._note_owner(want, has_moved)
-            if has_moved:
-                self.binding.release(want)
-            adopt_move(want)
+        adopt_move(want)
         self._match_partners(number, vpn, want, got)
 
     def _note_owner(self, want: ModelFrame, has_moved: bool) -> None:
         """Count what the kernel did at the store of a sole owner, where it is its own affair; the summary tells of it."""
         is_free = self.machine.semantics.sole_owner_write is SoleOwner.EITHER
-        if is_free and want in self.binding.guest_of and not want.was_advised and not pins(self.machine, want):
+        is_advised = want.was_advised or want.is_paged_out
+        if is_free and want in self.binding.guest_of and not is_advised and not pins(self.machine, want):
             self.machine.reach[OWNER_COPIED if has_moved else OWNER_KEPT] += 1
 
     def _match_partners(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:

@@ -370,14 +370,21 @@ class Timeline:
             before = now
         return found
 
-    def freed(self, frame: Frame) -> bool:
-        """Tell whether a page that held `frame` was advised to be free (MADV_FREE)."""
-        return any(
-            isinstance(op, Advise)
-            and op.advice is Advice.FREE
-            and any(self.frames[step].get((op.process, vpn)) is frame for vpn in op.pages.vpns)
+    def advice_to_page(self, process: int, vpn: int) -> set[Advice]:
+        """Give what page `vpn` of `process` was advised, wherever it was then."""
+        return {
+            op.advice
+            for (step, op), (actor, page) in zip(self.steps(), self.trail(process, vpn), strict=True)
+            if isinstance(op, Advise) and page in op.pages.vpns and self._is_ours(step, op, actor)
+        }
+
+    def advice_to_frame(self, frame: Frame) -> set[Advice]:
+        """Give what pages were advised that held `frame` then."""
+        return {
+            op.advice
             for step, op in self.steps()
-        )
+            if isinstance(op, Advise) and any(self.frames[step].get((op.process, vpn)) is frame for vpn in op.pages.vpns)
+        }
 
     def left_by(self, process: int) -> set[type[Op]]:
         """Give the operations by which others left the address space of `process` while it went on."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness.model.counts import Holders, free_unheld, reference_index
+from harness.model.counts import Holders, free_unheld, reference_index, references
 from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_contents, vanish
 from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
@@ -150,6 +150,14 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
     elif pte.lazy or pte.frame.kind in RECREATABLE:  # else it is made when it is touched, and as it is here
         process.memory.page_table.unmap(vpn)
         free_unheld(machine, [pte.frame])
+
+
+def forget_holes(machine: Machine) -> None:
+    """Let pages of files that are in no page table any more be the holes that they were, where the cache may have dropped
+    them: once it is known who has them. Whether it did, nobody can see.
+    """
+    paged_out = [frame for frame in machine.cache.frames.values() if frame.is_hole and frame.is_paged_out]
+    machine.cache.forget_holes({frame for frame in paged_out if references(machine, frame) == 1})
 
 
 def adopt_vanished(machine: Machine, number: int, vpn: int, instead: Frame | None = None) -> Frame | None:

@@ -127,9 +127,9 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
     if pte is None:
         return demand_fault(machine, process, vpn, Access.STORE).frame
     pte.prefaulted = False
-    is_clean = pte.lazy and pte.writable and machine.semantics.forked_entries_are_old
-    may_be_gone, pte.lazy = may_vanish(machine, pte), False
-    if is_clean and not may_be_gone:  # the fault in which software sets the dirty flag
+    is_clean = pte.writable and (pte.old or (pte.lazy and machine.semantics.forked_entries_are_old))
+    may_be_gone, pte.lazy, pte.old = may_vanish(machine, pte), False, False
+    if is_clean and not may_be_gone:  # the fault in which software sets the access flag, or the dirty flag
         machine.count_faults(least=0)
     if pte.guessed and pins(machine, pte.frame):
         machine.end_of_knowledge("a page is pinned that the kernel may have brought in before a fork, or not")

@@ -48,6 +48,8 @@ class Frame:
     `also`: what it may hold in place of `content`, until somebody looks: its bytes were free to go (MADV_FREE) when it
     was written to.
     `forked_in_vain`: a fork that failed may have shared it on the way, so that it may be exclusive no longer.
+    `is_hole`: it is a page of a file that nobody has stored to, and holds what the file has where it has no page.
+    `is_paged_out`: as such it may have left the page cache, whose next frame for the page is another one.
     `was_advised`: it was advised to be free, so that a kernel may hold it for a while on the way to its list of such.
     """
 
@@ -58,6 +60,8 @@ class Frame:
     exclusive: bool = False
     also: tuple[bytes, ...] = ()
     was_advised: bool = False
+    is_hole: bool = False
+    is_paged_out: bool = False
     forked_in_vain: bool = False
 
     def __repr__(self) -> str:
@@ -65,10 +69,12 @@ class Frame:
 
     def write(self, offset: int, data: bytes) -> None:
         """Replace the bytes from `offset` (bytes into the page) on by `data`."""
+        self.is_hole = False
         self._settle([old[:offset] + data + old[offset + len(data) :] for old in self.contents])
 
     def write_some(self, offset: int, data: bytes, *, least: int) -> None:
         """Replace the bytes from `offset` on by `data`, or by its first `least` bytes or more; nobody knows how many."""
+        self.is_hole = False
         lengths = range(len(data), least - 1, -1)
         self._settle([old[:offset] + data[:n] + old[offset + n :] for n in lengths for old in self.contents])
 

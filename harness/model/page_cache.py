@@ -33,6 +33,7 @@ file of tmpfs); page_cache_ra_unbounded and others bring pages in ahead of time,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.model.frame import ZEROES, Frame, FrameKind, FramePool
@@ -107,6 +108,7 @@ class PageCache:
         frame = self.frames.get((name, index))
         if frame is None:
             frame = self.frames[name, index] = self.pool.fresh(FrameKind.CACHE, self.content(name, index))
+            frame.is_hole = name not in SEGMENT_OF
         return frame
 
     def content(self, name: str, index: int) -> bytes:
@@ -127,6 +129,11 @@ class PageCache:
     def holds(self, frame: Frame) -> bool:
         """Tell whether `frame` is in the cache."""
         return frame.kind is FrameKind.CACHE and any(frame is each for each in self.frames.values())
+
+    def forget_holes(self, frames: Collection[Frame]) -> None:
+        """Let pages be holes again, of which the cache holds the `frames`, and nobody else does."""
+        for key in [key for key, frame in self.frames.items() if frame in frames]:
+            self.pool.give_back(self.frames.pop(key))
 
     def drop(self, file: CachedFile, first: int) -> list[Frame]:
         """Let the pages of `file` from page `first` on go, which nobody maps; give the frames that lost a holder."""

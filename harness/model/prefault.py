@@ -56,11 +56,16 @@ def guess(machine: Machine, space: AddressSpace) -> None:
     for vma in space.vmas:
         if vma.flags & left_out or not may_be_prefaulted(machine.semantics, vma):
             continue
-        for vpn in vma.vpns:
-            if space.page_table.lookup(vpn) is None and not is_behind_end(machine, vma, vpn):
-                pte = _possible_entry(machine, vma, vpn)
-                pte.optional = pte.prefaulted = True
-                space.page_table.map(vpn, pte)
+        guess_pages(machine, space, vma)
+
+
+def guess_pages(machine: Machine, space: AddressSpace, part: Vma) -> None:
+    """Do so for the pages of one VMA, or of a part of one, in which the kernel may bring pages in."""
+    for vpn in part.vpns:
+        if space.page_table.lookup(vpn) is None and not is_behind_end(machine, part, vpn):
+            pte = _possible_entry(machine, part, vpn)
+            pte.optional = pte.prefaulted = True
+            space.page_table.map(vpn, pte)
 
 
 def _possible_entry(machine: Machine, vma: Vma, vpn: int) -> PTE:

@@ -1,4 +1,4 @@
-"""madvise: VMA by VMA, drop pages, bring them in, or note what fork shall do."""
+"""madvise: VMA by VMA, drop pages, bring them in, let them go, or note what fork shall do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from harness.model_guest.entries import live_root
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.mapping import drop_pages
+from harness.model_guest.mapping import drop_pages, flush, present
 from harness.model_guest.pagefault import touch
-from harness.model_guest.paging import pfn_of
+from harness.model_guest.paging import DIRTY, pfn_of
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.vmas import NOT_FORKED, WIPED_ON_FORK, Vma
 from harness.program.ops import Advice
@@ -36,20 +36,53 @@ def _dontneed(machine: Machine, space: AddressSpace, _vma: Vma, part: range) -> 
 
 
 def _free(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
-    """Free at once what may be freed at any time, which a page that is registered as a buffer may not."""
+    """Let the frames of a range go when it is paged out, unless they are stored to again: none is dirty from now on."""
     if vma.pgoff is not None:
         return "EINVAL"
-    for run in _between_buffers(machine, space, part):
-        drop_pages(machine, space, run, unasked=machine.has("free-takes-shared"))
+    if machine.has("free-takes-shared"):  # planted: they go at once, whoever else has them
+        drop_pages(machine, space, part, unasked=True)
+        return ""
+    for vpn, entry in present(machine, space, part):
+        machine.tables.store(live_root(space), vpn, entry & ~DIRTY)
+        machine.frames[pfn_of(entry)].free_to_go = True
+    if not machine.has("free-keeps-tlb"):  # planted: the CPU knows a dirty entry, and does not mark it again
+        flush(machine, part)
     return ""
 
 
-def _between_buffers(machine: Machine, space: AddressSpace, part: range) -> list[range]:
-    """Cut a range where the registered buffer lies in it."""
-    buffers = [vpn for vpn in part if machine.is_fixed(pfn_of(machine.tables.lookup(live_root(space), vpn)))]
-    ends = [*buffers, part.stop]
-    starts = [part.start, *(vpn + 1 for vpn in buffers)]
-    return [range(*each) for each in zip(starts, ends, strict=True)]
+def _cold(_machine: Machine, _space: AddressSpace, _vma: Vma, _part: range) -> str:
+    return ""
+
+
+def _pageout(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
+    """Drop the pages that can go without a loss: the page cache has those of files, and others may be free to go."""
+    for vpn, entry in present(machine, space, part):
+        if not _may_go(machine, entry):
+            continue
+        is_shared = machine.frames[pfn_of(entry)].mapcount > 1  # only a fault lets such a page go, and for all
+        drop_pages(machine, space, range(vpn, vpn + 1), unasked=is_shared)
+        page = vma.file_page(vpn)
+        if machine.has("pageout-drops-cache") and vma.file is not None and page is not None:
+            vma.file.lose(page)  # planted: it is dropped from the page cache, too, as if it were on a disk
+    return ""
+
+
+def _may_go(machine: Machine, entry: int) -> bool:
+    """Tell whether the page behind an entry may be dropped, and note where it was stored to since it was free to go."""
+    frame = machine.frames[pfn_of(entry)]
+    if pfn_of(entry) == machine.zero_pfn:
+        return False
+    if frame.mapcount > 1 and not machine.has("pageout-takes-shared"):  # planted: nobody asks who else has it
+        return False
+    if not frame.anonymous:
+        return frame.cached
+    if frame.refcount > frame.mapcount:
+        return False
+    if machine.has("pageout-takes-stored"):  # planted: as if it went to a disk, which there is none of
+        return True
+    if entry & DIRTY and not machine.has("pageout-ignores-dirty"):  # planted: what was free to go is so for ever
+        frame.free_to_go = False
+    return frame.free_to_go
 
 
 def _flag(add: int, remove: int, *, anonymous: bool = False, ignored: str = "") -> Effect:
@@ -90,4 +123,6 @@ _EFFECTS: dict[Advice, Effect] = {
     Advice.KEEPONFORK: _flag(0, WIPED_ON_FORK, ignored="keeponfork-ignored"),
     Advice.POPULATE_READ: _populate(Prot.R, write=False),
     Advice.POPULATE_WRITE: _populate(Prot.W, write=True),
+    Advice.COLD: _cold,
+    Advice.PAGEOUT: _pageout,
 }

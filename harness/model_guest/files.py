@@ -70,6 +70,13 @@ class File:
             if not keep_hold:
                 self.frames.put(pfn)
 
+    def lose(self, page: int) -> None:
+        """Take one page out of the cache, and what it holds with it. Only where a fault says so."""
+        pfn = self._pfn_of.pop(page, None)
+        if pfn is not None:
+            self.frames[pfn].cached = False
+            self.frames.put(pfn)
+
     def twin(self) -> File:
         """Give another file that has the same frames, and holes of its own."""
         twin = File(self.frames, self.name, self.size)

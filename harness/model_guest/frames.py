@@ -49,6 +49,8 @@ class Frame:
     """The page cache holds it. Only observers look at this."""
     in_memory: bool = False
     """It is of a file that is nowhere else."""
+    free_to_go: bool = False
+    """Those who map it were told that they may lose it: it may go where no entry is dirty."""
     free: bool = True
     zeroed: bool = False
     """It is taken for free and zeroed already. Only where a fault says so."""
@@ -108,6 +110,7 @@ class Frames:
         frame.refcount = 0
         frame.anonymous = False
         frame.cached = False
+        frame.free_to_go = False
         frame.free = True
         self._free_list.append(pfn)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.model_guest.entries import duplicate, live_root
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.pagefault import force_fault
-from harness.model_guest.paging import BITS, COW, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import BITS, COW, DIRTY, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.prefault import prefault_image, prefault_mapping
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import Vma, VmaList
@@ -152,6 +152,8 @@ def _copy_leaf(machine: Machine, tables: Pair, index: int, entry: int) -> None:
         machine.tables.write(tables[1], index, entry_of(duplicate(machine, pfn_of(entry)), PRESENT | USER | WRITABLE))
         return
     shared = entry & ~WRITABLE | COW if entry & WRITABLE else entry
+    if machine.has("fork-loses-dirty"):  # planted: what is shared is taken for what nobody has stored to
+        shared &= ~DIRTY
     in_parent = in_child = shared
     if machine.has("fork-keeps-writable"):  # planted: the parent's entry stays as it was
         in_parent = entry

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.model_guest.entries import duplicate, live_root, readable_bits
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.prefault import prefault_mapping
 from harness.model_guest.vmas import NEVER_WRITABLE, Vma
 from harness.program.ops import Opened, Placement
@@ -93,18 +93,18 @@ def _is_in(vma: Vma, vpns: range) -> bool:
 def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False) -> None:
     """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it."""
     dropped: list[int] = []
-    for vpn, entry in _present(machine, space, vpns):
+    for vpn, entry in present(machine, space, vpns):
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
     if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
-        _flush(machine, vpns)
+        flush(machine, vpns)
     for pfn in dropped:
         if not machine.has("rss-forgets-unmap"):  # planted: only teardown sets the counts back
             machine.count_rss(space, pfn, -1)
         _drop(machine, pfn, unasked=unasked)
 
 
-def _flush(machine: Machine, vpns: range) -> None:
+def flush(machine: Machine, vpns: range) -> None:
     """Forget the translations of a range whose entries have changed."""
     if machine.has("flush-first-page"):  # planted: one page is flushed, however many have changed
         machine.tlb.forget(vpns.start)
@@ -146,15 +146,17 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> s
     if not mapped:
         return errno
     space.vmas.protect(mapped.start, mapped.stop, prot)
-    for vpn, entry in _present(machine, space, mapped):
+    for vpn, entry in present(machine, space, mapped):
         bits = _bits(machine, entry, prot)
+        if not machine.has("mprotect-loses-dirty"):  # planted: the bits are those of the protection alone
+            bits |= entry & DIRTY
         pfn = pfn_of(entry)
         if entry & WRITABLE and machine.has("mprotect-moves-pages"):  # planted: the page gets another frame
             pfn = duplicate(machine, pfn)
             _drop(machine, pfn_of(entry), unasked=False)
         machine.tables.store(live_root(space), vpn, entry_of(pfn, bits))
     if not machine.has("mprotect-keeps-tlb"):  # planted: the CPU goes on using what it remembers
-        _flush(machine, mapped)
+        flush(machine, mapped)
     return errno
 
 
@@ -234,10 +236,12 @@ def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
     space.vmas.move(old.start, old.stop, to)
     if machine.has("remap-promises-twice"):  # planted: it is set apart for the new place, and not given back for the old
         machine.promised_to_nobody += len(old)
-    for vpn, entry in _present(machine, space, old):
+    for vpn, entry in present(machine, space, old):
         machine.tables.store(live_root(space), vpn - old.start + to, entry)
         if not machine.has("remap-leaves-old"):  # planted: the old entry is not cleared
             machine.tables.store(live_root(space), vpn, 0)
+        if machine.has("remap-loses-dirty"):  # planted: the entry is made anew, and nobody asks whether it was stored to
+            machine.tables.store(live_root(space), vpn - old.start + to, entry & ~DIRTY)
         if machine.has("remap-resets-count") and pfn_of(entry) != machine.zero_pfn:
             # planted: the new place is taken for the first one that the frame has
             frame = machine.frames[pfn_of(entry)]
@@ -279,7 +283,8 @@ def _first_hole(space: AddressSpace, vpns: range) -> int:
     return vpn
 
 
-def _present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
+def present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
+    """List (virtual page, entry) of the pages of a range that are present."""
     entries = machine.tables.lookup_range(live_root(space), vpns)
     return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & PRESENT]
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from harness.model_guest.entries import install, live_root, own_bits, readable_bits
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
+from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
 from harness.model_guest.prefault import fault_around
 from harness.model_guest.trouble import Panic, Segfault, Stuck
 from harness.model_guest.vmas import GROWS_DOWN, Vma
@@ -49,12 +49,19 @@ def touch(machine: Machine, space: AddressSpace, vpn: int, *, write: bool) -> in
 
 
 def translate(machine: Machine, space: AddressSpace, vpn: int, *, write: bool = False) -> int | None:
-    """Translate without faulting. Returns the frame number, None where the access would fault."""
+    """Translate without faulting. Returns the frame number, None where the access would fault.
+
+    The first store through an entry marks it as dirty, in the tables.
+    """
     entry = machine.tlb.get(vpn)
-    if not permits(entry, write=write):
+    marks = DIRTY if write else 0
+    if not permits(entry, write=write) or entry & marks != marks:
         entry = machine.tables.lookup(live_root(space), vpn)
         if not permits(entry, write=write):
             return None
+        if entry & marks != marks:
+            entry |= marks
+            machine.tables.store(live_root(space), vpn, entry)
         machine.tlb.remember(vpn, entry)
     return pfn_of(entry)
 
@@ -102,8 +109,11 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool 
         _let_go_of_old(machine, space, pfn)
     elif not entry & WRITABLE:
         machine.tables.store(live_root(space), vpn, entry_of(pfn, own_bits(vma.prot)))
+    entry = machine.tables.lookup(live_root(space), vpn)
+    if write:
+        machine.tables.store(live_root(space), vpn, entry | DIRTY)
     machine.tlb.forget(vpn)
-    return pfn_of(machine.tables.lookup(live_root(space), vpn))
+    return pfn_of(entry)
 
 
 def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:

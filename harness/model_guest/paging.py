@@ -4,12 +4,13 @@ A table is a frame of 512 little-endian words, four levels as on x86-64. The bit
 
     63            52 51                                  12 11  9  8        3  2    1    0
     ┌───────────────┬──────────────────────────────────────┬──────┬───────────┬────┬────┬────┐
-    │ 0             │ frame number                         │ ..COW│ 0         │USER│WRIT│PRES│
+    │ 0             │ frame number                         │ ..COW│ 0 DIRTY 0 │USER│WRIT│PRES│
     └───────────────┴──────────────────────────────────────┴──────┴───────────┴────┴────┴────┘
 
 PRESENT without USER is a page that is protected away (PROT_NONE): resident, counted, out of reach.
 COW (bit 9, which the hardware ignores) is a pending right to write: the process may store, but only
-after the kernel has looked whether the frame is its own.
+after the kernel has looked whether the frame is its own. DIRTY (bit 6) is set by the CPU with a store: from what a
+process was told that it may lose (MADV_FREE), a store since takes that away again.
 
 Because tables live in frames, a table that is freed too early turns to junk (0x5a…, bit 0 clear: not
 present) and later into somebody's data, and a walk through it goes where the bytes lead.
@@ -26,8 +27,9 @@ from harness.program.units import PAGE_SIZE
 PRESENT = 1 << 0
 WRITABLE = 1 << 1
 USER = 1 << 2
+DIRTY = 1 << 6
 COW = 1 << 9
-FLAGS = PRESENT | WRITABLE | USER | COW
+FLAGS = PRESENT | WRITABLE | USER | DIRTY | COW
 TABLE = PRESENT | WRITABLE | USER
 """The bits of an entry that leads to a lower table."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from harness.model_guest.entries import live_root
 from harness.model_guest.machine import AddressSpace, Fixed, Machine
 from harness.model_guest.pagefault import force_fault, touch
-from harness.model_guest.paging import PRESENT, pfn_of
+from harness.model_guest.paging import PRESENT, WRITABLE, pfn_of
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE, Address, Prot
@@ -142,6 +142,9 @@ def _by_page(at: Address, data: bytes) -> Iterator[tuple[Address, bytes]]:
 
 def _page(machine: Machine, space: AddressSpace, vpn: int, *, raw: bool) -> bytearray:
     """Give the bytes to store to. `raw` is what a planted fault asks for: the frame that is there, CoW or not."""
+    entry = machine.tables.lookup(live_root(space), vpn)
+    if entry & WRITABLE and machine.has("kernel-write-leaves-clean"):  # planted: only the CPU marks what is stored to
+        return machine.frames[pfn_of(entry)].data
     pfn = touch(machine, space, vpn, write=False) if raw else None
     if pfn is None or not machine.frames[pfn].anonymous:
         pfn = touch(machine, space, vpn, write=True)
@@ -165,6 +168,8 @@ def register_buffer(machine: Machine, space: AddressSpace, vpn: int) -> None:
 def unregister_buffer(machine: Machine) -> None:
     """Let go of that page, where there is one."""
     fixed, machine.fixed = machine.fixed, None
+    if fixed is not None:
+        machine.frames[fixed.pfn].free_to_go = False  # what came meanwhile was not stored through an entry
     if fixed is not None and fixed.is_held:
         machine.frames.put(fixed.pfn)
 

@@ -37,6 +37,8 @@ _ADVICE = {
     Advice.KEEPONFORK: "wipeonfork",
     Advice.POPULATE_READ: "populate",
     Advice.POPULATE_WRITE: "populate",
+    Advice.COLD: "cold",
+    Advice.PAGEOUT: "pageout",
 }
 """The advice that not every madvise knows: which kernels came late to, or leave out."""
 
@@ -81,6 +83,8 @@ PROBES = {
     "advise dontfork": _PAGES + "p0: advise a[0] dontfork",
     "advise wipeonfork": _PAGES + "p0: advise a[0] wipeonfork",
     "advise populate": _PAGES + "p0: advise a[0] populate-read",
+    "advise cold": _PAGES + "p0: advise a[0] cold",
+    "advise pageout": _PAGES + "p0: advise a[0] pageout",
     "receive pipe": _PAGES + "p0: receive pipe a[0] 1 0x22",
     "receive socket": _PAGES + "p0: receive socket a[0] 1 0x22",
     "ask cwd": _PAGES + "p0: ask cwd a[0]",

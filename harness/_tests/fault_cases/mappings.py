@@ -262,6 +262,104 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "remap-loses-dirty": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: remap a[0] a[1]
+        p0: advise a[1] pageout
+        p0: load a[1]
+        """,
+    ),
+    "mprotect-loses-dirty": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: protect a[0] r
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "fork-loses-dirty": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: fork p1
+        p1: exit 0
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "kernel-write-leaves-clean": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: receive pipe a[0] 1 0x22
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "free-keeps-tlb": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "pageout-ignores-dirty": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] free
+        p0: store a[0] 0x22
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "pageout-takes-stored": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
+    "pageout-takes-shared": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: advise a[0] free
+        p1: advise a[0] pageout
+        """,
+    ),
+    "pageout-drops-cache": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: store a[0] 0x11
+        p0: advise a[0] pageout
+        p0: load a[0]
+        """,
+    ),
     "free-takes-shared": Case(
         "outcomes",
         """

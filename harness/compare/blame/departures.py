@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
 from harness.model.frame import Frame
@@ -40,6 +42,8 @@ ADVICE: dict[Advice, str] = {
     Advice.KEEPONFORK: "fork.wipeonfork",
     Advice.POPULATE_READ: "madvise.populate",
     Advice.POPULATE_WRITE: "madvise.populate",
+    Advice.COLD: "madvise.pageout",
+    Advice.PAGEOUT: "madvise.pageout",
 }
 """The contract that each advice has."""
 
@@ -47,6 +51,11 @@ ADVICE: dict[Advice, str] = {
 def by_advice(op: Advise) -> Ids:
     """Name the contract of what `op` advises."""
     return (ADVICE[op.advice],)
+
+
+def may_have_gone(advice: Container[Advice]) -> Ids:
+    """Name the contracts of the advice, of all that was given, by which a kernel may have taken memory back."""
+    return unique(*((ADVICE[each],) for each in (Advice.FREE, Advice.PAGEOUT) if each in advice))
 
 
 MANY = 8
@@ -75,7 +84,7 @@ def after_teardown(timeline: Timeline) -> Ids:
 
 def by_departures(timeline: Timeline, frame: Frame) -> Ids:
     """Name the contracts of those operations by which pages let go of `frame`, or were told that they may."""
-    ids: Ids = ("madvise.free",) if timeline.freed(frame) else ()
+    ids = may_have_gone(timeline.advice_to_frame(frame))
     for left in timeline.left(frame):
         ids = unique(ids, by_advice(left.op) if isinstance(left.op, Advise) else _DEPARTURES.get(type(left.op), ()))
     return ids

@@ -11,6 +11,7 @@ from harness.compare.blame.departures import (
     by_advice,
     by_departures,
     kept_by_failed_fork,
+    may_have_gone,
     shared_space,
 )
 from harness.compare.blame.ids import Ids, unique
@@ -121,7 +122,7 @@ def _advised(timeline: Timeline, it: Difference) -> Ids:
     assert it.vpn is not None
     change = timeline.last_change(it.process, it.vpn)
     if change and isinstance(change[1], Advise):
-        return by_advice(change[1])
+        return unique(by_advice(change[1]), may_have_gone(timeline.advice_to_page(it.process, it.vpn)))
     return unwiped(timeline, it.process, it.vpn)
 
 

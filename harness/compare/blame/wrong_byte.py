@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compare.blame.departures import by_advice, early_free, many_held
+from harness.compare.blame.departures import by_advice, early_free, many_held, may_have_gone
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
 from harness.model.vma import VmaFlag
@@ -47,9 +47,10 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
     """Blame a byte that is not what it should be; `value` is what was seen at `offset`."""
     fed: Ids = ("pipe.keeps-pages",) if timeline.fed(value) else ()
     of_file = _file_or_shared(timeline, process, vpn)
+    gone = may_have_gone(timeline.advice_to_page(process, vpn))
     vma = timeline.vma(process, vpn)
     if of_file and vma is not None and vma.shared:  # nobody's store is foreign there, and nothing is copied
-        return unique(fed, of_file)
+        return unique(fed, of_file, gone)
     delivered: Ids = ("cow.fixed-buffer-stays",) if offset is not None and timeline.delivers(offset) else ()
     reads = [op for _, op in timeline.steps() if isinstance(op, Read | Readv) and op.process == process]
     if any(
@@ -76,7 +77,7 @@ def wrong_byte(timeline: Timeline, process: int, vpn: int, *, offset: int | None
         unwiped(timeline, process, vpn),
         _outdated_byte(timeline, process, vpn, offset=offset, value=value),
     )
-    return unique(explained or early_free(timeline, process, vpn), ("alloc.never-twice", "store.load"))
+    return unique(explained or early_free(timeline, process, vpn), gone, ("alloc.never-twice", "store.load"))
 
 
 def _of_ranges(timeline: Timeline, process: int) -> Ids:

@@ -1,4 +1,4 @@
-"""advise: madvise(2), which drops pages, brings them in, or says what a fork does with them."""
+"""advise: madvise(2), which drops pages, brings them in, lets the kernel have them, or says what a fork does with them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.model.allowed import Allowed
-from harness.model.counts import free_unheld
-from harness.model.fault import refusal, touch
-from harness.model.frame import OWN
+from harness.model.counts import fixed, free_unheld, pins
+from harness.model.fault import may_be_prefaulted, refusal, touch
+from harness.model.frame import OWN, FrameKind
 from harness.model.machine import Machine
+from harness.model.page_table import PTE
+from harness.model.prefault import guess_pages
 from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
 from harness.program.ops import Access, Advice, Advise
@@ -70,6 +72,8 @@ def _free(machine: Machine, process: Process, part: Vma) -> str:
     """
     if part.file is not None:
         return "EINVAL"
+    if may_be_prefaulted(machine.semantics, part):
+        guess_pages(machine, process.memory, part)
     for vpn in part.vpns:
         pte = process.memory.page_table.lookup(vpn)
         if pte is not None:
@@ -77,6 +81,50 @@ def _free(machine: Machine, process: Process, part: Vma) -> str:
             pte.old |= machine.semantics.forked_entries_are_old  # pte_mkold, and pte_mkclean: the next store faults, too
             pte.frame.was_advised = pte.frame.kind in OWN
     return ""
+
+
+def _cold(machine: Machine, process: Process, part: Vma) -> str:
+    """Let the kernel think that the pages are not in use: all that may show is a fault for the access flag.
+
+    Source: madvise_cold, madvise_cold_or_pageout_pte_range (pte_mkold).
+    """
+    for vpn in part.vpns:
+        pte = process.memory.page_table.lookup(vpn)
+        if pte is not None:
+            pte.old |= machine.semantics.forked_entries_are_old
+    return ""
+
+
+def _pageout(machine: Machine, process: Process, part: Vma) -> str:
+    """Let the kernel have at once what it can have without a loss: what is free to go, and the entries of file pages.
+
+    There is no swap, so what a process has stored stays where it is. Files are in memory alone, too: their pages stay in
+    the page cache, but for holes that were loaded and never stored to, which need not be kept.
+
+    Source: madvise(2), MADV_PAGEOUT; reclaim_pages, shrink_folio_list (add_to_swap fails; shmem_writepage, "redirty");
+    shmem_recalc_inode, "the mm can drop undirtied hole pages behind our back".
+    """
+    _cold(machine, process, part)
+    for vpn in part.vpns:
+        pte = process.memory.page_table.lookup(vpn)
+        if pte is not None and pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
+            pte.optional = True
+            pte.write_pending |= pte.writable
+            pte.writable = False
+            if pte.frame.is_hole and _is_last(machine, pte):
+                pte.frame.may_move = pte.frame.is_paged_out = True
+    return ""
+
+
+def _is_last(machine: Machine, pte: PTE) -> bool:
+    """Tell whether nobody but the page cache may hold the frame beside this entry: others may be absent."""
+    others = [
+        each
+        for _, space in machine.spaces()
+        for each in space.page_table.ptes()
+        if each.frame is pte.frame and each is not pte and not each.optional
+    ]
+    return not others and not pins(machine, pte.frame) and not fixed(machine, pte.frame)
 
 
 def _set(flag: VmaFlag) -> Effect:
@@ -144,4 +192,6 @@ _EFFECTS: dict[Advice, Effect] = {
     Advice.KEEPONFORK: _clear(VmaFlag.WIPED_ON_FORK),
     Advice.POPULATE_READ: _populate(Access.LOAD, Prot.R),
     Advice.POPULATE_WRITE: _populate(Access.STORE, Prot.W),
+    Advice.COLD: _cold,
+    Advice.PAGEOUT: _pageout,
 }

@@ -146,6 +146,51 @@ MAPPINGS = (
         ("madvise.free", "count.equals-references", "alloc.never-twice"),
     ),
     Fault(
+        "remap-loses-dirty",
+        "what was stored to a page before it was moved is no reason to keep it, where it is free to go",
+        ("madvise.free",),
+    ),
+    Fault(
+        "mprotect-loses-dirty",
+        "what was stored to a page before its protection changed is no reason to keep it, where it is free to go",
+        ("madvise.free",),
+    ),
+    Fault(
+        "fork-loses-dirty",
+        "what was stored to a page before a fork is no reason to keep it, where it is free to go",
+        ("madvise.free",),
+    ),
+    Fault(
+        "kernel-write-leaves-clean",
+        "what the kernel stores to a page is no reason to keep it, where it is free to go",
+        ("madvise.free",),
+    ),
+    Fault(
+        "free-keeps-tlb",
+        "no flush after MADV_FREE, so that the CPU does not mark the entry with the next store",
+        ("madvise.free", "tlb.no-stale"),
+    ),
+    Fault(
+        "pageout-ignores-dirty",
+        "MADV_PAGEOUT drops what was free to go, and was stored to since",
+        ("madvise.free",),
+    ),
+    Fault(
+        "pageout-takes-stored",
+        "MADV_PAGEOUT drops anonymous memory that is nowhere else",
+        ("madvise.pageout",),
+    ),
+    Fault(
+        "pageout-takes-shared",
+        "MADV_PAGEOUT frees a frame that others hold",
+        ("madvise.pageout",),
+    ),
+    Fault(
+        "pageout-drops-cache",
+        "MADV_PAGEOUT drops pages of files from the page cache, which are nowhere else",
+        ("madvise.pageout",),
+    ),
+    Fault(
         "brk-shrink-keeps",
         "the break is taken back, and the memory behind it stays",
         ("brk.exact",),

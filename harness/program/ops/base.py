@@ -130,6 +130,8 @@ class Advice(enum.Enum):
     KEEPONFORK = "keeponfork"
     POPULATE_READ = "populate-read"
     POPULATE_WRITE = "populate-write"
+    COLD = "cold"
+    PAGEOUT = "pageout"
 
 
 class Misuse(enum.Enum):
