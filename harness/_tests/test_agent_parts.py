@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+import struct
 import subprocess
 import zlib
 from pathlib import Path
@@ -20,7 +21,7 @@ from harness.guest.frames import Control, Frame, decode_line, decode_payload, en
 AGENT = Path(__file__).parents[2] / "fixtures" / "agent"
 SOURCES = (
     *("_tests/parts.c", "view.c", "frames.c", "quiesce.c", "accounting.c"),
-    *("bytes.c", "wire.c", "mailbox.c", "sys.c", "arch/x86_64/entry.S", "subject.S"),
+    *("bytes.c", "pipes.c", "wire.c", "mailbox.c", "sys.c", "arch/x86_64/entry.S", "subject.S"),
 )
 FLAGS = shlex.split("""
     -std=gnu11 -O1 -ffreestanding -fno-stack-protector -fno-pic -fno-pie -fno-builtin -fno-strict-aliasing
@@ -364,3 +365,23 @@ def test_a_configuration_that_ends_early_is_refused(parts: Path) -> None:
     for length in range(len(encoded)):
         assert run(parts, "configure", given=encoded[:length])[:1] == b"\x01"
     assert run(parts, "configure", given=encoded)[:1] == b"\x00"
+
+
+def command(kind: int, payload: bytes) -> bytes:
+    return struct.pack("<4I", kind, 3, len(payload), 77) + payload
+
+
+ABANDONED = command(5, b"what a dead process was asked")
+
+
+@pytest.mark.parametrize(
+    ("before", "payload"),
+    [(b"", b"steps"), (b"", b""), (b"", b"x" * 4000), (ABANDONED, b"steps"), (ABANDONED * 3, b""), (ABANDONED, b"x" * 999)],
+)
+def test_of_commands_that_came_together_the_last_is_done(parts: Path, before: bytes, payload: bytes) -> None:
+    assert run(parts, "command", given=before + command(1, payload)) == command(1, payload)
+
+
+@pytest.mark.parametrize("given", [b"", ABANDONED[:20], command(1, b"x" * 5000), ABANDONED + b"\xff" * 20])
+def test_a_command_that_makes_no_sense_is_none(parts: Path, given: bytes) -> None:
+    assert run(parts, "command", given=given) == b""
