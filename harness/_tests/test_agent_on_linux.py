@@ -233,6 +233,7 @@ PROGRAMS = {
         p0: fork p1
         p0: remap a[0..1] d[3..6]
         p0: store d[3] 0x22
+        p0: roam a[2..3] b[0..3]
         p1: advise a[0] dontneed
         p1: brk heap[1]+1
         p1: store heap[1] 0x33

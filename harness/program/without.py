@@ -21,19 +21,33 @@ def without(program: Program, left_out: Collection[int]) -> Program:
     return Program(tuple(_with_bodies(kept_without(program, left_out))), program.title)
 
 
-def kept_without(program: Program, left_out: Collection[int]) -> list[tuple[int, Op]]:
-    """Give the steps that `without` keeps, each with the number that it had; a repetition still says how long it was."""
+def with_one_process_less(program: Program, fork: int) -> Program:
+    """Leave out the fork that is step number `fork` (from 0), and have its process do what its child did.
+
+    Raises ProgramError where what is left is no program.
+    """
+    return Program(tuple(_with_bodies(kept_without(program, (), born_to_none=fork))), program.title)
+
+
+def kept_without(program: Program, left_out: Collection[int], *, born_to_none: int = -1) -> list[tuple[int, Op]]:
+    """Give the steps that `without` keeps, each with the number that it had; a repetition still says how long it was.
+
+    The steps of the child of fork number `born_to_none` become its parent's, and what the two did with each other goes.
+    """
     family, names = Family(), {0: 0}
     kept: list[tuple[int, Op]] = []
     for number, op in enumerate(program.steps):
         renamed: dict[str, Any] = {"process": names.get(op.process)}
         if isinstance(op, FORKS):
-            renamed["child"] = len(names)
+            renamed["child"] = len(set(names.values()))
+            if number == born_to_none and op.process in names:
+                names[op.child] = names[op.process]
+                continue
         elif isinstance(op, WAITS):
             renamed["child"] = names.get(op.child)
         elif isinstance(op, Kill):
             renamed["victim"] = names.get(op.victim)
-        if number in left_out or None in renamed.values():
+        if number in left_out or None in renamed.values() or len(set(renamed.values())) < len(renamed):
             continue
         step = replace(op, **renamed)
         with suppress(ProgramError):
@@ -57,18 +71,32 @@ def _with_bodies(kept: list[tuple[int, Op]]) -> list[Op]:
 
 
 def shorten(program: Program, fails: Callable[[Program], bool]) -> Program:
-    """Leave out steps, many at a time at first, as long as the program `fails`; in the end it needs every one it has.
+    """Leave out steps, many at a time at first, and processes, as long as the program `fails`; in the end it needs every
+    one it has.
 
     `fails` is asked about programs that are well formed, and `program` itself is known to fail.
     """
     size = max(1, len(program) // 2)
     while size:
         shorter = _pass(program, size, fails)
+        if size == 1:
+            shorter = _with_fewer_processes(shorter, fails)
         if size > 1:
             size //= 2
         elif len(shorter) == len(program):
             size = 0
         program = shorter
+    return program
+
+
+def _with_fewer_processes(program: Program, fails: Callable[[Program], bool]) -> Program:
+    """Try to do without each child, the youngest first."""
+    for number in reversed(range(len(program))):
+        if number < len(program) and isinstance(program.steps[number], FORKS):
+            with suppress(ProgramError):
+                fewer = with_one_process_less(program, number)
+                if fails(fewer):
+                    program = fewer
     return program
 
 
