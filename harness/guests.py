@@ -13,7 +13,8 @@ from harness.errors import DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.introspect.view import Observer
-from harness.model.semantics import PRESETS, STACKS_PER_TABLE, Semantics, changed, on_another_cpu
+from harness.model.presets import PRESETS, on_another_cpu
+from harness.model.semantics import STACKS_PER_TABLE, Semantics, changed
 from harness.model_guest import ModelGuest, unknown_fault
 from harness.outside import Outside
 from harness.patience import Patience

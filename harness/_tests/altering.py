@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.compare import compare
 from harness.compare.verdict import Verdict
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_op, parse_program

@@ -10,7 +10,7 @@ from harness.agent.client import FAULT_AROUND, AgentClient, Probe
 from harness.agent.linux import mapped_pages
 from harness.compare import compare
 from harness.errors import BootFailure, GuestDied, GuestHung, GuestPanicked, GuestTrouble, ProtocolError
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
 from harness.program.program import Program

@@ -16,7 +16,7 @@ from harness.agent.decode import TraceDecoder, frame_seen
 from harness.agent.linux import KPAGECOUNT, KPAGEFLAGS
 from harness.compare import compare
 from harness.errors import ProtocolError
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program

@@ -19,7 +19,7 @@ from harness.commands.children import Children
 from harness.commands.cli import run
 from harness.errors import RigError
 from harness.guest.definition import load_definition
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.text import parse_program
 

@@ -17,7 +17,7 @@ import pytest
 from harness.commands.cli import run
 from harness.compare.verdict import Verdict
 from harness.guest.definition import load_definition
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program

@@ -10,7 +10,7 @@ from harness._tests.snapshots.check import check_snapshot
 from harness.commands.cli import run
 from harness.commands.show import show_lines
 from harness.compare.catalogue import CONTRACTS
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.program.text import parse_program
 
 TEXT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.compare import compare
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.program.outcome import Done
 from harness.program.text import parse_program
 from harness.program.trace import Accounting, Trace

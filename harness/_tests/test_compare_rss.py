@@ -9,7 +9,8 @@ import pytest
 from harness.compare import compare
 from harness.compare.rss import ExpectedRss, fits
 from harness.compare.verdict import Verdict
-from harness.model.semantics import PRESETS, Semantics
+from harness.model.presets import PRESETS
+from harness.model.semantics import Semantics
 from harness.model_guest import ModelGuest
 from harness.program.text import parse_program
 from harness.program.trace import Ending, RssSeen, Trace

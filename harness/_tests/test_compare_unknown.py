@@ -12,7 +12,8 @@ from harness.compare import compare
 from harness.compare.unknown import Consulted
 from harness.compare.verdict import Verdict
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS, Choice, Semantics, changed
+from harness.model.presets import PRESETS
+from harness.model.semantics import Choice, Semantics, changed
 from harness.model.step import step
 from harness.model_guest import ModelGuest
 from harness.program.ops import Store

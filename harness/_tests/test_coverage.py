@@ -4,7 +4,7 @@ from harness.coverage.reached import Reached
 from harness.coverage.recorder import Recorder
 from harness.coverage.situation import SITUATIONS, Action, Memory, Role, Situation, State
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model.step import step
 from harness.program.program import Program
 from harness.program.text import parse_program

@@ -26,7 +26,7 @@ from harness.guests import (
     semantics_by_name,
     semantics_of,
 )
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
 from harness.program.text import parse_program

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import ProgramError
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS, Choice, Semantics
+from harness.model.presets import PRESETS
+from harness.model.semantics import Choice, Semantics
 from harness.model.step import step
 from harness.program.outcome import Done, Failed, Outcome, Printed
 from harness.program.text import format_op, parse_op, parse_program

@@ -21,7 +21,8 @@ from harness.model.frame import FrameKind
 from harness.model.invariants import broken
 from harness.model.machine import Machine
 from harness.model.prefault import Whose, adopt_prefault, settle
-from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, changed, on_another_cpu
+from harness.model.presets import LINUX_6_1, PRESETS, on_another_cpu
+from harness.model.semantics import Choice, Semantics, changed
 from harness.model.step import step
 from harness.program.outcome import Code, Done, Failed, Faulted, Loaded, Outcome, Printed, Signal
 from harness.program.text import parse_program

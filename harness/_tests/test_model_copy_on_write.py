@@ -8,7 +8,7 @@ from harness.model.adopt import ExpectedPage, expected_pages
 from harness.model.counts import mapcount, page_tables, reference_index, references
 from harness.model.frame import Frame
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model.step import step
 from harness.program.image import image_page
 from harness.program.outcome import Loaded, Outcome

@@ -14,8 +14,9 @@ from harness.model.invariants import INVARIANTS, broken
 from harness.model.machine import Machine
 from harness.model.page_table import PTE, Directory
 from harness.model.prefault import Whose, adopt_prefault, guessed_places, settle
+from harness.model.presets import LINUX_6_1, PRESETS
 from harness.model.process import State
-from harness.model.semantics import LINUX_6_1, PRESETS, Choice, Semantics, SoleOwner
+from harness.model.semantics import Choice, Semantics, SoleOwner
 from harness.model.step import step
 from harness.model.vma import Vma
 from harness.program.image import IMAGES, OWN

@@ -12,8 +12,9 @@ from harness.model.counts import pins, references
 from harness.model.frame import Frame
 from harness.model.invariants import broken
 from harness.model.machine import Machine
+from harness.model.presets import LINUX_6_1, PRESETS
 from harness.model.process import State
-from harness.model.semantics import LINUX_6_1, PRESETS, Semantics, SoleOwner
+from harness.model.semantics import Semantics, SoleOwner
 from harness.model.step import step
 from harness.model.syscalls.pin import PIPE_SLOTS
 from harness.model_guest import ModelGuest

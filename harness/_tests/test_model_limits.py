@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS, Semantics
+from harness.model.presets import PRESETS
+from harness.model.semantics import Semantics
 from harness.model.step import step
 from harness.program.outcome import Done, Failed, Outcome
 from harness.program.text import parse_program

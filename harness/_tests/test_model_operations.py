@@ -9,8 +9,8 @@ import pytest
 from harness.model import step as step_module
 from harness.model.adopt import Presence, expected_pages, expected_vmas
 from harness.model.machine import Machine
+from harness.model.presets import PRESETS
 from harness.model.process import State
-from harness.model.semantics import PRESETS
 from harness.model.step import MEANING, step
 from harness.program.image import image_page
 from harness.program.ops import OPS, Exit, Load, Wait

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.compare.compare import compare
 from harness.guests import semantics_of
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program

@@ -8,7 +8,7 @@ import pytest
 
 from harness._tests.snapshots.check import check_snapshot
 from harness.compare.verdict import Cell, Divergence, Row, Verdict
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import FAULTS, ModelGuest
 from harness.program.outcome import Done, Lost
 from harness.program.program import Program

@@ -13,7 +13,7 @@ import pytest
 from harness._tests.snapshots.check import check_snapshot
 from harness.compare.verdict import Verdict
 from harness.errors import ProgramError, StorageError
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.program import Program
 from harness.program.text import parse_program

@@ -9,7 +9,7 @@ import pytest
 
 from harness.compare.verdict import Verdict
 from harness.errors import ProtocolError
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
 from harness.program.levels import Level
 from harness.program.outcome import Loaded

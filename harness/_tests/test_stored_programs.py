@@ -9,7 +9,7 @@ import pytest
 from harness.guests import semantics_of
 from harness.model.invariants import broken
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model.step import step
 from harness.model_guest import FAULTS, ModelGuest
 from harness.program.text import format_program, parse_program

@@ -28,7 +28,7 @@ from harness.commands.faults import WANTED_EXAMPLES, chosen_faults, cpu_count
 from harness.commands.json_file import check_json_file, write_json_file
 from harness.errors import DefinitionError
 from harness.guest.definition import GuestDefinition, load_definition
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 
 METHOD = (
     "mix: strategies.programs.programs() with its defaults, a fresh start of Hypothesis every 100 programs",

@@ -10,7 +10,8 @@ import click
 
 from harness.errors import ProgramError
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS, Semantics
+from harness.model.presets import PRESETS
+from harness.model.semantics import Semantics
 from harness.model.step import rehearse
 from harness.model.step import step as model_step
 from harness.program.ops import SILENT, Op

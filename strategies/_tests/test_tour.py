@@ -9,7 +9,7 @@ import pytest
 from harness.coverage.recorder import Recorder
 from harness.coverage.situation import SITUATIONS, Action, Role, Situation
 from harness.model.machine import Machine
-from harness.model.semantics import PRESETS
+from harness.model.presets import PRESETS
 from harness.model.step import step
 from harness.program.program import MAX_PROCESSES, Program
 from strategies.tour import PLACES, Tour, grand_tour
