@@ -385,3 +385,11 @@ def test_of_commands_that_came_together_the_last_is_done(parts: Path, before: by
 @pytest.mark.parametrize("given", [b"", ABANDONED[:20], command(1, b"x" * 5000), ABANDONED + b"\xff" * 20])
 def test_a_command_that_makes_no_sense_is_none(parts: Path, given: bytes) -> None:
     assert run(parts, "command", given=given) == b""
+
+
+def test_a_file_of_another_file_system_with_the_same_number_is_none_of_ours(parts: Path) -> None:
+    f, none = 1, 0  # an image is none of the program's files
+    with_devices, without = [f, none, none, none], [f, none, f, none]
+    f_alone = [none, f]  # where nobody else has its number
+
+    assert list(run(parts, "identity")) == [*with_devices, *without, *f_alone, False]
