@@ -112,6 +112,22 @@ def touch(machine: Machine, process: Process, vpn: int, access: Access) -> Frame
     return _touch_to_store(machine, process, vpn, pte)
 
 
+def take(machine: Machine, process: Process, vpn: int, access: Access) -> Frame:
+    """Have the kernel take page `vpn` for itself, with the fault that it may take; give the frame behind it.
+
+    A page that is there is found in the table by software, which notes the use with the frame and not in the entry: where
+    the access flag is clear, the process's next touch takes its fault still.
+
+    Source: gup_pte_range, follow_page_pte (FOLL_TOUCH: mark_page_accessed, set_page_dirty).
+    """
+    pte = process.memory.page_table.lookup(vpn)
+    is_old = pte is not None and pte.old
+    frame = touch(machine, process, vpn, access)
+    if pte is not None:
+        pte.old = is_old
+    return frame
+
+
 def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None) -> Frame:
     if pte is None:
         return demand_fault(machine, process, vpn, Access.LOAD).frame

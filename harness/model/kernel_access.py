@@ -13,9 +13,10 @@ copy-on-write is broken first, and nobody else sees the bytes. A refused page is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from harness.model.fault import readings, refusal, touch
+from harness.model.fault import readings, refusal, take, touch
+from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.user_memory import page_by_page
@@ -66,24 +67,18 @@ def force(machine: Machine, process: Process, at: Address, data: bytes) -> None:
 
     Source: mem_rw, access_remote_vm with FOLL_FORCE; check_vma_flags and is_cow_mapping; maybe_mkwrite.
     """
-    _store(machine, process, at, data)
+    _store(machine, process, at, data, reach=take)
     machine.reach["force"] += 1
 
 
 def peek(machine: Machine, process: Process, at: Address, length: int) -> None:
     """Read bytes of one page of mapped memory, whatever its protection is, to the process's output.
 
-    An absent page is brought in as by a load. One that is there is found in the table by software, which sets no access
-    flag: a load that finds it clear afterwards takes its fault still.
+    An absent page is brought in as by a load.
 
-    Source: mem_rw, access_remote_vm with FOLL_FORCE; gup_can_follow_protnone; follow_page_pte, which marks the page and
-    not the entry as accessed.
+    Source: mem_rw, access_remote_vm with FOLL_FORCE; gup_can_follow_protnone.
     """
-    pte = process.memory.page_table.lookup(at.vpn)
-    is_old = pte is not None and pte.old
-    touch(machine, process, at.vpn, Access.LOAD)
-    if pte is not None:
-        pte.old = is_old
+    take(machine, process, at.vpn, Access.LOAD)
     process.say(readings(machine, process, at, length))
     machine.reach["peek"] += 1
 
@@ -103,9 +98,11 @@ def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address
     return len(parts)
 
 
-def _store(machine: Machine, process: Process, at: Address, data: bytes) -> tuple[bytes, ...]:
-    """Store bytes of one page; give all that the page may have held before."""
-    frame = touch(machine, process, at.vpn, Access.STORE)
+def _store(
+    machine: Machine, process: Process, at: Address, data: bytes, *, reach: Callable[..., Frame] = touch
+) -> tuple[bytes, ...]:
+    """Store bytes of one page, reached as by the process itself, or taken; give all that it may have held before."""
+    frame = reach(machine, process, at.vpn, Access.STORE)
     before = frame.contents
     frame.write(at.offset, data)
     machine.stored.append((at.vpn, at.offset, data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import refusal, touch
+from harness.model.fault import refusal, take
 from harness.model.machine import Fixed, Machine
 from harness.model.stack import vma_to_take
 from harness.program.ops import Access, Fix
@@ -29,7 +29,7 @@ def fix(machine: Machine, op: Fix) -> Allowed:
         return _EFAULT
 
     # EFFECT
-    frame = touch(machine, process, op.at.vpn, Access.STORE)
+    frame = take(machine, process, op.at.vpn, Access.STORE)
     if vma.file is not None:
         return _of_a_file(machine, Fixed(op.at.vpn, frame))
     machine.fixed = Fixed(op.at.vpn, frame)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model.allowed import Allowed
-from harness.model.fault import is_behind_end, may_read, may_vanish, touch
+from harness.model.fault import is_behind_end, may_read, may_vanish, take
 from harness.model.machine import Machine, Pin
 from harness.model.process import Process
 from harness.model.stack import vma_to_take
@@ -76,6 +76,6 @@ def _hold(machine: Machine, process: Process, op: ops.Pin) -> None:
     pte = process.memory.page_table.lookup(op.at.vpn)
     if pte is not None and may_vanish(machine, pte):
         machine.end_of_knowledge("a page is pinned that was free to go, and nobody says whether it had gone")
-    frame = touch(machine, process, op.at.vpn, Access.LOAD)
+    frame = take(machine, process, op.at.vpn, Access.LOAD)
     machine.pins.append(Pin(frame, op.at.offset))
     machine.reach["pin"] += 1
