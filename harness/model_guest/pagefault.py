@@ -202,7 +202,9 @@ def _is_ours_alone(machine: Machine, pfn: int) -> bool:
     holders = frame.refcount
     fixed = machine.fixed
     if fixed and fixed.pfn == pfn and fixed.is_held and not machine.has("cow-copies-fixed-buffer"):
-        holders -= 1  # planted: the buffer's hold is taken for one of somebody else
+        # planted: the buffer's hold is taken for one of somebody else; but no fork has shared the frame since it is one, so
+        # that whoever else holds it has taken it of this entry
+        holders = frame.mapcount
     if machine.has("cow-ignores-pins"):  # planted: only those who map the frame are asked for
         holders = frame.mapcount
     return frame.anonymous and holders == 1
