@@ -1,7 +1,8 @@
 """What a kernel says of a process that no longer answers: whether it sleeps or runs, where, and what it has spent.
 
 The agent sends /proc/PID/stat, wchan, syscall and stack as they are; a kernel may have none of them, or write nonsense.
-Nothing is judged by them: they are for whoever looks for the reason. Source: proc(5).
+They are for whoever looks for the reason, and no contract is judged by them. One thing is decided: a process that was ready
+to run and was not run is given more time before its silence counts. Source: proc(5).
 """
 
 from __future__ import annotations
