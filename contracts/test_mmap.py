@@ -135,6 +135,57 @@ def test_a_mapping_that_is_not_fixed_replaces_nothing(guest: Guest, program: Pro
     assert_conforms(verdict, to="mmap.noreplace")
 
 
+@contract(
+    "mmap.populate",
+    catches=(
+        "populate-ignored",
+        "populate-reads",
+        "populate-gives-cache",
+        "populate-tells-failure",
+        "populate-asks-nobody",
+        "populate-keeps-hold",
+    ),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon fixed populate
+        observe
+        p0: fork p1
+        p0: store a[0] 0x11
+        p1: load a[0]
+        """,
+        """
+        p0: map a 2 rw private f+1 fixed populate
+        p0: map b 2 rw shared f+1 fixed populate
+        p0: store a[0] 0x11
+        p0: load b[0]
+        p0: store b[1] 0x22
+        p0: load a[1]
+        """,
+        """
+        p0: truncate f 4196
+        p0: map a 3 rw private f fixed populate
+        p0: truncate f 12288
+        p0: store a[2] 0x11
+        """,
+        """
+        p0: map a 2 none private anon fixed populate
+        p0: map b 2 r private anon fixed populate
+        observe
+        p0: protect a[0..1] rw
+        p0: store a[0] 0x11
+        """,
+        containing=(Map, Store),
+    )
+)
+def test_populating_a_mapping_is_a_touch_of_its_pages(guest: Guest, program: Program) -> None:
+    """MAP_POPULATE brings pages in as a load or a store would, as far as it can, and does not tell where it cannot."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="mmap.populate")
+
+
 @contract("munmap.exact", catches=("munmap-frees-shared",))
 @given(
     program=drawn(

@@ -12,6 +12,7 @@ from harness.program.ops import (
     Op,
     Opened,
     Placement,
+    Populate,
     Read,
     Readv,
     Sendfile,
@@ -38,6 +39,7 @@ class MapKind:
     backing: Backing = Backing.ANON
     never: Prot = Prot.NONE
     placement: Placement = Placement.FIXED
+    populate: Populate = Populate.NO
 
 
 MAP_KINDS: tuple[MapKind, ...] = spread(
@@ -60,10 +62,16 @@ MAP_KINDS: tuple[MapKind, ...] = spread(
     (2, MapKind(placement=Placement.NOREPLACE)),
     (1, MapKind(_SHARED, Backing("f"), placement=Placement.NOREPLACE)),
     (1, MapKind(placement=Placement.HINT)),
+    (4, MapKind(populate=Populate.YES)),
+    (1, MapKind(_SHARED, populate=Populate.YES)),
+    (2, MapKind(_SHARED, Backing("f", 1), populate=Populate.YES)),
+    (3, MapKind(_PRIVATE, Backing("f", 2), populate=Populate.YES)),
+    (1, MapKind(_PRIVATE, Backing("stack"), populate=Populate.YES)),
 )
 """Half of it is private anonymous memory, and the files are mostly one, so that mappings meet in it."""
 
-MIRRORED = tuple(kind for kind in MAP_KINDS if kind.backing.name in FILES and kind.placement is Placement.FIXED)
+_AS_EVER = (Placement.FIXED, Populate.NO)
+MIRRORED = tuple(kind for kind in MAP_KINDS if kind.backing.name in FILES and (kind.placement, kind.populate) == _AS_EVER)
 """What is mapped in many places at once: files, as often as they are mapped."""
 
 FILE_NAMES = spread((11, "f"), (3, "m"), (2, "g"))

@@ -73,7 +73,8 @@ def _map(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:
     length = pick(SPANS, span)
     op = map_pages(scene, process, at, length.npages, pick(MAP_PROTS, prot) & ~chosen.never)
     pages = replace(op.pages, short=length.short % PAGE_SIZE)
-    return replace(op, pages=pages, sharing=chosen.sharing, backing=chosen.backing, placement=chosen.placement)
+    how = {field: getattr(chosen, field) for field in ("sharing", "backing", "placement", "populate")}
+    return replace(op, pages=pages, **how)
 
 
 def _mirror(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op:

@@ -48,6 +48,7 @@ from harness.program.ops import (
     Peek,
     Pin,
     Placement,
+    Populate,
     Print,
     Protect,
     Query,
@@ -174,7 +175,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
     if kind in (Map, Mirror):
         where, prot, sharing = span(), Prot(part.byte()), [*Sharing][part.byte()]
         name, opened = BACKINGS[part.byte()], [*Opened][part.byte()]
-        op = kind(process, where, prot, sharing, Backing(name, part.number(), opened), [*Placement][part.byte()])
+        backing = Backing(name, part.number(), opened)
+        op = kind(process, where, prot, sharing, backing, [*Placement][part.byte()], [*Populate][part.byte()])
     elif kind is Unmap:
         op = Unmap(process, span())
     elif kind is Protect:

@@ -184,6 +184,7 @@ def test_a_read_past_the_protection_leaves_an_access_flag_as_it_is() -> None:
     [
         "p0: map a[1..2]-100 rw private f+2:r noreplace",
         "p0: map a 2 rw private anon hint",
+        "p0: map a 2 rw private anon fixed populate",
         "p0: map a 2 rw private anon",
         "p0: remap a[0]-4096 b[0..1]-4095",
         "p0: roam a[0..1]-100 b[0..2]-100",
@@ -209,7 +210,8 @@ def test_unusual_arguments_read_back(line: str) -> None:
         ("p0: try unmap-length-0 a[0]-1", "takes whole pages"),
         ("p0: brk data[1]", "or asked for below it, in data"),
         ("p0: map a 1 rw private anon anywhere", "not one of: fixed, noreplace, hint"),
-        ("p0: map a 1 rw private", "map takes 4 to 5 operands"),
+        ("p0: mirror a 1 r shared f fixed populate", "it is of MAP_FIXED alone"),
+        ("p0: map a 1 rw private", "map takes 4 to 6 operands"),
     ],
 )
 def test_what_no_call_can_be_given_is_refused(line: str, why: str) -> None:

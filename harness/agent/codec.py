@@ -26,6 +26,7 @@ from harness.program.ops import (
     Op,
     Opened,
     Placement,
+    Populate,
     Query,
     Sharing,
     Via,
@@ -110,7 +111,7 @@ Slices = Mapping[str, tuple[int, int]]
 
 _INDEX = {
     kind: {member: i for i, member in enumerate(kind)}
-    for kind in (Sharing, Opened, Placement, Access, Via, Query, Advice, Misuse, Leader)
+    for kind in (Sharing, Opened, Placement, Populate, Access, Via, Query, Advice, Misuse, Leader)
 }
 
 
@@ -158,6 +159,7 @@ _ENCODERS: dict[Any, Callable[[Any, Slices], bytes]] = {
     Sharing: _choice,
     Backing: _backing,
     Placement: _choice,
+    Populate: _choice,
     Access: _choice,
     Via: _choice,
     Query: _choice,

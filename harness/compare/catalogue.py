@@ -123,6 +123,8 @@ CONTRACTS = _table(
      "A file is mapped only as its descriptor is open: for reading, and for stores to shared memory for writing too."),
     ("mmap.noreplace", Level.OUTCOMES,
      "MAP_FIXED_NOREPLACE maps a free range, and fails where a page of it is taken; a hint replaces nothing."),
+    ("mmap.populate", Level.OUTCOMES,
+     "MAP_POPULATE brings pages in as a load or a store would, as far as it can, and does not tell where it cannot."),
     ("length.rounds-up", Level.OUTCOMES,
      "A length counts to the end of the page in which it ends, and no length at all is no page."),
     ("mmap.fixed-replaces", Level.OUTCOMES,

@@ -60,7 +60,7 @@ def refusal(machine: Machine, process: Process, at: Address, access: Access) -> 
         return Faulted(Signal.SIGSEGV, Code.MAPERR, at)
     allowed = vma.prot & WRITE if access is Access.STORE else may_read(machine.semantics, vma.prot)
     if not allowed:
-        return Faulted(Signal.SIGSEGV, Code.PKUERR if _has_key(machine.semantics, vma.prot) else Code.ACCERR, at)
+        return Faulted(Signal.SIGSEGV, Code.PKUERR if has_key(machine.semantics, vma.prot) else Code.ACCERR, at)
     if at.vpn in process.memory.doubtful:
         machine.end_of_knowledge("what is left of a page that its file has lost is not said", also_of_answer=True)
     return Faulted(Signal.SIGBUS, Code.ADRERR, at) if is_behind_end(machine, vma, at.vpn) else None
@@ -75,7 +75,7 @@ def kernel_refusal(machine: Machine, process: Process, at: Address, access: Acce
     return refused
 
 
-def _has_key(semantics: Semantics, prot: Prot) -> bool:
+def has_key(semantics: Semantics, prot: Prot) -> bool:
     """Tell whether memory of this protection has the key that forbids all but to execute it."""
     return prot == Prot.X and semantics.exec_only_by_key and not semantics.exec_implies_read
 

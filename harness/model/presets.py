@@ -84,6 +84,7 @@ PRESETS = {
             name="any-kernel",
             tail_may_come_late=True,
             calls_may_do_less=True,
+            populate_is_done=False,
             splice_may_copy=True,
             zero_page_on_read=Choice.EITHER,
             prefault_budget=1 << 16,

@@ -7,6 +7,7 @@ from harness.model_guest.advice import advise
 from harness.model_guest.entries import live_root
 from harness.model_guest.pagefault import touch
 from harness.model_guest.paging import PRESENT, pfn_of
+from harness.model_guest.populate import populate
 from harness.model_guest.process_table import ProcessTable
 from harness.model_guest.vmas import GROWS_DOWN, NEVER_WRITABLE, Vma
 from harness.program.files import FILES, STACK
@@ -18,6 +19,7 @@ from harness.program.ops import (
     Misuse,
     Opened,
     Placement,
+    Populate,
     Protect,
     Remap,
     Roam,
@@ -80,6 +82,9 @@ class MappingCalls(ProcessTable):
         else:
             flags = GROWS_DOWN if op.backing.name == STACK else 0
             mapping.map_anonymous(self.machine, self._space(op), vpns, op.prot, flags=flags)
+        if op.populate is Populate.YES:
+            errno = populate(self.machine, self._space(op), vpns)
+            return Failed(errno) if errno else Done()
         return Done()
 
     def _mirror(self, op: Mirror) -> Outcome:

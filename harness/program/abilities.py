@@ -12,7 +12,22 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from harness.program.image import IMAGES, OWN
-from harness.program.ops import Advice, Advise, Ask, Backing, Exec, Map, Op, Opened, Placement, Receive, Remap, Sharing, Try
+from harness.program.ops import (
+    Advice,
+    Advise,
+    Ask,
+    Backing,
+    Exec,
+    Map,
+    Op,
+    Opened,
+    Placement,
+    Populate,
+    Receive,
+    Remap,
+    Sharing,
+    Try,
+)
 from harness.program.program import Program
 from harness.program.text import format_op
 from harness.program.without import kept_without, without
@@ -54,6 +69,8 @@ def needs(op: Op) -> frozenset[str]:
         words.add("map opened")
     if isinstance(op, Map) and op.placement is not Placement.FIXED:
         words.add(f"map {op.placement.value}")
+    if isinstance(op, Map) and op.populate is Populate.YES:
+        words.add("map populate")
     if isinstance(op, Remap) and not op.pages.length:
         words.add("remap duplicate")
     if isinstance(op, Try):
@@ -75,6 +92,7 @@ PROBES = {
     "map opened": "p0: map a 1 r private f:r",
     "map noreplace": "p0: map a 1 rw private anon noreplace",
     "map hint": "p0: map a 1 rw private anon hint",
+    "map populate": "p0: map a 1 rw private anon fixed populate",
     "remap": _PAGES + "p0: remap a[0] b[0]",
     "roam": _PAGES + "p0: roam a[0] b[0]",
     "remap duplicate": "p0: map a 1 rw shared anon\np0: remap a[0]-4096 b[0]",

@@ -44,6 +44,7 @@ from harness.program.ops import (
     Opened,
     Pin,
     Placement,
+    Populate,
     Print,
     Protect,
     Read,
@@ -336,7 +337,7 @@ def check_operands(op: Op) -> None:
         _check_backing(op)
     if isinstance(op, Mirror) and op.backing.name not in FILES:
         raise ProgramError("mirror is of a page of a file: every mapping of no file is other memory")
-    if isinstance(op, Mirror) and op.placement is not Placement.FIXED:
+    if isinstance(op, Mirror) and (op.placement, op.populate) != (Placement.FIXED, Populate.NO):
         raise ProgramError("mirror replaces what is there: it is of MAP_FIXED alone")
     if isinstance(op, Remap):
         _check_move(op)

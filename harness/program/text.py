@@ -15,6 +15,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
 
     p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1
     p0: map a[1] r shared f noreplace  (MAP_FIXED_NOREPLACE)         p1: map a[1] r shared f hint
+    p0: map a 4 rw private f fixed populate  (MAP_POPULATE)
     p0: roam a[0..1] b[0..3]           (mremap to where the kernel likes, and from there to b)
     p0: unmap a[1..2]                  p0: load a[0]                 p1: exec
     p0: protect a[0..3] r              p0: fill a[1] 0x22            p1: exit 7
@@ -76,6 +77,7 @@ from harness.program.ops import (
     Op,
     Opened,
     Placement,
+    Populate,
     Query,
     Sharing,
     Via,
@@ -214,6 +216,7 @@ OPERANDS: dict[Any, Operand] = {
     Sharing: _word(Sharing),
     Backing: Operand(str, _backing),
     Placement: _word(Placement),
+    Populate: _word(Populate),
     Access: _word(Access),
     Via: _word(Via),
     Query: _word(Query),

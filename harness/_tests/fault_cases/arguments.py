@@ -174,4 +174,44 @@ CASES = {
         p0: try remap-wrapping a[0]
         """,
     ),
+    "populate-ignored": Case(
+        "observations",
+        """
+        p0: map a 2 rw private anon fixed populate
+        """,
+    ),
+    "populate-reads": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon fixed populate
+        """,
+    ),
+    "populate-gives-cache": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private f fixed populate
+        p0: map b 1 r shared f
+        p0: store a[0] 0x11
+        p0: load b[0]
+        """,
+    ),
+    "populate-tells-failure": Case(
+        "outcomes",
+        """
+        p0: truncate f 0
+        p0: map a 1 rw private f fixed populate
+        """,
+    ),
+    "populate-asks-nobody": Case(
+        "observations",
+        """
+        p0: map a 1 none private anon fixed populate
+        """,
+    ),
+    "populate-keeps-hold": Case(
+        "observations",
+        """
+        p0: map a 1 rw private anon fixed populate
+        """,
+    ),
 }

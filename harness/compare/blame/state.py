@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.compare.blame.arguments import by_arguments
+from harness.compare.blame.arguments import by_arguments, by_populate
 from harness.compare.blame.departures import (
     MANY,
     after_teardown,
@@ -46,12 +46,17 @@ def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
         kept_by_failed_fork(timeline) if difference.topic in _COUNTED else (),
         lost_to_limit(timeline) if difference.topic in _MAPPED else (),
         by_arguments(timeline, {difference.vpn}) if difference.vpn is not None and difference.topic in _MAPPED else (),
+        by_populate(timeline, difference.vpn) if difference.vpn is not None and difference.topic in _ENTERED else (),
         shared_space(timeline, difference.process),
     )
 
 
 _MAPPED = (Topic.VMAS, Topic.ABSENT, Topic.PRESENT, Topic.BYTES)
 """What is different where a mapping went, or came, that should not."""
+
+
+_ENTERED = (Topic.ZERO, Topic.MAPCOUNT, Topic.REFCOUNT, Topic.WRITABLE, Topic.FORBIDDEN)
+"""What is different where an entry was made otherwise than it should be."""
 
 
 _COUNTED = (Topic.MAPCOUNT, Topic.REFCOUNT, Topic.MOVED)

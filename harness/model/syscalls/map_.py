@@ -7,10 +7,11 @@ from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.fault import may_have_own_frame
 from harness.model.machine import Machine
+from harness.model.populate import populate
 from harness.model.semantics import Choice
 from harness.model.vma import PLAIN, Vma, VmaFlag
 from harness.program.files import FILES, STACK
-from harness.program.ops import Map, Opened, Placement, Sharing
+from harness.program.ops import Map, Opened, Placement, Populate, Sharing
 from harness.program.outcome import Done, Failed, Outcome
 from harness.program.units import Prot
 
@@ -28,7 +29,8 @@ _HINT = "mmap(2): the kernel takes the address as a hint about where to place th
 
 
 def map_(machine: Machine, op: Map) -> Allowed:
-    """Map a new VMA, none of whose pages is present, in the place of whatever the range held, if it may be replaced.
+    """Map a new VMA, none of whose pages is present until it is populated, in the place of whatever the range held, if it
+    may be replaced.
 
     A mapping of a file may begin and end behind the end of the file. Shared anonymous memory is a new file, as long as
     the mapping. A length that is no whole number of pages is rounded up.
@@ -39,7 +41,8 @@ def map_(machine: Machine, op: Map) -> Allowed:
     Source: mmap(2), MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS; do_mmap, mmap_region,
     shmem_zero_setup.
     """
-    space = machine.process(op.process).memory
+    process = machine.process(op.process)
+    space = process.memory
     first, last = op.pages.vpn, op.pages.vpns.stop
 
     def replace(outcome: Outcome = _DONE.outcomes[0]) -> None:
@@ -53,6 +56,9 @@ def map_(machine: Machine, op: Map) -> Allowed:
         space.add(vma)
         if vma.file is not None and may_have_own_frame(machine.semantics, vma):
             machine.may_be_copied.add(vma.file)
+        if op.populate is Populate.YES and machine.semantics.populate_is_done:
+            machine.reach["map.populate"] += 1
+            populate(machine, process, vma)
 
     # CHECKS
     refused = _refusal(machine, op)

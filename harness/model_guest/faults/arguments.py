@@ -120,5 +120,35 @@ ARGUMENTS = (
         "mremap finds room for a length that reaches around the end of all addresses",
         ("errno.table",),
     ),
+    Fault(
+        "populate-ignored",
+        "MAP_POPULATE brings no page in",
+        ("mmap.populate",),
+    ),
+    Fault(
+        "populate-reads",
+        "MAP_POPULATE brings in private memory that may be written as a load would",
+        ("mmap.populate",),
+    ),
+    Fault(
+        "populate-gives-cache",
+        "MAP_POPULATE maps the page cache's pages into private memory as if they were its own",
+        ("mmap.populate", "cache.private-write-stays-out"),
+    ),
+    Fault(
+        "populate-tells-failure",
+        "mmap fails where MAP_POPULATE cannot bring a page in",
+        ("mmap.populate",),
+    ),
+    Fault(
+        "populate-asks-nobody",
+        "MAP_POPULATE brings in memory that may not be touched",
+        ("mmap.populate",),
+    ),
+    Fault(
+        "populate-keeps-hold",
+        "MAP_POPULATE holds each page that it brings in, and does not let go",
+        ("mmap.populate", "count.equals-references"),
+    ),
 )
 """Wrong on the way from the arguments to what is done."""

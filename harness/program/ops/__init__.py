@@ -28,6 +28,7 @@ from harness.program.ops.base import (
     Op,
     Opened,
     Placement,
+    Populate,
     Rounds,
     Sharing,
 )
@@ -77,9 +78,10 @@ __all__ = [
     "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
     "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
     "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
-    "Opened", "Peek", "Pin", "Placement", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive", "Refuse",
-    "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync", "Threads", "Throng",
-    "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write", "ended_by",
+    "Opened", "Peek", "Pin", "Placement", "Populate", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive",
+    "Refuse", "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync",
+    "Threads", "Throng", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write",
+    "ended_by",
 ]  # fmt: skip
 
 

@@ -112,6 +112,15 @@ class Placement(enum.Enum):
     HINT = "hint"
 
 
+class Populate(enum.Enum):
+    """Whether mmap(2) is to bring in the pages at once. The value is the word in the text form; the order is that on the
+    wire.
+    """
+
+    NO = "lazy"
+    YES = "populate"
+
+
 class Access(enum.Enum):
     """How memory is touched. The value is the word in the text form."""
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Advice, Backing, Misuse, Npages, Op, Placement, Sharing
+from harness.program.ops.base import Advice, Backing, Misuse, Npages, Op, Placement, Populate, Sharing
 from harness.program.units import Address, PageRange, Prot
 
 
 @dataclass(frozen=True, slots=True)
 class Map(Op):
     """mmap(2) at the range: with MAP_FIXED, which replaces whatever it held, with MAP_FIXED_NOREPLACE, or with an address
-    that is a hint. Where the mapping comes to be elsewhere it goes again at once, and the outcome is EEXIST.
+    that is a hint. Where the mapping comes to be elsewhere it goes again at once, and the outcome is EEXIST. With
+    MAP_POPULATE the pages come at once, as far as they can.
     """
 
     verb: ClassVar[str] = "map"
     code: ClassVar[int] = 1
-    optional: ClassVar[int] = 1
+    optional: ClassVar[int] = 2
     pages: PageRange
     prot: Prot
     sharing: Sharing = Sharing.PRIVATE
     backing: Backing = Backing.ANON
     placement: Placement = Placement.FIXED
+    populate: Populate = Populate.NO
 
 
 @dataclass(frozen=True, slots=True)
