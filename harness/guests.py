@@ -46,7 +46,10 @@ class MachineSubject:
     def __init__(self, session: Session) -> None:
         self.session = session
         late = session.definition.quiescence
-        self.client = AgentClient(session, quiescence=(late.interval_ms, late.still, late.bound_ms))
+        known = semantics_by_name(session.definition.semantics, self.overrides)
+        self.client = AgentClient(
+            session, quiescence=(late.interval_ms, late.still, late.bound_ms), huge_pages=known.huge_pages
+        )
         self.patience = Patience(late)
         self.outside = Outside(session, self.client)
         self._counts_faults = True

@@ -112,8 +112,11 @@ KINDS: tuple[Kind | None, ...] = (
     *((Sharing.PRIVATE, Backing("f", 1)), (Sharing.PRIVATE, Backing("f")), (Sharing.PRIVATE, Backing("m", 1))),
     *((Sharing.SHARED, Backing.ANON), (Sharing.SHARED, Backing("f", 1)), (Sharing.SHARED, Backing("m"))),
     *((Sharing.PRIVATE, Backing("stack")), Address("data", 0), Address("bss", 0)),
+    *(Address("w", 0), Address("w", 256), Address("w", 511)),
 )
-"""What a story's private anonymous memory may be instead, all of it; mostly it is what the story says."""
+"""What a story's private anonymous memory may be instead, all of it; mostly it is what the story says. In window w it is
+stretched over watched pages of blocks of 2 MiB, which are mapped whole: huge pages, where the kernel has them.
+"""
 
 TELLERS = (False, False, False, True)
 """Whether who is p0 in a story is a child of p0 in the program."""
@@ -133,12 +136,14 @@ class Telling:
     ) -> None:
         self.story = story
         pages = _reach(story)
-        if isinstance(kind, Address) and kind.index + pages > WINDOW_BY_NAME[kind.window].npages:
+        if isinstance(kind, Address) and len(_pages_at(kind)) < pages:
             kind = None
         place = replace(place, index=min(place.index, WINDOW_BY_NAME[place.window].npages - pages))
         self.place = kind if isinstance(kind, Address) else place
+        self.there = _pages_at(self.place)
         self.kind = kind
-        self.scene = Scene(limits, Space(limits.windows, Address(place.window, place.index)))
+        self.is_wide = bool(WINDOW_BY_NAME[self.place.window].watched)
+        self.scene = Scene(limits, Space(limits.windows, self.place if self.is_wide else place))
         self.names = {0: 0}
         self.mapped: list[Map] = []
         if by_child and len(story) < limits.max_steps and story.processes < limits.max_processes:
@@ -156,10 +161,9 @@ class Telling:
             return
         moved = self._moved(op)
         if isinstance(moved, Map) and (moved.sharing, moved.backing) == _ANON:
-            if isinstance(self.kind, Address):
+            if isinstance(self.kind, Address) and not self.is_wide:
                 return  # it is there since exec
-            if self.kind is not None:
-                moved = replace(moved, sharing=self.kind[0], backing=self.kind[1])
+            moved = self._of_kind(moved)
         if isinstance(op, FORKS):
             parent, shares = self.names[op.process], isinstance(op, SHARERS)
             self.names[op.child] = self.scene.add_child(parent, len(self.names), shares=shares)
@@ -172,7 +176,7 @@ class Telling:
             moved = replace(moved, process=self.names[op.process])
         if isinstance(moved, Map):
             self.mapped.append(moved)
-        if isinstance(moved, Map) and cut and self._has_page_below(moved):
+        if isinstance(moved, Map) and cut and not self.is_wide and self._has_page_below(moved):
             self._map_and_cut(moved, cut)
             return
         if isinstance(moved, Map):
@@ -180,6 +184,14 @@ class Telling:
         elif isinstance(moved, Exec):
             self.scene.layouts[moved.process] = self.scene.space.image(moved.image)
         self.scene.emit(moved)
+
+    def _of_kind(self, op: Map) -> Map:
+        """Give what is mapped instead of private anonymous memory; in a wide window at first all of it."""
+        if self.is_wide and not self.mapped:
+            return replace(op, pages=PageRange(self.place.window, 0, WINDOW_BY_NAME[self.place.window].npages))
+        if self.kind is None or isinstance(self.kind, Address):
+            return op
+        return replace(op, sharing=self.kind[0], backing=self.kind[1])
 
     def _note_mapped(self, op: Map) -> None:
         ranks = self.scene.space.ranks(op.pages)
@@ -195,11 +207,11 @@ class Telling:
         last = self.mapped[-1]
         window, end = last.pages.window, last.pages.first + last.pages.npages
         layout = self.scene.layouts[last.process]
-        below = None if not last.pages.first else self.scene.space.rank_of[window, last.pages.first - 1]
+        below = self.scene.space.rank_of.get((window, last.pages.first - 1))
         if below is not None and layout.get(below) is Prot.NONE and (window, last.pages.first - 1) not in self.pages:
             layout[below] = last.prot
             self.scene.emit(Protect(last.process, PageRange(window, last.pages.first - 1, 1), last.prot))
-        elif end < WINDOW_BY_NAME[window].npages and (window, end) not in self.pages:
+        elif end in WINDOW_BY_NAME[window].indexes and (window, end) not in self.pages:
             is_file = last.backing.name in FILES
             is_opened = is_file and not FILES[last.backing.name].is_memfd
             mode = opened if opened and is_opened else last.backing.opened
@@ -243,7 +255,7 @@ class Telling:
         if isinstance(op, Threads) and actor in family.threaded:
             return False
         if isinstance(op, Remap) and isinstance(self.kind, Address) and not op.in_place:
-            return False  # pages of the image stay where they are
+            return False  # pages of the image stay where they are, and what is stretched is of another length elsewhere
         if isinstance(op, Handover) and actor is not None and not family.may_hand_over(actor):
             return False
         if isinstance(op, Disperse):
@@ -281,10 +293,16 @@ class Telling:
         for each in fields(op):
             value = getattr(op, each.name)
             if isinstance(value, PageRange) and value.window == "a":
-                moved[each.name] = replace(value, window=self.place.window, first=self.place.index + value.first)
+                first, last = self.there[value.first], self.there[value.first + value.npages - 1]
+                moved[each.name] = PageRange(self.place.window, first, last + 1 - first, value.short)
             elif isinstance(value, Address) and value.window == "a":
-                moved[each.name] = Address(self.place.window, self.place.index + value.index, value.offset)
+                moved[each.name] = Address(self.place.window, self.there[value.index], value.offset)
         return replace(op, **moved) if moved else op
+
+
+def _pages_at(place: Address) -> Sequence[int]:
+    """Give the pages of a window, by index, in which page a[0] of a story and those behind it may lie."""
+    return [index for index in WINDOW_BY_NAME[place.window].indexes if index >= place.index]
 
 
 def _reach(story: Program) -> int:

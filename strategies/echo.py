@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.program.ops import ENDING, FORKS, Fill, Load, Observe, Op, Print, Repeat, Store
 from harness.program.program import places
-from harness.program.units import Address, PageRange
+from harness.program.units import Address, PageRange, last_watched
 from strategies.scene import Scene
 
 VALUE = 0x5E
@@ -49,7 +49,7 @@ def echoed_at(scene: Scene, op: Op) -> Address:
     for step in (op, *(step for step in reversed(scene.steps) if step.process == op.process)):
         for place in places(step):
             if isinstance(place, PageRange):
-                return Address(place.window, place.first + place.npages - 1)
+                return last_watched(place)
             return place
     return scene.address(0)
 

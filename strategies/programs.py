@@ -38,7 +38,7 @@ from harness.program.ops import (
     Throng,
 )
 from harness.program.program import MAX_PROCESSES, Program
-from harness.program.units import Address, Prot
+from harness.program.units import WINDOW_BY_NAME, Address, Prot
 from strategies.echo import emit
 from strategies.fields import LONE, Row, pick
 from strategies.ops import ROW_OF, ROWS, Raw, map_pages, simplest
@@ -52,11 +52,12 @@ ORIGINS = (
     *(Address("c", 8),) * 1,  # right behind it: a range that begins one page before has no table there
     *(Address("d", 0),) * 1,
     *(Address("e", 0),) * 1,
+    *(Address("w", 0),) * 1,  # whole blocks of 2 MiB
 )
 """Where the pages of a program are counted from."""
 
 PRELUDES = (0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 4, 4, 6, 8, 16)
-"""How many pages p0 maps as its first step; once in sixteen times it does not."""
+"""How many pages p0 maps as its first step, in a wide window all; once in sixteen times it does not."""
 
 _ORIGIN = st.sampled_from(range(len(ORIGINS)))
 _PRELUDE = st.sampled_from(range(len(PRELUDES)))
@@ -109,7 +110,8 @@ def play(raws: Sequence[Raw], limits: Limits, *, origin: int = 0, prelude: int =
 
 def _begin(scene: Scene, npages: int) -> None:
     if scene.space.arena_size and _fits(scene, Map):
-        scene.emit(map_pages(scene, 0, scene.space.rank(0), npages, Prot.R | Prot.W))
+        watched = WINDOW_BY_NAME[scene.space.pages[0][0]].watched
+        scene.emit(map_pages(scene, 0, scene.space.rank(0), len(watched) or npages, Prot.R | Prot.W))
 
 
 def _fits(scene: Scene, op: type[Op], *, more: int = 0) -> bool:

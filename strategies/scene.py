@@ -64,7 +64,7 @@ class Space:
     """The pages that a program may use, numbered from its origin (see the head of this module)."""
 
     def __init__(self, windows: tuple[str, ...], origin: Address) -> None:
-        arena = [(w.name, i) for w in ARENA if w.name in windows for i in range(w.npages)]
+        arena = [(w.name, i) for w in ARENA if w.name in windows for i in w.indexes]
         start = arena.index((origin.window, origin.index)) if origin.window in windows else 0
         image = [(name, i) for name in IMAGE_ORDER if name in windows for i in range(WINDOW_BY_NAME[name].npages)]
         self.pages = arena[start:] + arena[:start] + image
@@ -76,8 +76,9 @@ class Space:
         return wish % (self.arena_size or len(self.pages))
 
     def ranks(self, pages: PageRange) -> list[int]:
-        """Give the ranks of the pages of `pages`, in address order."""
-        return [self.rank_of[pages.window, pages.first + i] for i in range(len(pages.vpns))]
+        """Give the ranks of the watched pages of `pages`, in address order."""
+        within = range(pages.first, pages.first + len(pages.vpns))
+        return [self.rank_of[pages.window, index] for index in WINDOW_BY_NAME[pages.window].indexes if index in within]
 
     def image(self, name: str = OWN) -> Layout:
         """Give the layout of a process right after the exec of an image."""
@@ -211,20 +212,32 @@ class Scene:
         return Address(window, index, offset)
 
     def pages_from(self, rank: int, npages: int) -> PageRange:
-        """Give the range of at most `npages` pages from a rank on, clipped to its window."""
+        """Give the range of at most `npages` watched pages from a rank on, clipped to its window."""
         window, first = self.space.pages[rank]
-        return PageRange(window, first, min(npages, WINDOW_BY_NAME[window].npages - first))
+        indexes = WINDOW_BY_NAME[window].indexes
+        at = indexes.index(first)
+        within = indexes[at : at + npages]
+        return PageRange(window, first, within[-1] + 1 - first if within else 0)
+
+    @property
+    def _room(self) -> int:
+        return max(0, self.limits.max_pages - len(self.used))  # a story may have taken more
+
+    def has_room_for(self, pages: PageRange) -> bool:
+        """Tell whether `pages` can be mapped within `max_pages`."""
+        arena = self.space.arena_size
+        return sum(rank < arena and rank not in self.used for rank in self.space.ranks(pages)) <= self._room
 
     def room_for(self, rank: int, npages: int) -> PageRange:
         """Like `pages_from`, for a new mapping: it keeps `max_pages`, and or goes to used pages."""
-        room = max(0, self.limits.max_pages - len(self.used))  # a story may have taken more
+        room = self._room
         if not room and rank < self.space.arena_size and rank not in self.used:
             rank = nearest(self.used, rank) or 0
         pages = self.pages_from(rank, npages)
         for count, each in enumerate(self.space.ranks(pages)):
             room -= each < self.space.arena_size and each not in self.used
             if room < 0:
-                return PageRange(pages.window, pages.first, count)
+                return self.pages_from(rank, count)
         return pages
 
     def alone_has_arena(self, process: int) -> bool:

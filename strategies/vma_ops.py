@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.program.image import FILE_BACKED
 from harness.program.ops import Advise, Brk, Misuse, Op, Remap, Roam, Scratch, Try
 from harness.program.program import BELOW_HEAP
-from harness.program.units import HEAP, PAGE_SIZE, Address, PageRange, Prot
+from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange, Prot
 from strategies.fields import (
     ACTOR,
     ADVICE,
@@ -37,6 +37,8 @@ def _remap(scene: Scene, process: int, where: int, shape: int, to: int) -> Op:
     at = rank_at(scene, process, to, None)
     if stays or pages.window in FILE_BACKED:
         at = scene.space.rank_of[pages.window, pages.first]
+    elif WINDOW_BY_NAME[pages.window].watched:
+        at = _opposite(scene, pages)
     op = Remap(process, pages, replace(_room(scene, at, npages), short=pages.short % PAGE_SIZE))
     _enter(scene, op)
     return op
@@ -48,8 +50,10 @@ def _roam(scene: Scene, process: int, where: int, shape: int, to: int) -> Op | N
     if pages.window in FILE_BACKED:  # they stay where they are
         pages = range_from(scene, scene.space.rank(where), span, may_be_empty=True)
     npages = max(1, pages.npages + pick(RESIZES, resize)[1])
-    behind = scene.space.rank(scene.space.rank_of[pages.window, pages.first] + max(pages.npages, npages))
-    for rank in (rank_at(scene, process, to, None), behind):
+    ranks = scene.space.ranks(replace(pages, short=0))
+    behind = scene.space.rank(ranks[0] + len(ranks) + max(0, npages - pages.npages))
+    at = _opposite(scene, pages) if WINDOW_BY_NAME[pages.window].watched else rank_at(scene, process, to, None)
+    for rank in (at, behind):
         room = replace(_room(scene, rank, npages), short=pages.short % PAGE_SIZE)
         op = Roam(process, pages, room)
         if not op.may_meet and pages.window not in FILE_BACKED:
@@ -58,9 +62,19 @@ def _roam(scene: Scene, process: int, where: int, shape: int, to: int) -> Op | N
     return None
 
 
+def _opposite(scene: Scene, pages: PageRange) -> int:
+    """Give the page of the other wide window where what is moved there is watched as it was here; else where it is."""
+    there = {"w": "v", "v": "w"}[pages.window]
+    return scene.space.rank_of.get((there, pages.first), scene.space.rank_of[pages.window, pages.first])
+
+
 def _room(scene: Scene, rank: int, npages: int) -> PageRange:
     """Take at least one page, used before or not, and as many as there is room for."""
     pages = scene.room_for(rank, npages)
+    window = WINDOW_BY_NAME[pages.window]
+    if window.watched:
+        whole = replace(pages, npages=min(npages, window.npages - pages.first))
+        return whole if scene.has_room_for(whole) else replace(pages, npages=1)
     return pages if pages.npages else scene.pages_from(rank, 1)
 
 

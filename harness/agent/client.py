@@ -112,9 +112,12 @@ _KEYS = ("nr_free_pages", "nr_page_table_pages", "nr_anon_pages", PROMISED)
 class AgentClient:
     """Speaks with the agent over a link."""
 
-    def __init__(self, link: Link, *, quiescence: tuple[int, int, int] = (10, 0, 0)) -> None:
-        """Speak over `link` with a guest whose counts lag as `View` says: interval_ms, still and bound_ms."""
+    def __init__(self, link: Link, *, quiescence: tuple[int, int, int] = (10, 0, 0), huge_pages: bool = False) -> None:
+        """Speak over `link` with a guest whose counts lag as `View` says: interval_ms, still and bound_ms; whose
+        `huge_pages` are to be tested, if it has any.
+        """
         self.link = link
+        self._huge_pages = huge_pages
         self._quiescence = quiescence
         self.probe: Probe | None = None
         self.switched_off: tuple[tuple[str, bytes], ...] = ()
@@ -148,7 +151,7 @@ class AgentClient:
 
         To be called once after boot. Raises ProtocolError or GuestTrouble.
         """
-        self.switched_off = large_folios.to_switch_off(self.read_file)
+        self.switched_off = large_folios.to_switch_off(self.read_file, huge_pages=self._huge_pages)
         errors = self._write_settings()
         faults_around = any(errno for (path, _), errno in zip(SETTINGS, errors, strict=True) if path == FAULT_AROUND)
         banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
@@ -197,7 +200,7 @@ class AgentClient:
 
     def _write_settings(self) -> list[int]:
         """Write SETTINGS, and what is to be switched off; gives the errno of each of SETTINGS, 0 where it was written."""
-        settings = (*SETTINGS, *self.switched_off)
+        settings = (*SETTINGS, *(large_folios.HUGE_PAGES if self._huge_pages else ()), *self.switched_off)
         return self._ask(*((encode_write(path, data), decode_write) for path, data in settings))[: len(SETTINGS)]
 
     def _configure(self, view: View) -> ViewAnswer:

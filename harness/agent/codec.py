@@ -33,7 +33,7 @@ from harness.program.ops import (
 )
 from harness.program.program import Program, brought, places
 from harness.program.text import OPERAND_KINDS
-from harness.program.units import Address, PageRange, Prot
+from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot, Window
 
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
@@ -107,7 +107,9 @@ class Reader:
 # ---------------------------------------------------------------------------------- programs
 
 Slices = Mapping[str, tuple[int, int]]
-"""For each window that a program uses: its number on the wire, and the first of its pages that is observed."""
+"""For each window that a program uses: the number on the wire of the first range of it that is observed, and where in the
+window that begins.
+"""
 
 _INDEX = {
     kind: {member: i for i, member in enumerate(kind)}
@@ -178,7 +180,8 @@ def _encode_op(op: Op, slices: Slices) -> bytes:
 def observed_pages(program: Program) -> tuple[PageRange, ...]:
     """List what is observed, in the order in which the agent numbers it: of each window that the program uses, the pages
     from the first to the last that it names, of the heap all up to the break, and where the program runs another image all
-    that is of one. (All of each window would double the answer with pages nobody touches.)
+    that is of one. (All of each window would double the answer with pages nobody touches.) The first range of each window
+    comes first, since operands are counted from there.
     """
     named: dict[str, list[int]] = {name: [] for name in program.windows}
     for op in program.steps:
@@ -187,13 +190,21 @@ def observed_pages(program: Program) -> tuple[PageRange, ...]:
             named[place.window] += [first, first + npages - 1]
         if isinstance(op, Brk):
             named[op.at.window].append(0)  # of data too, which does no harm
-    return tuple(PageRange(name, min(pages), max(pages) - min(pages) + 1) for name, pages in named.items())
+    runs = [_runs(WINDOW_BY_NAME[name], pages) for name, pages in named.items()]
+    return (*(first for first, *_ in runs), *(run for _, *more in runs for run in more))
+
+
+def _runs(window: Window, named: list[int]) -> list[PageRange]:
+    """Give what is observed of one window: of a wide one the watched pages from its first on, in several ranges."""
+    if window.watched:
+        return list(window.runs(max(named) + 1))
+    return [PageRange(window.name, min(named), max(named) - min(named) + 1)]
 
 
 def encode_program(program: Program, *, flags: int) -> bytes:
     """Encode the command that runs `program`; `flags` is a sum of DENSE, FAULTS, … OUTSIDE."""
     pages = observed_pages(program)
-    slices = {each.window: (i, each.first) for i, each in enumerate(pages)}
+    slices = {each.window: (i, each.first) for i, each in reversed(list(enumerate(pages)))}
     table = b"".join(number(each.vpn) + number(each.npages) for each in pages)
     steps = b"".join(_encode_op(op, slices) for op in program.steps)
     flags |= sum(_USES_FILE[each] for each in {*program.opened, *((name, Opened.BOTH) for name in program.files)})

@@ -323,10 +323,12 @@ class TraceDecoder:
 def frame_seen(values: dict[str, Any], *, is_zero: bool) -> FrameSeen:
     """Turn a frame's raw fields into counts and flags.
 
-    `map_raw` is struct page's _mapcount (one less than the mappers), `mapcount` a count as it is; `lru` and
-    `anon` are masked bits of struct page, `kflags` an entry of /proc/kpageflags.
+    `map_raw` is struct page's _mapcount (one less than the mappers), `mapcount` a count as it is; `lru`,
+    `anon`, `head` and `tail` are masked bits of struct page, `kflags` an entry of /proc/kpageflags.
     """
     known = {name: value for name, value in values.items() if value != _UNREADABLE}
+    if known.get("head") or known.get("tail"):  # of a page of several frames, whose counts are for all of them
+        return FrameSeen()
     mapcount = known.get("mapcount")
     if "map_raw" in known:
         mapcount = (known["map_raw"] + 1) & 0xFFFF_FFFF

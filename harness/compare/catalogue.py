@@ -175,6 +175,9 @@ CONTRACTS = _table(
      "A read through /proc/PID/mem gives the bytes of memory, whatever its protection, up to a page that is not there."),
     ("kernel-read.sees-memory", Level.OUTCOMES,
      "What the kernel reads for a process is what the process itself would read."),
+    # ------------------------------------------------------------ huge pages
+    ("huge.transparent", Level.OUTCOMES,
+     "Shared, split, moved, protected or freed in part, each page of a huge page is what a small one would be."),
     # ------------------------------------------------------------ prefault and batches
     ("prefault.budget", Level.FRAMES,
      "No more untouched pages are present than the kernel's declared prefault budget."),

@@ -8,7 +8,7 @@ broken.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from harness.compare import blame
@@ -54,7 +54,8 @@ def _compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
         return Verdict(program, trace, reach=dict(first.machine.reach), situations=frozenset(first.recorder.situations))
     second = _Comparison(program, trace, semantics, timeline=Timeline(program))
     second.run()
-    divergences = tuple(build(second.timeline) for build in second.found if second.timeline)
+    found = [build(second.timeline) for build in second.found if second.timeline]
+    divergences = tuple(replace(each, contracts=blame.with_huge_pages(program, each)) for each in found)
     return Verdict(
         program,
         trace,

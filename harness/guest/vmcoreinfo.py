@@ -27,8 +27,9 @@ class PageField:
 class StructPage:
     """The array of struct page: `size` bytes each, from the virtual address `array` on, for the frame `first_pfn`.
 
-    The fields are `refcount`, `map_raw` (_mapcount, one less than the mappers), and two that are zero or not: `lru`, and
-    `anon`, bit 0 of `mapping` (PAGE_MAPPING_ANON), which follows the list head lru.
+    The fields are `refcount`, `map_raw` (_mapcount, one less than the mappers), and some that are zero or not: `lru`;
+    `anon`, bit 0 of `mapping` (PAGE_MAPPING_ANON), which follows the list head lru; and `head` and `tail`, by which the
+    frames of a page of several are known (PageCompound).
     """
 
     size: int
@@ -45,12 +46,17 @@ def parse_vmcoreinfo(text: str) -> dict[str, str]:
 def struct_page(info: Mapping[str, str]) -> StructPage:
     """Find struct page. Raises KeyError or ValueError where the VMCOREINFO does not describe it."""
     size = int(info["SIZE(page)"])
-    fields = (
+    fields: tuple[PageField, ...] = (
         PageField("refcount", int(info["OFFSET(page._refcount)"]), 4),
         PageField("map_raw", int(info["OFFSET(page._mapcount)"]), 4),
         PageField("lru", int(info["OFFSET(page.flags)"]), 8, 1 << int(info["NUMBER(PG_lru)"])),
         PageField("anon", int(info["OFFSET(page.lru)"]) + 16, 1, 1),
     )
+    if "NUMBER(PG_head_mask)" in info and "OFFSET(page.compound_head)" in info:
+        fields += (
+            PageField("head", int(info["OFFSET(page.flags)"]), 8, int(info["NUMBER(PG_head_mask)"])),
+            PageField("tail", int(info["OFFSET(page.compound_head)"]), 1, 1),
+        )
     for field in fields:
         if not 0 <= field.offset <= min(size, 64) - field.width:
             raise ValueError(f"{field.name} at byte {field.offset} is not in a record of {size} bytes")

@@ -57,6 +57,8 @@ class StructPageCounts:
             if value is None:
                 return FrameSeen()
             values[field.name] = value & field.mask
+        if values.get("head") or values.get("tail"):
+            return FrameSeen()
         flags = FrameFlag.LRU if values["lru"] else FrameFlag(0)
         flags |= FrameFlag.ANON if values["anon"] else FrameFlag(0)
         return FrameSeen(values["map_raw"] + 1 & 0xFFFF_FFFF, values["refcount"], flags)

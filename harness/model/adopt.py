@@ -199,7 +199,8 @@ def adopt_fault(machine: Machine) -> None:
     """
     frame = machine.first_read
     undetermined = frame is not None and frame.kind is FrameKind.UNDETERMINED
-    if frame is not None and undetermined and machine.semantics.zero_page_on_read is Choice.ALWAYS:
+    is_known = machine.semantics.zero_page_on_read is Choice.ALWAYS and not machine.semantics.huge_pages
+    if frame is not None and undetermined and is_known:
         adopt_zero(frame, is_zero_page=True)
 
 

@@ -283,13 +283,15 @@ def may_be_prefaulted(semantics: Semantics, vma: Vma) -> bool:
 
     The protection does not matter: it may have been another one when the page was brought in.
     """
-    return semantics.prefault_budget > 0 or (vma.file is not None and semantics.file_pages_may_appear)
+    if semantics.prefault_budget > 0:
+        return True
+    return semantics.huge_pages if vma.file is None else semantics.file_pages_may_appear
 
 
 def may_have_own_frame(semantics: Semantics, vma: Vma) -> bool:
     """Tell whether a page of `vma` that was not stored to may lead to a frame of the process's own (see `prefault`)."""
     if vma.file is None:
-        return semantics.prefault_budget > 0
+        return may_be_prefaulted(semantics, vma)
     if vma.shared:
         return False
     return semantics.image_may_be_copied if vma.file in SEGMENT_OF else semantics.file_may_be_copied

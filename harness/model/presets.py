@@ -122,6 +122,7 @@ PRESETS = {
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,
             prefault_budget=8,
+            huge_pages=True,
             file_pages_may_appear=True,
             fixed_buffer_references=1,
         ),

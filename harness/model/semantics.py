@@ -314,6 +314,13 @@ class Semantics:
     0: none, and a page that is there all the same is a page that somebody touched.
     """
 
+    huge_pages: bool = False
+    """A first touch of private anonymous memory may bring in the whole block of 2 MiB around it, where a mapping has all of
+    it. What becomes of the block's 512 pages is each page's own affair: how they are mapped is not to be seen.
+
+    Source: do_huge_pmd_anonymous_page; Documentation/admin-guide/mm/transhuge.rst ("transparent").
+    """
+
     hint_is_taken: Choice = Choice.ALWAYS
     """mmap without MAP_FIXED maps the range at its address, where that is free.
 

@@ -40,7 +40,7 @@ _RUN_OF = [re.compile(re.escape(bytes([value])) + b"*") for value in range(256)]
 def observe(kernel: Kernel, windows: Iterable[str], *, after: int, accounts: bool = False) -> Observation:
     """Look at the named windows of every live process, when `after` steps are done; with `accounts` at its sizes too."""
     machine = kernel.machine
-    ranges = [range(w.vpn, w.vpn + w.npages) for w in map(WINDOW_BY_NAME.__getitem__, windows)]
+    ranges = [range(run.vpn, run.vpn + run.npages) for name in windows for run in WINDOW_BY_NAME[name].runs()]
     resident = {name: _resident(machine, kernel.processes[name], ranges) for name in kernel.live}
     frames = {pfn: frame_seen(machine, pfn) for pfns in resident.values() for pfn in pfns.values()}
     seen = {name: _process_seen(kernel, name, ranges, pfns) for name, pfns in resident.items()}

@@ -326,13 +326,7 @@ def extent(op: Op) -> int:
 def check_operands(op: Op) -> None:
     """Raise ProgramError where an operand of `op` lies outside its window."""
     _check_form(op)
-    for place in places(op):
-        window = WINDOW_BY_NAME.get(place.window)
-        if window is None:
-            raise ProgramError(f"there is no window {place.window!r}")
-        first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
-        if first < 0 or npages < 1 or first + npages > window.npages:
-            raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
+    _check_places(op)
     if isinstance(op, Map):
         _check_backing(op)
     if isinstance(op, Mirror) and op.backing.name not in FILES:
@@ -351,6 +345,21 @@ def check_operands(op: Op) -> None:
         raise ProgramError(f"a file ends at byte {MAX_FILE_SIZE} at the latest")
     if isinstance(op, Unlink) and FILES[op.file].is_memfd:
         raise ProgramError(f"{op.file} is a memfd, which has no name to unlink")
+
+
+def _check_places(op: Op) -> None:
+    for place in places(op):
+        window = WINDOW_BY_NAME.get(place.window)
+        if window is None:
+            raise ProgramError(f"there is no window {place.window!r}")
+        first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
+        if first < 0 or npages < 1 or first + npages > window.npages:
+            raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
+    for touched in (value for each in fields(op) if isinstance(value := getattr(op, each.name), Address)):
+        window = WINDOW_BY_NAME[touched.window]
+        if touched.index not in window.indexes:
+            watched = ", ".join(map(str, window.indexes))
+            raise ProgramError(f"{touched} is not watched: of window {window.name} these pages are, {watched}")
 
 
 def _check_form(op: Op) -> None:

@@ -11,6 +11,8 @@ of a four-level page table::
     c          0x100_001f_8000   16    straddles a 2 MiB line: two page tables
     d          0x100_4000_0000   16    another GiB: a page directory of its own
     h          0x100_4010_8000   16    as far above d as a stack keeps from other memory: 256 pages, give or take 7
+    w          0x140_0000_0000 1026    two whole blocks of 2 MiB and two pages more: room for huge pages
+    v          0x140_0080_0000 1026    as w, for what is moved from there
     e          0x180_0000_0000   16    another 512 GiB: an own entry in the root table
     text       0x1000_0000        2    executable, file backed, read only
     data       0x2000_0000        4    file backed, private, writable
@@ -22,14 +24,18 @@ of a four-level page table::
 
 What exec puts into the image windows is the image's business (`image`): above is what the first image has there.
 
+Of w and v a few pages are *watched*, those at the ends and in the middle of the blocks: they can be touched, and they are
+what an observation shows. Ranges may begin and end anywhere.
+
 Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` count bytes.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 PAGE_SIZE = 4096
 """Bytes in a page. Every guest so far has 4 KiB pages; huge pages are leaves, not another unit."""
@@ -61,17 +67,36 @@ class Prot(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A named slice of the user address space: `npages` pages from virtual page `vpn` on."""
+    """A named slice of the user address space: `npages` pages from virtual page `vpn` on.
+
+    Of a wide one only the pages of these indexes are `watched`, else all are.
+    """
 
     name: str
     vpn: int
     npages: int
+    watched: tuple[int, ...] = ()
 
     @property
     def is_arena(self) -> bool:
         """Tell whether programs map this window themselves (image windows come with exec)."""
         return len(self.name) == 1
 
+    @property
+    def indexes(self) -> Sequence[int]:
+        """The pages that can be touched and are observed, by index, upwards."""
+        return self.watched or range(self.npages)
+
+    def runs(self, end: int | None = None) -> Iterator[PageRange]:
+        """Give the watched pages (those below index `end`) as ranges of neighbours."""
+        watched = [index for index in self.indexes if end is None or index < end]
+        for _, neighbours in groupby(enumerate(watched), key=lambda each: each[1] - each[0]):
+            indexes = [index for _, index in neighbours]
+            yield PageRange(self.name, indexes[0], len(indexes))
+
+
+_WATCHED = (0, 1, 2, 256, 510, 511, 512, 513, 767, 1022, 1023, 1024, 1025)
+"""Of a wide window: both ends of each block of 2 MiB and what follows them, and a page in the middle of each."""
 
 ARENA = (
     Window("a", 0x100_0000_0000 // PAGE_SIZE, 16),
@@ -79,6 +104,8 @@ ARENA = (
     Window("c", 0x100_001F_8000 // PAGE_SIZE, 16),
     Window("d", 0x100_4000_0000 // PAGE_SIZE, 16),
     Window("h", 0x100_4010_8000 // PAGE_SIZE, 16),
+    Window("w", 0x140_0000_0000 // PAGE_SIZE, 1026, _WATCHED),
+    Window("v", 0x140_0080_0000 // PAGE_SIZE, 1026, _WATCHED),
     Window("e", 0x180_0000_0000 // PAGE_SIZE, 16),
 )
 IMAGE = (
@@ -158,14 +185,25 @@ class PageRange:
         return f"{pages}-{self.short}" if self.short else pages
 
 
+def last_watched(pages: PageRange) -> Address:
+    """Give the last page of a range that can be touched; the nearest below it where it has none."""
+    end = pages.first + pages.npages
+    return Address(pages.window, max(index for index in WINDOW_BY_NAME[pages.window].indexes if index < end))
+
+
 def in_windows(start: int, end: int) -> Iterator[int]:
-    """Give those of the virtual page numbers [start, end) that lie in a window, in their order."""
+    """Give those of the virtual page numbers [start, end) that are watched in a window, in their order."""
     for first, last in _SPANS:
         if first < end and start < last:
             yield from range(max(start, first), min(end, last))
 
 
-_SPANS = sorted((window.vpn, window.vpn + window.npages) for window in WINDOWS)
+_SPANS = sorted((run.vpn, run.vpn + run.npages) for window in WINDOWS for run in window.runs())
+
+
+def is_wide(vpn: int) -> bool:
+    """Tell whether a page lies in a window that has room for whole blocks of 2 MiB."""
+    return any(window.watched and window.vpn <= vpn < window.vpn + window.npages for window in WINDOWS)
 
 
 def address_of(vpn: int, offset: int = 0) -> Address | None:

@@ -27,7 +27,7 @@ from harness.program.ops import (
 )  # fmt: skip
 from harness.program.program import Program
 from harness.program.text import parse_program
-from harness.program.units import Address, PageRange
+from harness.program.units import WINDOW_BY_NAME, Address, PageRange
 from harness.program.without import shorten
 from strategies._tests.drawing import draw_many
 from strategies.around import KINDS, NOISE, PLACES, around
@@ -54,6 +54,7 @@ p0: protect a[0..1] r
 p0: unmap a[2]
 """
 STORIES = {"copy": COPY, "family": FAMILY, "nothing": "", "a lone load": "p0: load a[0]"}
+WIDE = tuple(kind for kind in KINDS if isinstance(kind, Address) and WINDOW_BY_NAME[kind.window].watched)
 QUIET = settings(max_examples=20_000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -82,14 +83,17 @@ def _retold(step: Op, names: dict[int, int], place: Address) -> Op:
 
 
 def _moved(place: Address | PageRange, to: Address) -> Address | PageRange:
+    there = [index for index in WINDOW_BY_NAME[to.window].indexes if index >= to.index]
     if isinstance(place, PageRange):
-        return replace(place, window=to.window, first=to.index + place.first)
-    return Address(to.window, to.index + place.index, place.offset)
+        first, last = there[place.first], there[place.first + place.npages - 1]
+        return replace(place, window=to.window, first=first, npages=last + 1 - first)
+    return Address(to.window, there[place.index], place.offset)
 
 
 def tells(program: Program, story: Program) -> bool:
     """Whether the steps of the story are in the program, in order, renamed and moved in one way."""
-    return any(_tells(program.steps, story.steps, {0: teller}, place) for teller in (0, 1) for place in PLACES)
+    places = (*PLACES, *WIDE)
+    return any(_tells(program.steps, story.steps, {0: teller}, place) for teller in (0, 1) for place in places)
 
 
 def _tells(steps: tuple[Op, ...], story: tuple[Op, ...], names: dict[int, int], place: Address) -> bool:

@@ -26,7 +26,7 @@ from harness.program.ops import (
 )
 from harness.program.program import Family, Program, places
 from harness.program.text import format_program, parse_program
-from harness.program.units import WINDOW_BY_NAME, PageRange
+from harness.program.units import WINDOW_BY_NAME, PageRange, in_windows
 from strategies._tests.drawing import draw_many, successes
 from strategies.ops import ROW_OF
 from strategies.programs import programs, reserve
@@ -73,7 +73,7 @@ def mapped_pages(program: Program) -> int:
             vpn
             for op in program.steps
             if isinstance(op, Map) and WINDOW_BY_NAME[op.pages.window].is_arena
-            for vpn in op.pages.vpns
+            for vpn in in_windows(op.pages.vpn, op.pages.vpns.stop)
         }
     )
 

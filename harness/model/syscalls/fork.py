@@ -60,8 +60,20 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
         else:
             copied = copy_page(machine, space, vpn, pte) or copy_present_pte(machine, pte)
         if copied is not None:
+            _doubt(machine, pte, copied)
             space.page_table.map(vpn, copied)
     return space
+
+
+def _doubt(machine: Machine, parents: PTE, childs: PTE) -> None:
+    """Leave it open whether the two share their frame, where a fixed buffer may lie in the same huge page.
+
+    Which page of a huge one a buffer lies in is not noted, so fork copies them all. Source: copy_huge_pmd, which splits the
+    page; page_maybe_dma_pinned, which asks the folio.
+    """
+    may_be_copied = machine.semantics.huge_pages and machine.fixed is not None and parents.frame.kind in OWN
+    if may_be_copied and parents.frame is childs.frame:
+        parents.guessed = childs.guessed = True
 
 
 def _inherited(vmas: VmaList) -> VmaList:
