@@ -157,9 +157,9 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     A look changes what it looks at (it flushes TLBs, and takes time), so the second run is no substitute
     for the first. Gives the first verdict that diverges, or the last.
     """
-    first = failure.how if failure.contract else How(count_faults=True, pte_bits=True)
+    first = failure.how if failure.contract else How(count_faults=True, pte_bits=True, accounting=True)
     verdict = runner.run_sequence(failure.programs, dataclasses.replace(first, patient=True))
-    everything = How(dense=True, pte_bits=True, patient=True)
+    everything = How(dense=True, pte_bits=True, accounting=True, patient=True)
     return verdict if not verdict.conforms else runner.run_sequence(failure.programs, everything)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.model_guest.entries import live_root
+from harness.model_guest.huge_pages import without_parts
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages, flush, present
 from harness.model_guest.pagefault import touch
@@ -31,6 +32,8 @@ def advise(machine: Machine, space: AddressSpace, vpns: range, advice: Advice) -
 
 def _dontneed(machine: Machine, space: AddressSpace, _vma: Vma, part: range) -> str:
     if not machine.has("dontneed-ignored"):  # planted: advice is taken for advice
+        if machine.has("huge-dontneed-part-ignored"):  # planted: what would have to be split stays
+            part = without_parts(machine, space, part)
         drop_pages(machine, space, part)
     return ""
 

@@ -102,6 +102,39 @@ class Frames:
         self.anonymous += 1
         return pfn
 
+    def take_block(self, count: int) -> int:
+        """Hand out `count` zeroed frames in a row, from a multiple of as many on. Returns the first. Raises OutOfMemory.
+
+        A limit on what may be handed out counts them all.
+        """
+        if self.left is not None and self.left < count:
+            raise OutOfMemory("there are not so many frames left within the limit")
+        first = self._free_block(count)
+        for pfn in range(first, first + count):
+            if "huge-not-zeroed" not in self.planted:  # planted: it is left to who stores to it
+                self[pfn].data[:] = bytes(PAGE_SIZE)
+            self._hand_out(pfn)
+            self[pfn].anonymous = True
+        self.anonymous += count
+        self.left = None if self.left is None else self.left - count
+        return first
+
+    def _free_block(self, count: int) -> int:
+        """Take a block off the free list, or out of the memory that was never used; what is skipped there is free then."""
+        free = set(self._free_list)
+        for first in range(count, len(self._frames) - count + 1, count):
+            block = range(first, first + count)
+            if free.issuperset(block):
+                self._free_list = [pfn for pfn in self._free_list if pfn not in block]
+                return first
+        first = -(-len(self._frames) // count) * count
+        if first + count > self.total:
+            raise OutOfMemory("there is no such block")
+        skipped = range(len(self._frames), first)
+        self._frames += [Frame(bytearray(JUNK)) for _ in range(first + count - len(self._frames))]
+        self._free_list += skipped
+        return first
+
     def free(self, pfn: int) -> None:
         """Put a frame on the free list, whatever its counts say, and fill it with junk."""
         frame = self[pfn]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness.model_guest.faults import FAULTS_OF_PREFAULT, check_names
+from harness.model_guest.faults import FAULTS_OF_HUGE_PAGES, FAULTS_OF_PREFAULT, check_names
 from harness.model_guest.kernel import Kernel
 from harness.model_guest.machine import PREFAULT_BUDGET
 from harness.model_guest.observe import accounting, leftover, observe
@@ -61,7 +61,8 @@ class ModelGuest:
     """The in-process guest, with the named faults planted in it.
 
     Arguments: `faults`, names from `FAULTS`; `total_frames`, the size of memory in frames of 4 KiB; `prefaults`, whether
-    it is a kernel that brings pages in before they are touched, as one is that has a fault of doing so.
+    it is a kernel that brings pages in before they are touched, as one is that has a fault of doing so; and so for
+    `has_huge_pages`.
     Raises: DefinitionError where a fault has no such name.
     """
 
@@ -69,21 +70,30 @@ class ModelGuest:
     semantics = "model"
     levels = frozenset(Level) - {Level.PTE_BITS}
 
-    def __init__(self, faults: Iterable[str] = (), *, total_frames: int = TOTAL_FRAMES, prefaults: bool = False) -> None:
+    def __init__(
+        self,
+        faults: Iterable[str] = (),
+        *,
+        total_frames: int = TOTAL_FRAMES,
+        prefaults: bool = False,
+        has_huge_pages: bool = False,
+    ) -> None:
         self.faults = check_names(faults)
         self.prefaults = prefaults or bool(self.faults & FAULTS_OF_PREFAULT)
+        self.has_huge_pages = has_huge_pages or bool(self.faults & FAULTS_OF_HUGE_PAGES)
         self._total_frames = total_frames
         self.restore()
 
     @property
     def overrides(self) -> dict[str, object]:
         """What it declares beyond the preset."""
-        return {"prefault_budget": PREFAULT_BUDGET, "file_pages_may_appear": True} if self.prefaults else {}
+        early: dict[str, object] = {"prefault_budget": PREFAULT_BUDGET, "file_pages_may_appear": True}
+        return (early if self.prefaults else {}) | ({"huge_pages": True} if self.has_huge_pages else {})
 
     def restore(self) -> None:
         """Boot afresh: no leak and no poisoned page is left."""
         self._panic = ""
-        self._kernel = Kernel(self._total_frames, self.faults, prefaults=self.prefaults)
+        self._kernel = Kernel(self._total_frames, self.faults, prefaults=self.prefaults, has_huge_pages=self.has_huge_pages)
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -80,8 +80,10 @@ from harness.program.outcome import (
 class Kernel(MappingCalls, Accesses, KernelAccess, ProcessCalls):
     """A booted kernel. It keeps its state from program to program, as a machine does."""
 
-    def __init__(self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False) -> None:
-        super().__init__(total_frames, planted, prefaults=prefaults)
+    def __init__(
+        self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False
+    ) -> None:
+        super().__init__(total_frames, planted, prefaults=prefaults, has_huge_pages=has_huge_pages)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
             Mirror: self._mirror,

@@ -11,9 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model_guest.entries import duplicate, live_root
+from harness.model_guest.huge_pages import copy_huge, frames_to_drop
 from harness.model_guest.machine import AddressSpace, Machine, image_vmas
 from harness.model_guest.pagefault import force_fault
-from harness.model_guest.paging import BITS, COW, DIRTY, FLAGS, PRESENT, TABLE, TOP, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import (
+    BITS,
+    COW,
+    DIRTY,
+    ENTRIES,
+    FLAGS,
+    HUGE,
+    PRESENT,
+    TABLE,
+    TOP,
+    USER,
+    WRITABLE,
+    entry_of,
+    pfn_of,
+)
 from harness.model_guest.prefault import prefault_image, prefault_mapping
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import Vma, VmaList
@@ -128,9 +143,22 @@ def _copy_tables(machine: Machine, copying: Copying, tables: Pair, level: int, b
                 if not machine.has("rss-not-inherited-by-fork"):  # planted: a child is taken to begin with nothing
                     machine.count_rss(copying.child, pfn_of(entry), 1)
             continue
+        if entry & HUGE and _is_shared_whole(machine, copying, first, entry):
+            in_parent, in_child = copy_huge(machine, copying.child, entry)
+            machine.tables.write(tables[0], index, in_parent)
+            machine.tables.write(tables[1], index, in_child)
+            continue
+        below = machine.tables.split_at(tables[0], index, first) if entry & HUGE else entry
         table = machine.tables.new_table()
         machine.tables.write(tables[1], index, entry_of(table, TABLE))
-        _copy_tables(machine, copying, (pfn_of(entry), table), level - 1, first)
+        _copy_tables(machine, copying, (pfn_of(below), table), level - 1, first)
+
+
+def _is_shared_whole(machine: Machine, copying: Copying, first: int, entry: int) -> bool:
+    """Tell whether the child shares a huge page as it is: it gets all of it, and no frame of it is a registered buffer."""
+    is_left_out = any(vpn in copying.left_out for vpn in range(first, first + ENTRIES))
+    is_fixed = any(machine.is_fixed(pfn_of(entry) + index) for index in range(ENTRIES))
+    return not is_left_out and not is_fixed
 
 
 def _copy_shared_leaf(machine: Machine, tables: Pair, index: int, entry: int) -> None:
@@ -221,6 +249,10 @@ def _drop_tables(machine: Machine, table: int, level: int) -> None:
     for _, entry in machine.tables.entries(table):
         if level == 0:
             _drop_leaf(machine, pfn_of(entry))
+            continue
+        if entry & HUGE:
+            for pfn in frames_to_drop(machine, entry):
+                _drop_leaf(machine, pfn)
             continue
         _drop_tables(machine, pfn_of(entry), level - 1)
         if not machine.has("leak-page-tables"):  # planted: only the root is freed

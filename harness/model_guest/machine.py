@@ -67,6 +67,8 @@ class Machine:
     """The shared zero page. It is never counted, never written and never freed."""
     prefaults: bool = False
     """Whether pages come before they are touched (see `prefault`)."""
+    has_huge_pages: bool = False
+    """Whether private anonymous memory may come 2 MiB at a time (see `huge_pages`)."""
     fixed: Fixed | None = None
     """The page that is registered as a buffer."""
     limit: int | None = None
@@ -104,13 +106,13 @@ class Machine:
         return fault in self.planted
 
 
-def boot(total_frames: int, planted: frozenset[str], *, prefaults: bool = False) -> Machine:
+def boot(total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False) -> Machine:
     """Give a machine right after boot: the zero page and the first image's file are in memory, no process is."""
     frames = Frames(total_frames, planted)
     zero_pfn = frames.allocate()
     images = {image.name: ImageFile(frames, image) for image in IMAGES.values()}
     images[OWN].read_all()
-    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn, prefaults)
+    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn, prefaults, has_huge_pages)
 
 
 def image_vmas(machine: Machine, image: Image) -> tuple[Vma, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.model_guest.entries import duplicate, live_root, readable_bits
+from harness.model_guest.huge_pages import widened, without_parts
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import COW, DIRTY, ENTRIES, PRESENT, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.prefault import prefault_mapping
 from harness.model_guest.vmas import NEVER_WRITABLE, Vma
 from harness.program.ops import Opened, Placement
@@ -93,7 +94,8 @@ def _is_in(vma: Vma, vpns: range) -> bool:
 def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False) -> None:
     """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it."""
     dropped: list[int] = []
-    for vpn, entry in present(machine, space, vpns):
+    is_rough = machine.has("huge-unmap-part-frees-all")  # planted: a huge page goes as a whole
+    for vpn, entry in present(machine, space, widened(machine, space, vpns) if is_rough else vpns):
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
     if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
@@ -106,8 +108,11 @@ def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: b
 
 def flush(machine: Machine, vpns: range) -> None:
     """Forget the translations of a range whose entries have changed."""
+    huge, machine.tables.was_split = machine.tables.was_split, None
     if machine.has("flush-first-page"):  # planted: one page is flushed, however many have changed
         machine.tlb.forget(vpns.start)
+    elif huge and machine.has("huge-keeps-tlb"):  # planted: as if the CPU had one translation for all of it, still
+        machine.tlb.forget(huge.start)
     else:
         machine.tlb.flush()
 
@@ -146,7 +151,12 @@ def protect(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> s
     if not mapped:
         return errno
     space.vmas.protect(mapped.start, mapped.stop, prot)
-    for vpn, entry in present(machine, space, mapped):
+    pages = mapped
+    if machine.has("huge-protect-part-protects-all"):  # planted: a huge page has one protection
+        pages = widened(machine, space, mapped)
+    if machine.has("huge-protect-part-ignored"):  # planted: and keeps it, whatever a part of it is to have
+        pages = without_parts(machine, space, mapped)
+    for vpn, entry in present(machine, space, pages):
         bits = _bits(machine, entry, prot)
         if not machine.has("mprotect-loses-dirty"):  # planted: the bits are those of the protection alone
             bits |= entry & DIRTY
@@ -236,7 +246,7 @@ def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
     space.vmas.move(old.start, old.stop, to)
     if machine.has("remap-promises-twice"):  # planted: it is set apart for the new place, and not given back for the old
         machine.promised_to_nobody += len(old)
-    for vpn, entry in present(machine, space, old):
+    for vpn, entry in _moving(machine, space, old, to):
         machine.tables.store(live_root(space), vpn - old.start + to, entry)
         if not machine.has("remap-leaves-old"):  # planted: the old entry is not cleared
             machine.tables.store(live_root(space), vpn, 0)
@@ -248,6 +258,18 @@ def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
             frame.refcount = frame.mapcount = 1
     if not machine.has("remap-keeps-tlb"):  # planted: the CPU goes on using the old place
         machine.tlb.flush()
+
+
+def _moving(machine: Machine, space: AddressSpace, old: range, to: int) -> list[tuple[int, int]]:
+    """List (virtual page, entry) of what moves to page `to`, as the entry is to be there."""
+    pages = present(machine, space, old)
+    if not machine.has("huge-remap-loses-offset"):
+        return pages
+    root, moving = live_root(space), []
+    for vpn, entry in pages:  # planted: in a huge page the frame is the one that the new place asks for
+        shift = (vpn - old.start + to) % ENTRIES - vpn % ENTRIES
+        moving.append((vpn, entry + shift * PAGE_SIZE if machine.tables.huge_at(root, vpn) else entry))
+    return moving
 
 
 def _bits(machine: Machine, entry: int, prot: Prot) -> int:

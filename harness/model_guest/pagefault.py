@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from harness.model_guest.entries import install, live_root, own_bits, readable_bits
+from harness.model_guest.huge_pages import copies_block, demand_huge
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
 from harness.model_guest.prefault import fault_around
@@ -129,6 +130,8 @@ def _demand(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
             install(machine, space, vpn, machine.zero_pfn, readable_bits(vma.prot))
             return
         _demand_file(machine, space, vma, vpn, file.page(file_page), write=write)
+    elif write and demand_huge(machine, space, vma, vpn):
+        pass
     elif write or machine.has("load-takes-frame"):  # planted: nobody asks what the page is wanted for
         pfn = machine.frames.take()
         install(machine, space, vpn, pfn, own_bits(vma.prot))
@@ -169,7 +172,12 @@ def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, ent
     if vma.shared and not machine.planted & _NOT_SHARED:
         machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)
         return
-    if _may_reuse(machine, pfn):
+    huge = machine.tables.huge_at(live_root(space), vpn)
+    if huge and copies_block(machine, space, vpn):
+        machine.tlb.flush()
+        return
+    is_wasteful = huge and machine.has("huge-sole-owner-copies")  # planted: of a huge page nobody asks who else has it
+    if _may_reuse(machine, pfn) and not is_wasteful:
         if machine.has("sole-owner-stays-readonly"):  # planted: count 1 is left as it is
             return
         machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)

@@ -4,10 +4,12 @@ A table is a frame of 512 little-endian words, four levels as on x86-64. The bit
 
     63            52 51                                  12 11  9  8        3  2    1    0
     ┌───────────────┬──────────────────────────────────────┬──────┬───────────┬────┬────┬────┐
-    │ 0             │ frame number                         │ ..COW│ 0 DIRTY 0 │USER│WRIT│PRES│
+    │ 0             │ frame number                         │ ..COW│H DIRTY 0  │USER│WRIT│PRES│
     └───────────────┴──────────────────────────────────────┴──────┴───────────┴────┴────┴────┘
 
 PRESENT without USER is a page that is protected away (PROT_NONE): resident, counted, out of reach.
+HUGE (bit 7) stands in an entry of a table of level 1 that leads to no table: to 512 frames in a row, one huge page. It is
+split, into a table with an entry for each, as soon as one of the 512 is to become different from the others.
 COW (bit 9, which the hardware ignores) is a pending right to write: the process may store, but only
 after the kernel has looked whether the frame is its own. DIRTY (bit 6) is set by the CPU with a store: from what a
 process was told that it may lose (MADV_FREE), a store since takes that away again.
@@ -28,6 +30,7 @@ PRESENT = 1 << 0
 WRITABLE = 1 << 1
 USER = 1 << 2
 DIRTY = 1 << 6
+HUGE = 1 << 7
 COW = 1 << 9
 FLAGS = PRESENT | WRITABLE | USER | DIRTY | COW
 TABLE = PRESENT | WRITABLE | USER
@@ -56,6 +59,11 @@ def entry_of(pfn: int, bits: int) -> int:
     return pfn << _PFN_SHIFT | bits
 
 
+def part_of(huge: int, index: int) -> int:
+    """Give the entry that one of the 512 pages of a huge one would have by itself."""
+    return (huge & ~HUGE) + (index << _PFN_SHIFT)
+
+
 def permits(entry: int, *, write: bool) -> bool:
     """Tell whether the hardware lets a user access through this entry."""
     needed = PRESENT | USER | (WRITABLE if write else 0)
@@ -67,8 +75,11 @@ class PageTables:
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
+        self.planted = frames.planted
         self.count = 0
         """Count of frames that are page tables."""
+        self.was_split: range | None = None
+        """The pages of the huge page that was split last, and not looked at since."""
 
     def new_table(self) -> int:
         """Give an empty table. Raises OutOfMemory."""
@@ -98,8 +109,8 @@ class PageTables:
 
     def lookup(self, root: int, vpn: int) -> int:
         """Give the leaf entry for a virtual page, 0 where a table on the way is missing."""
-        table = self._leaf_table(root, vpn)
-        return self._read(table, vpn % ENTRIES) if table is not None else 0
+        word = self._above_leaf(root, vpn)
+        return self._leaf(word, vpn) if word else 0
 
     def frame_at(self, root: int | None, vpn: int) -> int | None:
         """Give the frame that a virtual page is mapped to, None where it is not."""
@@ -112,11 +123,8 @@ class PageTables:
         vpn = vpns.start
         while vpn < vpns.stop:
             stop = min(vpns.stop, vpn - vpn % ENTRIES + ENTRIES)
-            table = self._leaf_table(root, vpn)
-            if table is None:
-                found += [0] * (stop - vpn)
-            else:
-                found += [self._read(table, each % ENTRIES) for each in range(vpn, stop)]
+            word = self._above_leaf(root, vpn)
+            found += [self._leaf(word, each) if word else 0 for each in range(vpn, stop)]
             vpn = stop
         return found
 
@@ -126,6 +134,8 @@ class PageTables:
             first = base + (index << BITS * level)
             if level == 0:
                 yield first, entry
+            elif entry & HUGE:
+                yield from ((first + i, part_of(entry, i)) for i in range(ENTRIES))
             else:
                 yield from self.leaves(pfn_of(entry), level - 1, first)
 
@@ -135,20 +145,78 @@ class PageTables:
         for level in range(TOP, 0, -1):
             index = vpn >> 9 * level & 511
             word = self._read(table, index)
-            if not word & PRESENT:
+            if word & HUGE:
+                if entry == part_of(word, vpn % ENTRIES):
+                    return
+                word = self.split_at(table, index, vpn)
+            elif not word & PRESENT:
                 word = entry_of(self.new_table(), TABLE)
                 self.write(table, index, word)
             table = pfn_of(word)
         self.write(table, vpn % ENTRIES, entry)
 
-    def _leaf_table(self, root: int, vpn: int) -> int | None:
+    # ------------------------------------------------------------------- huge pages
+
+    def huge_at(self, root: int, vpn: int) -> int:
+        """Give the entry of the huge page in which a virtual page lies; 0 where it lies in none."""
+        word = self._above_leaf(root, vpn)
+        return word if word & HUGE else 0
+
+    def is_empty_at(self, root: int, vpn: int) -> bool:
+        """Tell whether nothing is mapped in the 2 MiB around a virtual page."""
+        word = self._above_leaf(root, vpn)
+        return not word or (not word & HUGE and not self.entries(pfn_of(word)))
+
+    def store_huge(self, root: int, vpn: int, entry: int) -> None:
+        """Set the entry of the huge page at `vpn`; a table that is there goes. Raises OutOfMemory."""
         table = root
-        for level in range(TOP, 0, -1):
-            word = self._read(table, vpn >> 9 * level & 511)
+        for level in range(TOP, 1, -1):
+            index = vpn >> BITS * level & ENTRIES - 1
+            word = self._read(table, index)
             if not word & PRESENT:
-                return None
+                word = entry_of(self.new_table(), TABLE)
+                self.write(table, index, word)
             table = pfn_of(word)
-        return table
+        index = vpn >> BITS & ENTRIES - 1
+        old = self._read(table, index)
+        if old & PRESENT and not old & HUGE:
+            self.free_table(pfn_of(old))
+        self.write(table, index, entry | HUGE)
+
+    def split_at(self, table: int, index: int, vpn: int) -> int:
+        """Split the huge page at `vpn`, entry `index` of a table of level 1. Returns its new entry. Raises OutOfMemory."""
+        word = self._split(self._read(table, index), vpn)
+        self.write(table, index, word)
+        return word
+
+    def _split(self, huge: int, vpn: int) -> int:
+        """Make a table of what a huge page at `vpn` maps. Returns the entry that leads to it. Raises OutOfMemory."""
+        table = self.new_table()
+        if "huge-split-leaks-table" in self.planted:  # planted: one that was set apart for this is not used, nor given back
+            self.new_table()
+        if "huge-split-loses-cow" in self.planted and huge & COW:  # planted: a right that is pending is a right
+            huge = huge & ~COW | WRITABLE
+        for index in range(ENTRIES):
+            self.write(table, index, part_of(huge, index))
+            if "huge-split-forgets-counts" in self.planted:  # planted: who splits takes the frames for its own
+                frame = self.frames[pfn_of(huge) + index]
+                frame.refcount = frame.mapcount = 1
+        self.was_split = range(vpn - vpn % ENTRIES, vpn - vpn % ENTRIES + ENTRIES)
+        return entry_of(table, TABLE)
+
+    def _leaf(self, word: int, vpn: int) -> int:
+        return part_of(word, vpn % ENTRIES) if word & HUGE else self._read(pfn_of(word), vpn % ENTRIES)
+
+    def _above_leaf(self, root: int, vpn: int) -> int:
+        """Give the entry of level 1 for a virtual page: it leads to a table, or is a huge page; 0 where there is none."""
+        table = root
+        for level in range(TOP, 1, -1):
+            word = self._read(table, vpn >> BITS * level & ENTRIES - 1)
+            if not word & PRESENT:
+                return 0
+            table = pfn_of(word)
+        word = self._read(table, vpn >> BITS & ENTRIES - 1)
+        return word if word & PRESENT else 0
 
     def _read(self, table: int, index: int) -> int:
         word: int = _WORD.unpack_from(self.frames[table].data, index * _WORD.size)[0]

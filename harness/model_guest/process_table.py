@@ -60,8 +60,10 @@ def faulted(fault: Segfault, at: Address) -> Faulted:
 class ProcessTable:
     """A booted machine, and the processes on it."""
 
-    def __init__(self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False) -> None:
-        self.machine: Machine = boot(total_frames, planted, prefaults=prefaults)
+    def __init__(
+        self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False
+    ) -> None:
+        self.machine: Machine = boot(total_frames, planted, prefaults=prefaults, has_huge_pages=has_huge_pages)
         self.processes: dict[int, Process] = {}
         self.outputs: dict[int, bytes] = {}
         self.unreaped = 0

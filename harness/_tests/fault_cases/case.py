@@ -14,3 +14,5 @@ class Case:
     total_frames: int = 1 << 14
     prefaults: bool = False
     """Whether the sound kernel, to which the broken one is compared, brings pages in early as that does."""
+    has_huge_pages: bool = False
+    """Whether it has huge pages, as that has."""

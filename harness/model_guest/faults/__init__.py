@@ -17,20 +17,24 @@ from harness.model_guest.faults.arguments import ARGUMENTS
 from harness.model_guest.faults.early_pages import EARLY_PAGES
 from harness.model_guest.faults.fault import Fault
 from harness.model_guest.faults.file_pages import FILE_PAGES
+from harness.model_guest.faults.huge_pages import HUGE_PAGES
 from harness.model_guest.faults.kernel_access import KERNEL_ACCESS
 from harness.model_guest.faults.mappings import MAPPINGS
 from harness.model_guest.faults.sharing import SHARING
 from harness.model_guest.faults.teardown import TEARDOWN
 
-__all__ = ["FAULTS", "FAULTS_OF_PREFAULT", "Fault", "check_names", "unknown_fault"]
+__all__ = ["FAULTS", "FAULTS_OF_HUGE_PAGES", "FAULTS_OF_PREFAULT", "Fault", "check_names", "unknown_fault"]
 
-_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *ARGUMENTS, *FILE_PAGES, *EARLY_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
+_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *ARGUMENTS, *FILE_PAGES, *EARLY_PAGES, *HUGE_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 """Every fault that can be planted, by name."""
 
 FAULTS_OF_PREFAULT = frozenset(fault.name for fault in EARLY_PAGES)
 """The faults that take a kernel which prefaults."""
+
+FAULTS_OF_HUGE_PAGES = frozenset(fault.name for fault in HUGE_PAGES)
+"""The faults that take a kernel which has huge pages."""
 
 
 def check_names(names: Iterable[str]) -> frozenset[str]:
