@@ -30,7 +30,7 @@ CASES = {
     "huge-mapped-beyond-vma": _case("observations", begin="p0: map w 500 rw private anon\np0: store w[1] 0x11"),
     "huge-replaces-small": _case(
         "outcomes",
-        "p0: remap w[0..255] w[0..1025]\np0: store w[256] 0x22\np0: load w[1]",
+        "p0: remap w[0..255] w[0..1025]\np0: store w[256] 0x22\np0: fork p1\np1: load w[1]",
         begin="p0: map w 256 rw private anon\np0: store w[1] 0x11\n",
     ),
 }

@@ -68,11 +68,12 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
 def _doubt(machine: Machine, parents: PTE, childs: PTE) -> None:
     """Leave it open whether the two share their frame, where a fixed buffer may lie in the same huge page.
 
-    Which page of a huge one a buffer lies in is not noted, so fork copies them all. Source: copy_huge_pmd, which splits the
-    page; page_maybe_dma_pinned, which asks the folio.
+    Where pins are told from other references by their number, which page of a huge one has them is not noted, and fork
+    copies them all. Source: copy_huge_pmd, which splits the page; page_maybe_dma_pinned, which asks the folio.
     """
-    may_be_copied = machine.semantics.huge_pages and machine.fixed is not None and parents.frame.kind in OWN
-    if may_be_copied and parents.frame is childs.frame:
+    semantics = machine.semantics
+    may_be_copied = semantics.huge_pages and semantics.fixed_buffer_references > 1 and machine.fixed is not None
+    if may_be_copied and parents.frame.kind in OWN and parents.frame is childs.frame:
         parents.guessed = childs.guessed = True
 
 

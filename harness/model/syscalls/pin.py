@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.model.allowed import Allowed
 from harness.model.fault import is_behind_end, may_read, may_vanish, take
+from harness.model.frame import FrameKind
 from harness.model.machine import Machine, Pin
 from harness.model.process import Process
 from harness.model.stack import vma_to_take
@@ -76,6 +77,8 @@ def _hold(machine: Machine, process: Process, op: ops.Pin) -> None:
     pte = process.memory.page_table.lookup(op.at.vpn)
     if pte is not None and may_vanish(machine, pte):
         machine.end_of_knowledge("a page is pinned that was free to go, and nobody says whether it had gone")
+    if pte is not None and pte.guessed and pte.frame.kind is FrameKind.ANON:
+        machine.end_of_knowledge("a page is pinned that fork may have copied with a buffer in the same huge page, or not")
     frame = take(machine, process, op.at.vpn, Access.LOAD)
     machine.pins.append(Pin(frame, op.at.offset))
     machine.reach["pin"] += 1
