@@ -373,8 +373,21 @@ def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     fresh = _own_entry(machine, _vma(process, vpn), machine.pool.fresh(FrameKind.ANON, old.content, old.also))
     process.memory.page_table.map(vpn, fresh)
     free_unheld(machine, [old])
+    _doubt_neighbours(machine, process, vpn)
     machine.reach["cow.copy"] += 1
     return fresh
+
+
+def _doubt_neighbours(machine: Machine, process: Process, vpn: int) -> None:
+    """Leave it open whether the pages around one that was copied were copied, too (`Semantics.copied_around`)."""
+    if (around := machine.semantics.copied_around) == 1:
+        return
+    vma, first = _vma(process, vpn), vpn - vpn % around
+    entries = [process.memory.page_table.lookup(each) for each in vma.part(first, first + around).vpns if each != vpn]
+    shared = {pte.frame for pte in entries if pte is not None and pte.frame.kind in OWN and not pte.writable}
+    for _, space in machine.spaces() if shared else ():
+        for pte in space.page_table.ptes():
+            pte.guessed |= pte.frame in shared
 
 
 def _own_entry(machine: Machine, vma: Vma, frame: Frame) -> PTE:

@@ -94,6 +94,7 @@ PRESETS = {
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
                 *_DIFFERS_IN_LINUX,
+                ("copied_around", (16, 512)),
                 ("fork_copies_pages", (True,)),
                 ("image_may_be_copied", (True,)),
                 ("file_may_be_copied", (True,)),

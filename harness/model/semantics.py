@@ -321,6 +321,13 @@ class Semantics:
     Source: do_huge_pmd_anonymous_page; Documentation/admin-guide/mm/transhuge.rst ("transparent").
     """
 
+    copied_around: int = 1
+    """How many pages a store to a shared page may copy: of the aligned block of so many around it what one mapping has.
+
+    No document says how much is copied at a time, and nobody else may see any of it. Source: do_huge_pmd_wp_page copied a
+    huge page as a whole before Linux 5.8 ("thp: change CoW semantics for anon-THP"), which splits it and copies one.
+    """
+
     hint_is_taken: Choice = Choice.ALWAYS
     """mmap without MAP_FIXED maps the range at its address, where that is free.
 

@@ -78,7 +78,7 @@ def _hold(machine: Machine, process: Process, op: ops.Pin) -> None:
     if pte is not None and may_vanish(machine, pte):
         machine.end_of_knowledge("a page is pinned that was free to go, and nobody says whether it had gone")
     if pte is not None and pte.guessed and pte.frame.kind is FrameKind.ANON:
-        machine.end_of_knowledge("a page is pinned that fork may have copied with a buffer in the same huge page, or not")
+        machine.end_of_knowledge("a page is pinned of which the kernel may have made a copy, with others, or not")
     frame = take(machine, process, op.at.vpn, Access.LOAD)
     machine.pins.append(Pin(frame, op.at.offset))
     machine.reach["pin"] += 1
