@@ -194,6 +194,18 @@ def test_every_page_that_a_program_names_is_observed(program: Program) -> None:
     assert tuple(dict.fromkeys(each.window for each in observed_pages(program))) == program.windows
 
 
+def test_of_a_wide_window_the_watched_pages_are_observed_and_operands_count_from_its_first() -> None:
+    program = parse_program("p0: store d[3] 1\np0: unmap w[300..511]\np0: store w[256] 2")
+
+    assert observed_pages(program) == (
+        PageRange("d", 3, 1),
+        PageRange("w", 0, 3),
+        PageRange("w", 256, 1),
+        PageRange("w", 510, 2),
+    )
+    assert b"\x01\xac\x02" in encode_program(program, flags=0)  # in the second range, 300 pages from its first on
+
+
 def test_a_program_that_names_no_page_has_none_observed() -> None:
     assert observed_pages(parse_program("p0: fork p1\np1: exit 0")) == ()
 

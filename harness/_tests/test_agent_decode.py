@@ -218,6 +218,11 @@ def test_raw_counts_of_struct_page_become_counts_and_flags() -> None:
     assert unread == FrameSeen()
 
 
+@pytest.mark.parametrize("part", ["head", "tail"])
+def test_the_counts_of_a_page_of_several_frames_are_no_frame_s(part: str) -> None:
+    assert frame_seen({"refcount": 1, "map_raw": 0, "lru": 0, "anon": 0, part: 1}, is_zero=False) == FrameSeen()
+
+
 # ---------------------------------------------------------------------------------- nonsense
 
 NONSENSE = {

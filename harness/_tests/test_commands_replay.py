@@ -275,3 +275,13 @@ def test_what_is_known_of_the_guest_is_said_to_be_expected(
     assert status == 1
     assert "EXPECTED on this guest" in (out := capsys.readouterr().out)
     assert "our fork is young" in out
+
+
+def test_a_program_that_nobody_saved_is_held_to_all_accounts_too(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "mine.prog"
+    path.write_text("p0: map w 1026 rw private anon\np0: store w[2] 0x01\np0: unmap w[256]\n")
+
+    status = run(["replay", str(path), "--guest", "model", "--fault", "huge-split-leaks-table"])
+
+    assert status == 1
+    assert "BROKEN: tables.conserved" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.model.adopt import ExpectedPage, expected_pages
@@ -222,3 +224,18 @@ def test_this_many_table_pages_are_there(text: str, tables: int) -> None:
     machine, _ = run(text)
 
     assert page_tables(machine, 0) == tables
+
+
+def test_a_kernel_that_may_copy_around_a_store_may_have_copied_what_is_near_it() -> None:
+    machine = Machine(replace(PRESETS["model"], copied_around=4))
+    text = "p0: map d 8 rw private anon\n" + "".join(f"p0: store d[{page}] 1\n" for page in range(8))
+    for op in parse_program(text + "p0: fork p1\np1: store d[1] 2\n").steps:
+        step(machine, op)
+
+    first = WINDOW_BY_NAME["d"].vpn
+    guessed = [
+        [pte.guessed for vpn, pte in machine.process(number).memory.page_table.walk() if vpn in range(first, first + 8)]
+        for number in (0, 1)
+    ]
+    near = [True, False, True, True, False, False, False, False]
+    assert guessed == [near, near]

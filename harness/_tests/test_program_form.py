@@ -37,7 +37,7 @@ from harness.program.ops import (
 from harness.program.program import MAX_PROCESSES, Family, Program, places
 from harness.program.text import parse_program
 from harness.program.trace import runs_of
-from harness.program.units import PAGE_SIZE, WINDOWS, Address, PageRange, Prot, address_of
+from harness.program.units import PAGE_SIZE, WINDOWS, Address, PageRange, Prot, Window, address_of, in_windows, last_watched
 from strategies.programs import programs
 
 
@@ -122,6 +122,21 @@ def test_every_page_of_every_window_has_one_address() -> None:
         assert address is not None
         assert (address.window, address.vpn, address.offset) == (name, vpn, 17)
         assert address.page.offset == 0
+
+
+@pytest.mark.parametrize("window", [each for each in WINDOWS if each.watched], ids=lambda each: each.name)
+def test_of_a_wide_window_the_watched_pages_alone_are_touched_and_seen(window: Window) -> None:
+    watched = [window.vpn + index for index in window.watched]
+
+    assert list(in_windows(window.vpn, window.vpn + window.npages)) == watched
+    assert [vpn for run in window.runs() for vpn in run.vpns] == watched
+    assert [run.vpns[-1] - window.vpn for run in window.runs(512)][-1] == 511
+    assert last_watched(PageRange(window.name, 3, 300)) == Address(window.name, 256)
+    assert Program((Load(0, Address(window.name, 511)), Unmap(0, PageRange(window.name, 3, 300))))
+    with pytest.raises(
+        ProgramError, match=rf"{window.name}\[3\] is not watched: of window {window.name} these pages are, 0"
+    ):
+        Program((Load(0, Address(window.name, 3)),))
 
 
 def test_what_lies_in_no_window_has_no_address() -> None:

@@ -155,12 +155,17 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     """Run the file's programs: first as they were run then, and if that conforms, with all eyes open.
 
     A look changes what it looks at (it flushes TLBs, and takes time), so the second run is no substitute
-    for the first. Gives the first verdict that diverges, or the last.
+    for the first; and what is missing when all is over says least, so that it is asked for last, once more without looks in
+    between. Gives the first verdict that diverges, or the last.
     """
-    first = failure.how if failure.contract else How(count_faults=True, pte_bits=True, accounting=True)
-    verdict = runner.run_sequence(failure.programs, dataclasses.replace(first, patient=True))
+    first = failure.how if failure.contract else How(count_faults=True, pte_bits=True)
+    first = dataclasses.replace(first, patient=True)
     everything = How(dense=True, pte_bits=True, accounting=True, patient=True)
-    return verdict if not verdict.conforms else runner.run_sequence(failure.programs, everything)
+    for how in (first, everything, dataclasses.replace(first, accounting=True)):
+        verdict = runner.run_sequence(failure.programs, how)
+        if not verdict.conforms:
+            break
+    return verdict
 
 
 def report(runner: Runner, failure: Failure, verdict: Verdict) -> str:
