@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Map, Scratch, Store, Try
+from harness.program.ops import Fork, Kill, Map, Scratch, Store, Try, Wait
 from harness.program.program import Program
 
 
@@ -26,6 +26,27 @@ from harness.program.program import Program
     )
 )
 def test_bad_arguments_fail_as_documented(guest: Guest, program: Program) -> None:
+    """A system call fails with the documented errno, or does what it is documented to do."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="errno.table")
+
+
+@contract("errno.table", catches=("kill-finds-nobody", "kill-misses-zombie"))
+@given(
+    program=drawn(
+        """
+        p0: fork p1
+        p0: fork p2
+        p1: exit 7
+        p2: kill p1
+        p0: wait p1
+        p2: kill p1
+        """,
+        containing=(Fork, Kill, Wait),
+    )
+)
+def test_who_has_ended_can_be_killed_until_waited_for(guest: Guest, program: Program) -> None:
     """A system call fails with the documented errno, or does what it is documented to do."""
     verdict = guest.run(program)
 

@@ -69,7 +69,7 @@ def test_death_by_a_signal_drops_every_reference(guest: Guest, program: Program)
     assert_conforms(verdict, to="exit.drops-all")
 
 
-@contract("wait.status", catches=("kill-reports-sigsegv",))
+@contract("wait.status", catches=("kill-reports-sigsegv", "kill-of-zombie-tells-signal"))
 @given(
     program=drawn(
         """
@@ -83,6 +83,12 @@ def test_death_by_a_signal_drops_every_reference(guest: Guest, program: Program)
         p2: kill p1
         p0: reap p1 bss[0]
         """,
+        """
+        p0: fork p1
+        p1: exit 7
+        p0: kill p1
+        p0: wait p1
+        """,
         containing=(Fork, Kill, Wait),
     )
 )
@@ -93,7 +99,7 @@ def test_the_wait_status_tells_the_signal(guest: Guest, program: Program) -> Non
     assert_conforms(verdict, to="wait.status")
 
 
-@contract("clone-vm.shares", catches=("kill-drops-twice",))
+@contract("clone-vm.shares", catches=("kill-drops-twice", "kill-of-zombie-drops-again"))
 @given(
     program=drawn(
         """
@@ -104,6 +110,14 @@ def test_the_wait_status_tells_the_signal(guest: Guest, program: Program) -> Non
         p0: kill p1
         p0: load a[1]
         p0: store a[0] 0x33
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: clone p1
+        p1: exit 7
+        p0: kill p1
+        p0: load a[0]
         """,
         containing=(Clone, Kill, Load),
     )

@@ -249,7 +249,8 @@ class Telling:
         if isinstance(op, WAITS):
             return actor in family.active and self._may_wait(op)
         if isinstance(op, Kill):
-            return actor in family.active and self.names.get(op.victim) in family.victims(self.names[op.process])
+            victims = [*family.gone(), *(family.victims(actor) if actor in family.active else ())]
+            return actor in family.active and self.names.get(op.victim) in victims
         if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
             return False
         if isinstance(op, Threads) and actor in family.threaded:

@@ -156,8 +156,9 @@ class Scene:
         return self.reaped(wish) if child is None and wish % _AGAIN == _AGAIN - 1 else child
 
     def victim(self, killer: int, wish: int) -> int | None:
-        """Give the process whom `killer` may kill whose slot is nearest; None where there is none."""
-        victims = self.family.victims(killer)
+        """Give the process whom `killer` may kill whose slot is nearest, now and then one that has ended; or None."""
+        gone = self.family.gone() if wish % _AGAIN == _AGAIN - 1 else []
+        victims = gone or self.family.victims(killer)
         return self._by_slot(victims, wish) if victims else None
 
     def _by_slot(self, processes: Iterable[int], wish: int) -> int:

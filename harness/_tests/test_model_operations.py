@@ -325,3 +325,9 @@ def test_after_the_last_exit_only_the_page_cache_and_the_zero_page_are_in_use() 
 
     assert machine.pool.in_use == {machine.zero, *machine.cache.frames.values()}
     assert sorted(machine.cache.frames) == [("data", 0), ("data", 1)]
+
+
+def test_a_zombie_can_be_killed_and_keeps_its_status() -> None:
+    _, outcomes = run("p0: fork p1\np1: exit 7\np0: kill p1\np0: wait p1\np0: kill p1")
+
+    assert outcomes[2:] == [Done(), Exited(7), Failed("ESRCH")]

@@ -247,3 +247,29 @@ def test_every_process_that_a_program_makes_is_counted_in_each_round() -> None:
     )
 
     assert program.forks == 1 + 1 + 300 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "p0: fork p1\np1: exit 7\np0: kill p1",
+        "p0: fork p1\np1: exit 7\np0: wait p1\np0: kill p1",
+        "p0: fork p1\np1: exit 7\np0: repeat 3 1\np0: kill p1",
+    ],
+)
+def test_who_has_ended_may_be_killed_in_vain(steps: str) -> None:
+    assert len(parse_program(steps)) > 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "p0: fork p1\np1: fork p2\np2: exit 7\np1: exit 7\np0: kill p2",
+        "p0: fork p1\np0: exit 7\np1: kill p0",
+        "p0: fork p1\np1: exit 7\np0: wait p1\np0: crowd 3\np0: kill p1",
+        "p0: kill p0",
+    ],
+)
+def test_nobody_is_killed_of_whom_init_decides_or_whose_number_may_be_an_idle_childs(steps: str) -> None:
+    with pytest.raises(ProgramError, match="nobody whom"):
+        parse_program(steps)

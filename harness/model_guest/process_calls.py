@@ -230,7 +230,13 @@ class ProcessCalls(ProcessTable):
         return Done()
 
     def _kill(self, op: Kill) -> Outcome:
-        victim = self.processes[op.victim]
+        victim = self.processes.get(op.victim)
+        if victim is None:
+            return (
+                Done() if self.machine.has("kill-finds-nobody") else Failed("ESRCH")
+            )  # planted: it is dead, as was asked for
+        if victim.status is not None:
+            return self._kill_again(victim)
         if self.machine.has("kill-skips-teardown"):  # planted: only who runs gives its memory back
             victim.space.users += 1
         if self.machine.has("kill-drops-twice") and victim.space.users > 1:  # planted: by the killer, and by the killed
@@ -239,6 +245,16 @@ class ProcessCalls(ProcessTable):
         if self.machine.has("kill-reports-sigsegv"):  # planted: it is ended like one that made a wrong access
             signal = Signal.SIGSEGV
         self._end(op.victim, killed(signal))
+        return Done()
+
+    def _kill_again(self, zombie: Process) -> Outcome:
+        """Send a signal to a process that has ended."""
+        if self.machine.has("kill-misses-zombie"):  # planted: who runs no more is not found
+            return Failed("ESRCH")
+        if self.machine.has("kill-of-zombie-tells-signal"):  # planted: the status is that of the last death
+            zombie.status = killed(Signal.SIGKILL)
+        if self.machine.has("kill-of-zombie-drops-again"):  # planted: nobody asks whether it has let go already
+            lifecycle.release(self.machine, zombie.space)
         return Done()
 
     def _notify(self, parent: int | None) -> None:

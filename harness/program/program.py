@@ -200,11 +200,7 @@ class Family:
             self.zombies.discard(op.child)
             self.waited.add(op.child)
         elif (ended := ended_by(op)) is not None:
-            if isinstance(op, Kill):
-                self._check_victim(op)
-            self.live.discard(ended)
-            self.zombies.add(ended)
-            self._let_go(ended)
+            self._end(op, ended)
         if isinstance(op, Exec):
             self._let_go(op.process)
 
@@ -242,9 +238,23 @@ class Family:
         """List whom `process` may kill: who sleeps until its turn, and has no idle children, who would be left."""
         return sorted(self.active - self.crowds.keys() - {process})
 
-    def _check_victim(self, op: Kill) -> None:
-        if op.victim not in self.victims(op.process):
-            raise ProgramError(f"p{op.victim} is nobody whom p{op.process} may kill: it is to sleep until its turn")
+    def gone(self) -> list[int]:
+        """List whom anybody may kill in vain: the ended children of those who live, and who was waited for.
+
+        Of the others init decides when nothing is left of them. A number that nobody has any more may be an idle child's.
+        """
+        zombies = {child for child in self.zombies if self.parent[child] in self.live}
+        return sorted(zombies if self.crowds else zombies | self.waited)
+
+    def _end(self, op: Op, ended: int) -> None:
+        if isinstance(op, Kill) and ended not in (*self.victims(op.process), *self.gone()):
+            raise ProgramError(
+                f"p{ended} is nobody whom p{op.process} may kill: it is to sleep till its turn, or to be gone"
+            )
+        if ended in self.live:
+            self.live.discard(ended)
+            self.zombies.add(ended)
+            self._let_go(ended)
 
     def _let_go(self, child: int) -> None:
         """Wake the process that did vfork and waits for `child`, if there is one."""

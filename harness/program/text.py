@@ -36,7 +36,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p1: starve 12                      (a fork that finds 12 more frames)
     p1: refuse                         (a fork where no process more is allowed)
     p1: limit 3                        (3 pages more may be mapped, and no more)
-    p0: kill p1                        (by SIGKILL)
+    p0: kill p1                        (by SIGKILL; or in vain, where it has ended)
     p1: handle a[1]                    (a SIGSEGV, on a stack that ends with this page; then p1 ends)
     p0: threads 3                      (idle ones, till it ends or execs)
     p0: handover exits                 (a new thread does p0's steps from now on; the one that did them exits, or sleeps)

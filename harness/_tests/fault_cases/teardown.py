@@ -115,6 +115,42 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "kill-finds-nobody": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p0: kill p1
+        p0: wait p1
+        p0: kill p1
+        """,
+    ),
+    "kill-misses-zombie": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p0: kill p1
+        p0: kill p1
+        """,
+    ),
+    "kill-of-zombie-tells-signal": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p1: exit 7
+        p0: kill p1
+        p0: wait p1
+        """,
+    ),
+    "kill-of-zombie-drops-again": Case(
+        "outcomes",
+        """
+        p0: store bss[0] 0x11
+        p0: clone p1
+        p1: exit 7
+        p0: kill p1
+        p0: load bss[0]
+        """,
+    ),
     "kill-reports-sigsegv": Case(
         "outcomes",
         """

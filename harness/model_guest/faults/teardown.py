@@ -137,6 +137,26 @@ TEARDOWN = (
         ("wait.status",),
     ),
     Fault(
+        "kill-finds-nobody",
+        "kill of a process that was waited for succeeds",
+        ("errno.table",),
+    ),
+    Fault(
+        "kill-misses-zombie",
+        "kill of a process that has ended, and was not waited for, fails",
+        ("errno.table",),
+    ),
+    Fault(
+        "kill-of-zombie-tells-signal",
+        "a process that has exited and is killed then is reported to have died of the signal",
+        ("wait.status",),
+    ),
+    Fault(
+        "kill-of-zombie-drops-again",
+        "a process that has exited and is killed then lets go of its address space once more",
+        ("clone-vm.shares",),
+    ),
+    Fault(
         "clone-vm-exit-frees",
         "the exit of one process tears an address space down in which another works",
         ("clone-vm.shares", "vfork.shares-and-suspends", "exit.drops-all", "tables.no-double-free", "live.no-panic"),

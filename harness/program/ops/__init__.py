@@ -123,7 +123,7 @@ ENDING = (Exit, Crash, Handle)
 
 
 def ended_by(op: Op) -> int | None:
-    """Give the process that is gone after `op`: its own, or another; None where there is none."""
+    """Give the process that is gone after `op`, perhaps before it too: its own, or another; None where there is none."""
     if isinstance(op, Kill):
         return op.victim
     return op.process if isinstance(op, ENDING) else None

@@ -147,7 +147,7 @@ class Handle(Op):
 
 @dataclass(frozen=True, slots=True)
 class Kill(Op):
-    """kill(2) with SIGKILL: another process, which sleeps until its turn, ends."""
+    """kill(2) with SIGKILL: another process, which sleeps until its turn, ends; one that has ended before is as it was."""
 
     verb: ClassVar[str] = "kill"
     code: ClassVar[int] = 44
