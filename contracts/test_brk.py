@@ -10,7 +10,10 @@ from harness.program.ops import Brk, Load, Store
 from harness.program.program import Program
 
 
-@contract("brk.exact", catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start", "brk-inherits-protection"))
+@contract(
+    "brk.exact",
+    catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start", "brk-inherits-protection", "brk-answers-errno"),
+)
 @given(
     program=drawn(
         """

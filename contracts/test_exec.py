@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Exec, Exit, Fork, Handover, Load, Store, Threads
+from harness.program.ops import Exec, Exit, Fork, Handover, Load, Store, Threads, Try
 from harness.program.program import Program
 
 
@@ -247,3 +247,34 @@ def test_exec_by_any_thread_drops_the_old_memory(guest: Guest, program: Program)
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="exec.drops-all")
+
+
+@contract("exec.failed-is-no-op", catches=("failed-exec-drops-pages",))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: try exec-no-program a[0]
+        p0: try exec-bad-argument a[0]
+        p0: try exec-bad-path a[0]
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: vfork p1
+        p1: try exec-no-program a[0]
+        p1: store a[1] 0x22
+        p1: exec
+        p0: load a[1]
+        p0: store a[0] 0x33
+        """,
+        containing=(Store, Try, Load),
+    )
+)
+def test_an_exec_that_fails_changes_nothing(guest: Guest, program: Program) -> None:
+    """An exec that fails leaves its caller's memory as it was."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="exec.failed-is-no-op")

@@ -292,6 +292,7 @@ def test_an_initramfs_holds_the_agent_and_the_devices(tmp_path: Path) -> None:
         "dev/ttyAMA0",
         "dev/ttyS0",
         "init",
+        "no-program",
         "proc",
         "sys",
         "tmp",

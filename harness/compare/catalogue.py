@@ -42,6 +42,8 @@ CONTRACTS = _table(
      "Truncation takes the pages behind the new end from every mapping, and what is cut within a page reads zero."),
     ("fork.failed-is-no-op", Level.OUTCOMES,
      "A fork that fails leaves the parent, every count and free memory as they were."),
+    ("exec.failed-is-no-op", Level.OUTCOMES,
+     "An exec that fails leaves its caller's memory as it was."),
     ("vfork.shares-and-suspends", Level.OUTCOMES,
      "A vfork child works in its parent's memory, and the parent does not run until the child execs or ends."),
     ("clone-vm.shares", Level.OUTCOMES,

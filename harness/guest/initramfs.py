@@ -1,6 +1,7 @@
 """The guest's root file system: a cpio archive with the agent as /init, made without tools or root.
 
-Beside it lie the images that programs exec, which are the agent in other layouts: /image-NAME. Where an archive must not
+Beside it lie the images that programs exec, which are the agent in other layouts: /image-NAME; and a text that may be
+executed, and cannot be. Where an archive must not
 be longer than the room that a kernel has for it, the largest are left out.
 
 Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst ("newc" archives).
@@ -114,6 +115,7 @@ def root_entries(
         Entry("dev/ttyS0", stat.S_IFCHR | 0o600, device=(4, 64)),
     ]
     files = [Entry(path.strip("/"), stat.S_IFREG | 0o755, content) for path, content in sorted(programs.items())]
+    files.append(Entry("no-program", stat.S_IFREG | 0o755, b"This is no program.\n"))
     return [*(Entry(name, stat.S_IFDIR | 0o755) for name in folders), *nodes, *files]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.model_guest import mapping
+from harness.model_guest import lifecycle, mapping
 from harness.model_guest.advice import advise
 from harness.model_guest.entries import live_root
+from harness.model_guest.machine import AddressSpace
 from harness.model_guest.pagefault import touch
 from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.populate import populate
@@ -51,6 +52,9 @@ REFUSALS = {
     Misuse.PROTECT_WRAPPING: "ENOMEM",
     Misuse.REMAP_WRAPPING: "ENOMEM",
     Misuse.SYNC_WRAPPING: "ENOMEM",
+    Misuse.EXEC_BAD_PATH: "EFAULT",
+    Misuse.EXEC_BAD_ARGUMENT: "EFAULT",
+    Misuse.EXEC_NO_PROGRAM: "ENOEXEC",
 }
 """How a misuse fails; with EINVAL where it is not named."""
 
@@ -119,7 +123,9 @@ class MappingCalls(ProcessTable):
 
     def _brk(self, op: Brk) -> Outcome:
         moved = mapping.move_break(self.machine, self._space(op), op.at.vpn * PAGE_SIZE + op.at.offset)
-        return Done() if moved else Failed("ENOMEM")
+        # planted: it answers with the errno, which is no break
+        refused = Failed("ERANGE" if self.machine.has("brk-answers-errno") else "ENOMEM")
+        return Done() if moved else refused
 
     def _scratch(self, op: Scratch) -> Outcome:
         machine, space = self.machine, self._space(op)
@@ -162,4 +168,14 @@ class MappingCalls(ProcessTable):
         if op.misuse is Misuse.REMAP_WRAPPING and self.machine.has("remap-length-wraps"):
             mapping.unmap(self.machine, self._space(op), op.pages.vpns)
             return Done()
+        if op.misuse is Misuse.EXEC_NO_PROGRAM:
+            self._give_up_exec(self._space(op))
         return Failed(REFUSALS.get(op.misuse, "EINVAL"))
+
+    def _give_up_exec(self, space: AddressSpace) -> None:
+        """Find out that a file is no program, when the new address space is there already."""
+        new = lifecycle.image_space(self.machine)
+        if not self.machine.has("failed-exec-leaks-space"):  # planted: what was begun is nobody's to end
+            lifecycle.release(self.machine, new)
+        for vma in space.vmas if self.machine.has("failed-exec-drops-pages") else ():  # planted: the old ones go first
+            mapping.drop_pages(self.machine, space, vma.vpns)

@@ -19,6 +19,7 @@ from harness.program.ops import (
     Backing,
     Exec,
     Map,
+    Misuse,
     Op,
     Opened,
     Placement,
@@ -75,6 +76,8 @@ def needs(op: Op) -> frozenset[str]:
         words.add("remap duplicate")
     if isinstance(op, Try):
         words.update({op.misuse.value.partition("-")[0]} - BASIC - _CALLS)
+    if isinstance(op, Try) and op.misuse is Misuse.EXEC_NO_PROGRAM:
+        words.add("exec no-program")
     if isinstance(op, Exec) and op.image != OWN:
         words.add(f"exec {op.image}")
     if isinstance(op, Advise) and op.advice in _ADVICE:
@@ -129,6 +132,7 @@ PROBES = {
     "refuse": "p0: refuse",
     "limit": "p0: limit 1",
     "brk": "p0: brk heap[0]",
+    "exec no-program": "p0: try exec-no-program a[0]",
     "sync": _PAGES + "p0: sync a[0]",
     **{f"exec {name}": f"p0: exec {name}" for name in IMAGES if name != OWN},
 }

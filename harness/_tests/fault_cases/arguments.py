@@ -214,4 +214,11 @@ CASES = {
         p0: map a 1 rw private anon fixed populate
         """,
     ),
+    "brk-answers-errno": Case(
+        "outcomes",
+        """
+        p0: map heap[1] rw private anon
+        p0: brk heap[2]
+        """,
+    ),
 }

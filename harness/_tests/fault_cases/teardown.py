@@ -151,6 +151,21 @@ CASES = {
         p0: load bss[0]
         """,
     ),
+    "failed-exec-leaks-space": Case(
+        "after",
+        """
+        p0: try exec-no-program a[0]
+        """,
+    ),
+    "failed-exec-drops-pages": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: try exec-no-program a[0]
+        p0: load a[0]
+        """,
+    ),
     "kill-reports-sigsegv": Case(
         "outcomes",
         """

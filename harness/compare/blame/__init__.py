@@ -12,4 +12,12 @@ from harness.compare.blame.huge_pages import with_huge_pages
 from harness.compare.blame.outcome import wrong_outcome
 from harness.compare.blame.state import leftover, wrong_state
 
-__all__ = ["after_teardown", "by_threads", "leftover", "shared_space", "with_huge_pages", "wrong_outcome", "wrong_state"]
+__all__ = [
+    "after_teardown",
+    "by_threads",
+    "leftover",
+    "shared_space",
+    "with_huge_pages",
+    "wrong_outcome",
+    "wrong_state",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
@@ -23,12 +23,14 @@ from harness.program.ops import (
     Kill,
     Map,
     Mirror,
+    Misuse,
     Op,
     Refuse,
     Remap,
     Roam,
     Starve,
     Store,
+    Try,
     Unmap,
     Vfork,
 )
@@ -111,6 +113,14 @@ _DEPARTURES: dict[type[Op], Ids] = {
 def kept_by_failed_fork(timeline: Timeline) -> Ids:
     """Where a fork failed before, counts that are too high, and processes that are too many, may be what it had taken."""
     return ("fork.failed-is-no-op",) if any(isinstance(op, Starve | Refuse) for _, op in timeline.steps()) else ()
+
+
+def after_failed_exec(steps: Iterable[Op]) -> Ids:
+    """Where an exec was to fail, what is wrong with memory may be what it had begun to do."""
+    return ("exec.failed-is-no-op",) if any(isinstance(op, Try) and op.misuse in _EXECS for op in steps) else ()
+
+
+_EXECS = {misuse for misuse in Misuse if misuse.value.startswith("exec-")}
 
 
 _SHARING: dict[type[Op], Ids] = {Vfork: ("vfork.shares-and-suspends",), Clone: ("clone-vm.shares",)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.compare.blame.arguments import by_arguments, named_by
-from harness.compare.blame.departures import by_advice, kept_by_failed_fork, shared_space
+from harness.compare.blame.departures import after_failed_exec, by_advice, kept_by_failed_fork, shared_space
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.wrong_byte import wrong_byte
 from harness.compare.timeline import Timeline
@@ -61,6 +61,7 @@ def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Ou
         limited,
         _wrong_outcome(timeline, op, expected, observed),
         lost_to_limit(timeline),
+        after_failed_exec(timeline.program.steps) if isinstance(op, Load | Store | Fill | Print) else (),
         by_arguments(timeline, named_by(op)),
         shared_space(timeline, op.process),
     )

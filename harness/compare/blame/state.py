@@ -7,6 +7,7 @@ from collections.abc import Callable
 from harness.compare.blame.arguments import by_arguments, by_populate
 from harness.compare.blame.departures import (
     MANY,
+    after_failed_exec,
     after_teardown,
     by_advice,
     by_departures,
@@ -44,6 +45,7 @@ def wrong_state(timeline: Timeline, difference: Difference) -> Ids:
         ids,
         ("prefault.transparent",) if difference.prefaulted else (),
         kept_by_failed_fork(timeline) if difference.topic in _COUNTED else (),
+        after_failed_exec(timeline.program.steps) if difference.topic in _MAPPED else (),
         lost_to_limit(timeline) if difference.topic in _MAPPED else (),
         by_arguments(timeline, {difference.vpn}) if difference.vpn is not None and difference.topic in _MAPPED else (),
         by_populate(timeline, difference.vpn) if difference.vpn is not None and difference.topic in _ENTERED else (),

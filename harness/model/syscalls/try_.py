@@ -54,6 +54,9 @@ _ERRORS = {
     ),
     Misuse.ADVISE_WRAPPING: _fails("EINVAL", "madvise(2), EINVAL: length is negative"),
     Misuse.SYNC_WRAPPING: _fails("ENOMEM", "msync(2), ENOMEM: the indicated memory, or part of it, was not mapped"),
+    Misuse.EXEC_BAD_PATH: _fails("EFAULT", "execve(2), EFAULT: pathname points outside your accessible address space"),
+    Misuse.EXEC_BAD_ARGUMENT: _fails("EFAULT", "execve(2), EFAULT: one of the pointers in the vector argv points outside"),
+    Misuse.EXEC_NO_PROGRAM: _fails("ENOEXEC", "execve(2), ENOEXEC: an executable is not in a recognized format"),
 }
 """What each misuse is answered with, and where that is said. All were seen on Linux 6.1 too."""
 

@@ -111,6 +111,11 @@ ARGUMENTS = (
         ("brk.exact",),
     ),
     Fault(
+        "brk-answers-errno",
+        "brk answers with an errno where it fails, and not with the break as it is",
+        ("brk.exact",),
+    ),
+    Fault(
         "length-wraps",
         "mprotect and msync take a length that reaches around the end of all addresses for none",
         ("errno.table",),

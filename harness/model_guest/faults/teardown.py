@@ -157,6 +157,19 @@ TEARDOWN = (
         ("clone-vm.shares",),
     ),
     Fault(
+        "failed-exec-leaks-space",
+        "an exec of what is no program keeps the address space that it had begun",
+        (
+            "tables.conserved",
+            "conserve.free-memory",
+        ),
+    ),
+    Fault(
+        "failed-exec-drops-pages",
+        "an exec of what is no program takes the pages of its caller",
+        ("exec.failed-is-no-op",),
+    ),
+    Fault(
         "clone-vm-exit-frees",
         "the exit of one process tears an address space down in which another works",
         ("clone-vm.shares", "vfork.shares-and-suspends", "exit.drops-all", "tables.no-double-free", "live.no-panic"),

@@ -179,6 +179,9 @@ class Misuse(enum.Enum):
     REMAP_OLD_WRAPPING = "remap-old-wrapping"
     ADVISE_WRAPPING = "advise-wrapping"
     SYNC_WRAPPING = "sync-wrapping"
+    EXEC_BAD_PATH = "exec-bad-path"
+    EXEC_BAD_ARGUMENT = "exec-bad-argument"
+    EXEC_NO_PROGRAM = "exec-no-program"
 
 
 @dataclass(frozen=True, slots=True)
