@@ -50,8 +50,8 @@ def random_program(seed: int, steps: int = 25) -> Program:
 def _random_op(source: random.Random, family: Family) -> Op:
     process = source.choice(sorted(family.live))
     window = source.choice(WINDOWS)
-    at = Address(window.name, source.randrange(min(window.npages, 4)))
-    pages = PageRange(window.name, at.index, source.randint(1, min(window.npages, 6) - at.index))
+    at = Address(window.name, source.choice(window.indexes[:4]))
+    pages = PageRange(window.name, at.index, source.randint(1, max(1, min(window.npages, 6) - at.index)))
     prot = source.choice(PROTS)
     choices: list[tuple[int, Op]] = [
         (4, Map(process, pages, prot)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+
 from harness.model.counts import Holders
 from harness.program.trace import FrameFlag, FrameSeen
-from harness.program.units import PAGE_SIZE, address_of
+from harness.program.units import PAGE_SIZE, PageRange, address_of
 
 
 def transient_references(seen: FrameSeen) -> int:
@@ -19,13 +22,32 @@ def transient_references(seen: FrameSeen) -> int:
 
 
 def holders_text(holders: Holders, *, cache: bool = True) -> str:
-    """Name the holders of a frame: "p0 a[0], p1 a[0], the page cache"."""
-    names = [place_text(place) for place in sorted(holders.ptes)]
+    """Name the holders of a frame: "p0 a[0], p1 a[0..3], the page cache"."""
+    names = [_pages_text(*run) for run in _runs_of(sorted(holders.ptes))]
     if holders.idle:
         names.append(f"{holders.idle} idle children")
     if cache:
         names += unmapped_holders(holders)
     return ", ".join(names) or "nobody"
+
+
+def _runs_of(places: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Give (process, first page, last page) of pages that lie side by side in one window."""
+    for key, group in groupby(enumerate(places), key=lambda each: (each[1][0], each[1][1] - each[0], _window(each[1][1]))):
+        vpns = [vpn for _, (_, vpn) in group]
+        yield key[0], vpns[0], vpns[-1]
+
+
+def _window(vpn: int) -> str:
+    place = address_of(vpn)
+    return place.window if place else ""
+
+
+def _pages_text(number: int, first: int, last: int) -> str:
+    place = address_of(first)
+    if first == last or place is None:
+        return place_text((number, first))
+    return f"p{number} {PageRange(place.window, place.index, last + 1 - first)}"
 
 
 def unmapped_holders(holders: Holders) -> list[str]:

@@ -27,6 +27,7 @@ from harness.model.adopt import (
     adopt_vanished,
     adopt_zero,
     certain_frames,
+    doubtful_frames,
     expected_pages,
     forget_holes,
     optional_pages,
@@ -63,6 +64,8 @@ class StateCheck:
     binding: Binding
     differences: list[Difference] = field(default_factory=list)
     expected: dict[int, dict[int, ExpectedPage]] = field(default_factory=dict)
+    doubtful: set[ModelFrame] = field(default_factory=set)
+    """The frames of which the model does not know how many entries hold them."""
     idle_tasks: int = 0
     """How many tasks of the program may be in its address spaces without being asked what they have counted."""
     vanished: dict[tuple[int, Frame], ModelFrame] = field(default_factory=dict)
@@ -86,6 +89,7 @@ class StateCheck:
         for number in sorted(live):
             self._adopt_zero_pages(number)
         index = reference_index(self.machine)
+        self.doubtful = doubtful_frames(self.machine) if self.seen.frames else set()
         for number in sorted(live):
             self.expected[number] = expected_pages(self.machine, number, index)
             self._match_presence(number)
@@ -310,7 +314,7 @@ class StateCheck:
         index = reference_index(self.machine)
         for frame, seen in self.seen.frames.items():
             model = self.binding.model_of.get(frame)
-            if model is None or model not in index:
+            if model is None or model not in index or model in self.doubtful:
                 continue
             self._adopt_pins(model, seen, index[model])
             self._compare_count(model, seen, index[model])
@@ -350,7 +354,7 @@ class StateCheck:
         """A writable entry is a right to store without asking: only who may write, and is alone, may have one."""
         for vpn, page in self._pages(number):
             want = self.expected[number].get(vpn)
-            if not page.writable or want is None or want.may_write:
+            if not page.writable or want is None or want.may_write or want.frame in self.doubtful:
                 continue
             vma = self.machine.process(number).memory.vmas.find(vpn)
             if vma is None or not vma.prot & Prot.W:

@@ -21,7 +21,7 @@ from harness.model.page_table import PTE
 from harness.model.process import State
 from harness.model.semantics import Choice
 from harness.model.vma import Vma, normalised
-from harness.program.units import in_windows
+from harness.program.units import in_windows, is_watched
 
 
 class Presence(enum.Enum):
@@ -199,8 +199,7 @@ def adopt_fault(machine: Machine) -> None:
     """
     frame = machine.first_read
     undetermined = frame is not None and frame.kind is FrameKind.UNDETERMINED
-    is_known = machine.semantics.zero_page_on_read is Choice.ALWAYS and not machine.semantics.huge_pages
-    if frame is not None and undetermined and is_known:
+    if frame is not None and undetermined and machine.semantics.zero_page_on_read is Choice.ALWAYS:
         adopt_zero(frame, is_zero_page=True)
 
 
@@ -228,6 +227,20 @@ def certain_frames(machine: Machine) -> set[Frame]:
 def adopt_move(frame: Frame) -> None:
     """Note that it is known now whether `frame` moved; from here on it must stay."""
     frame.may_move = False
+
+
+def doubtful_frames(machine: Machine) -> set[Frame]:
+    """List the frames of which it is not known how many entries hold them: where a page that nobody watches may be there or
+    not, or lead to another frame, no observation tells.
+    """
+    return {
+        pte.frame
+        for process, space in machine.spaces()
+        if process.state is State.LIVE and not space.idle
+        for base, leaf in space.page_table.leaves()
+        for index, pte in leaf.entries.items()
+        if (pte.optional or pte.guessed) and not is_watched(base + index)
+    }
 
 
 def adopt_crowds(machine: Machine, frame: Frame, missing: int) -> bool:

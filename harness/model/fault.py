@@ -29,7 +29,7 @@ from harness.model.vma import Vma
 from harness.program.image import SEGMENT_OF
 from harness.program.ops import Access
 from harness.program.outcome import Code, Faulted, Signal
-from harness.program.units import Address, Prot
+from harness.program.units import Address, Prot, is_wide
 
 WRITE = int(Prot.W)
 
@@ -226,7 +226,7 @@ def demand_fault(machine: Machine, process: Process, vpn: int, access: Access) -
     elif vma.file is not None:
         pte = PTE(machine.cache.frame(vma.file, vma.file_page(vpn)), readable=True, writable=False)
     else:
-        pte = _anonymous_read(machine, vma)
+        pte = _anonymous_read(machine, vma, vpn)
     pte.readable = may_read(machine.semantics, vma.prot)  # else it was a debugger, whom the protection does not stop
     process.memory.page_table.map(vpn, pte)
     return pte
@@ -253,7 +253,7 @@ def _grant_shared_write(machine: Machine, _process: Process, _vpn: int, pte: PTE
     return pte
 
 
-def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
+def _anonymous_read(machine: Machine, vma: Vma, vpn: int) -> PTE:
     """Make the entry for a load of an untouched anonymous page: zeroes, but whose?
 
     Where the kernel may have brought the page in before, the load found that frame, and no zero page was needed.
@@ -267,7 +267,9 @@ def _anonymous_read(machine: Machine, vma: Vma) -> PTE:
         return PTE(machine.zero, readable=True, writable=False)
     if choice is Choice.NEVER:
         return PTE(machine.pool.fresh(FrameKind.ANON), readable=True, writable=may_write)
-    frame = machine.first_read = machine.pool.fresh(FrameKind.UNDETERMINED)
+    frame = machine.pool.fresh(FrameKind.UNDETERMINED)
+    if not (machine.semantics.huge_pages and is_wide(vpn)):  # else the fault may have brought a huge page
+        machine.first_read = frame
     return PTE(frame, readable=True, writable=False, write_pending=may_write)
 
 

@@ -201,9 +201,17 @@ def in_windows(start: int, end: int) -> Iterator[int]:
 _SPANS = sorted((run.vpn, run.vpn + run.npages) for window in WINDOWS for run in window.runs())
 
 
+def is_watched(vpn: int) -> bool:
+    """Tell whether an observation shows page `vpn`."""
+    return vpn in _WATCHED_PAGES
+
+
 def is_wide(vpn: int) -> bool:
     """Tell whether a page lies in a window that has room for whole blocks of 2 MiB."""
     return any(window.watched and window.vpn <= vpn < window.vpn + window.npages for window in WINDOWS)
+
+
+_WATCHED_PAGES = frozenset(vpn for first, end in _SPANS for vpn in range(first, end))
 
 
 def address_of(vpn: int, offset: int = 0) -> Address | None:
