@@ -212,8 +212,8 @@ class Semantics:
     Source: madvise_populate, which madvise_walk_vmas called for each VMA; since Linux 6.10 it has the whole range.
     """
 
-    populate_is_done: bool = True
-    """mmap with MAP_POPULATE brings the pages in, as far as it can; else it does no more than for any other mapping.
+    populate_may_do_nothing: bool = False
+    """mmap with MAP_POPULATE may do no more than for any other mapping; else it brings the pages in, as far as it can.
 
     Source: vm_mmap_pgoff, mm_populate. mmap(2), BUGS: it "will not guarantee" that a later access takes no fault.
     """

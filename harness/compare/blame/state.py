@@ -121,8 +121,9 @@ def _cut(timeline: Timeline, it: Difference) -> Ids:
     return ("file.truncate-cuts",) if is_cut else ()
 
 
-def _over_budget(timeline: Timeline, _: Difference) -> Ids:
-    return ("prefault.budget", *after_teardown(timeline))
+def _over_budget(timeline: Timeline, it: Difference) -> Ids:
+    populated = by_populate(timeline, it.vpn) if it.vpn is not None else ()
+    return ("prefault.budget", *populated, *after_teardown(timeline))
 
 
 def _advised(timeline: Timeline, it: Difference) -> Ids:

@@ -56,7 +56,7 @@ def map_(machine: Machine, op: Map) -> Allowed:
         space.add(vma)
         if vma.file is not None and may_have_own_frame(machine.semantics, vma):
             machine.may_be_copied.add(vma.file)
-        if op.populate is Populate.YES and machine.semantics.populate_is_done:
+        if op.populate is Populate.YES and not machine.semantics.populate_may_do_nothing:
             machine.reach["map.populate"] += 1
             populate(machine, process, vma)
 
