@@ -8,7 +8,7 @@ must have, because without it no program runs at all, needs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from harness.program.image import IMAGES, OWN
@@ -31,6 +31,7 @@ from harness.program.ops import (
 )
 from harness.program.program import Program
 from harness.program.text import format_op
+from harness.program.units import WINDOW_BY_NAME
 from harness.program.without import kept_without, without
 
 BASIC = frozenset(
@@ -62,16 +63,8 @@ _ADVICE = {
 def needs(op: Op) -> frozenset[str]:
     """Give the abilities that `op` takes; none for the operations that every kernel has."""
     words = set() if op.verb in BASIC else {op.verb}
-    if isinstance(op, Map) and op.sharing is not Sharing.PRIVATE:
-        words.add("map shared")
-    if isinstance(op, Map) and op.backing != Backing.ANON:
-        words.add(f"map {op.backing.name}")
-    if isinstance(op, Map) and op.backing.opened is not Opened.BOTH:
-        words.add("map opened")
-    if isinstance(op, Map) and op.placement is not Placement.FIXED:
-        words.add(f"map {op.placement.value}")
-    if isinstance(op, Map) and op.populate is Populate.YES:
-        words.add("map populate")
+    if isinstance(op, Map):
+        words.update(_of_map(op))
     if isinstance(op, Remap) and not op.pages.length:
         words.add("remap duplicate")
     if isinstance(op, Try):
@@ -89,6 +82,22 @@ def needs(op: Op) -> frozenset[str]:
     return frozenset(words)
 
 
+def _of_map(op: Map) -> Iterator[str]:
+    """Give what is special about a mapping."""
+    if op.sharing is not Sharing.PRIVATE:
+        yield "map shared"
+    if op.backing != Backing.ANON:
+        yield f"map {op.backing.name}"
+    if op.backing.opened is not Opened.BOTH:
+        yield "map opened"
+    if op.placement is not Placement.FIXED:
+        yield f"map {op.placement.value}"
+    if op.populate is Populate.YES:
+        yield "map populate"
+    if WINDOW_BY_NAME[op.pages.window].watched:
+        yield "map wide"
+
+
 _PAGES = "p0: map a 2 rw private anon\n"
 
 PROBES = {
@@ -96,6 +105,7 @@ PROBES = {
     "map noreplace": "p0: map a 1 rw private anon noreplace",
     "map hint": "p0: map a 1 rw private anon hint",
     "map populate": "p0: map a 1 rw private anon fixed populate",
+    "map wide": "p0: map w 1026 rw private anon",
     "remap": _PAGES + "p0: remap a[0] b[0]",
     "roam": _PAGES + "p0: roam a[0] b[0]",
     "remap duplicate": "p0: map a 1 rw shared anon\np0: remap a[0]-4096 b[0]",
@@ -162,10 +172,13 @@ MISSING = frozenset(
 )
 """What a kernel says to a probe where it cannot do that; any other failure is a wrong answer, and a contract's business."""
 
-ELSEWHERE = {"brk": "ENOMEM"}
-"""What it says where that is not where programs look for it. The heap begins right behind the image on Linux, as long as
-nothing is random (load_elf_binary); brk(2) knows only "the program break", which other kernels put higher: then a break at
-the place where programs expect it lies below the heap."""
+ELSEWHERE = {"brk": "ENOMEM", "map wide": "ENOMEM"}
+"""What it says where it has no room for that, or not where programs look for it.
+
+4 MiB may be more than a kernel gives one process (mmap(2), ENOMEM: "no memory is available"). The heap begins right behind
+the image on Linux, as long as nothing is random (load_elf_binary); brk(2) knows only "the program break", which other
+kernels put higher: then a break at the place where programs expect it lies below the heap.
+"""
 
 
 def within(program: Program, lacking: AbstractSet[str]) -> Program:
