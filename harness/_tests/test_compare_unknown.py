@@ -123,7 +123,7 @@ def test_the_fields_that_were_asked_for_are_told_in_order() -> None:
 WIDER = (
     "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "tail_may_come_late", "rss_slack",
     "rss_slack_of_task", "copy_unit", "splice_may_copy", "grown_stack_stays_promised", "calls_may_do_less", "huge_pages",
-    "populate_may_do_nothing",
+    "populate_may_do_nothing", "huge_pages_count_as_one",
 )  # fmt: skip
 """Fields of which one value allows all that another does."""
 WRONG = ("failed_write_extends", "moved_shrink_stays_promised")
@@ -273,3 +273,12 @@ def test_a_kernel_without_copy_on_write_is_right_where_nothing_is_known_of_it() 
 
     assert compare(program, trace, PRESETS["any-kernel"]).conforms
     assert "fork.shares-frames" in compare(program, trace, PRESETS["model"]).contracts
+
+
+@pytest.mark.parametrize(("preset", "is_right"), [("model", False), ("any-kernel", True)])
+def test_a_kernel_may_count_who_holds_a_huge_page_once_for_all_of_it(preset: str, is_right: bool) -> None:
+    program = parse_program("p0: map w 1026 rw private anon\np0: store w[1] 0x11\np0: fork p1\n")
+    trace = ModelGuest(["huge-fork-counts-once"]).execute(program, How())
+    broken = compare(program, replace(trace, leftover=None), replace(PRESETS[preset], huge_pages=True)).contracts
+
+    assert ("count.equals-references" not in broken) == is_right

@@ -299,6 +299,17 @@ class StateCheck:
 
     # ------------------------------------------------------------------ counts
 
+    def _of_huge_pages(self) -> set[ModelFrame]:
+        """List the frames of which the kernel may count, not who holds them, but who holds their huge page."""
+        if not self.machine.semantics.huge_pages_count_as_one:
+            return set()
+        return {
+            page.frame
+            for pages in self.expected.values()
+            for vpn, page in pages.items()
+            if page.frame is not None and page.frame.kind is FrameKind.ANON and is_wide(vpn)
+        }
+
     def _adopt_crowds(self) -> None:
         """Take over which clean pages idle children and zombies have, as far as the counts tell."""
         index = reference_index(self.machine)
@@ -312,9 +323,10 @@ class StateCheck:
     def _compare_counts(self) -> None:
         self._adopt_crowds()
         index = reference_index(self.machine)
+        uncounted = self.doubtful | self._of_huge_pages()
         for frame, seen in self.seen.frames.items():
             model = self.binding.model_of.get(frame)
-            if model is None or model not in index or model in self.doubtful:
+            if model is None or model not in index or model in uncounted:
                 continue
             self._adopt_pins(model, seen, index[model])
             self._compare_count(model, seen, index[model])

@@ -321,6 +321,12 @@ class Semantics:
     Source: do_huge_pmd_anonymous_page; Documentation/admin-guide/mm/transhuge.rst ("transparent").
     """
 
+    huge_pages_count_as_one: bool = False
+    """The kernel may count who holds a huge page for all of its frames at once, also when it is split.
+
+    Source: folio_ref_count, folio_mapcount. A kernel may as well count each frame.
+    """
+
     copied_around: int = 1
     """How many pages a store to a shared page may copy: of the aligned block of so many around it what one mapping has.
 
