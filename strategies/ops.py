@@ -82,7 +82,12 @@ def _mirror(scene: Scene, process: int, where: int, shape: int, kind: int) -> Op
     prot, span = divmod(shape, len(SPANS))
     chosen = pick(MIRRORED, kind)
     op = map_pages(scene, process, at, pick(SPANS, span).npages, pick(MAP_PROTS, prot) & ~chosen.never)
-    return Mirror(process, op.pages, op.prot, chosen.sharing, chosen.backing)
+    pages = replace(op.pages, npages=min(op.pages.npages, MOST_MIRRORED))
+    return Mirror(process, pages, op.prot, chosen.sharing, chosen.backing)
+
+
+MOST_MIRRORED = 16
+"""The most pages of a mirror, in a wide window too: each is a mapping, of which a process has no end on Linux alone."""
 
 
 def map_pages(scene: Scene, process: int, rank: int, npages: int, prot: Prot) -> Map:
