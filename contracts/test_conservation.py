@@ -93,6 +93,11 @@ ROUNDS = {
         "p0: map b 2 rw private f; p0: remap a[0..1] a[0..3]; p0: remap a[0..1] c[0..7]; p0: brk heap[3]; "
         "p0: map a[1..2] rw private anon noreplace; p0: try map-beyond a[0]; p0: try map-bad-file a[0]; p0: unmap a[0..1]"
     ),
+    "copies that fail": (
+        "p0: map a[0] rw private anon; p0: map a[1] none private anon; p0: write f 0 a[0]+4090 17; p0: write f 0 a[1] 17; "
+        "p0: write f 4096 a[0]+4090 17; p0: read f 0 a[0]+4090 17; p0: read f 4096 a[1] 17; "
+        "p0: truncate f 0; p0: truncate f 8192"
+    ),
     "forks that fail": (
         "p0: map a 2 rw shared anon; p0: store a[1] 0x11; p0: map b 2 rw private f; p0: store b[1] 0x22; p0: refuse; "
         "p0: starve 6; p0: unmap a[0..1]; p0: unmap b[0..1]"
@@ -117,7 +122,8 @@ def _rounds(body: str) -> int:
 
 
 @contract(
-    "conserve.free-memory", catches=("exec-leaks-frame", "pin-leaks", "stack-growth-leaks", "failed-exec-leaks-space")
+    "conserve.free-memory",
+    catches=("exec-leaks-frame", "pin-leaks", "stack-growth-leaks", "failed-copy-keeps-page", "failed-exec-leaks-space"),
 )
 def test_rounds_of_the_same_steps_cost_no_memory(guest: Guest) -> None:
     """Rounds of the same steps cost less than a frame each: what a round takes from the free memory it gives back."""

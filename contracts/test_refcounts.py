@@ -7,7 +7,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn, stored
 from contracts.plugin.guest import Guest
-from harness.program.ops import Exit, Fork, Store
+from harness.program.ops import Exit, Fork, Load, Map, Store, Write
 from harness.program.program import Program
 
 
@@ -31,6 +31,36 @@ from harness.program.program import Program
     )
 )
 def test_refcounts_equal_references(guest: Guest, program: Program) -> None:
+    """The refcount of every frame equals its references: the page-table entries that map it, the page cache, and pins."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="count.equals-references")
+
+
+@contract("count.equals-references", catches=("failed-copy-keeps-page", "failed-copy-drops-twice"))
+@given(
+    program=drawn(
+        """
+        p0: map b 2 rw shared f
+        p0: load b[0]
+        p0: map a[0] rw private anon
+        p0: map a[1] none private anon
+        p0: write f 100 a[0]+4090 17
+        p0: write f 0 a[1] 17
+        p0: load b[1]
+        """,
+        """
+        p0: map b 1 r private f
+        p0: load b[0]
+        p0: map a 1 r private anon
+        p0: read f 100 a[0] 17
+        p0: fork p1
+        p1: load b[0]
+        """,
+        containing=(Map, Load, Write),
+    )
+)
+def test_what_a_failed_copy_held_is_let_go(guest: Guest, program: Program) -> None:
     """The refcount of every frame equals its references: the page-table entries that map it, the page cache, and pins."""
     verdict = guest.run(program)
 

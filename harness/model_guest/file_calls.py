@@ -26,6 +26,7 @@ def read(machine: Machine, space: AddressSpace, file: File, op: Read) -> int | N
         stored = _store_all(machine, space, replace(op.at, offset=op.at.offset + done), data)
         done += stored
         if stored < len(data):
+            _let_go_after_failure(machine, file, (op.offset + done) // PAGE_SIZE)
             break
     return done or (None if length > 0 else 0)
 
@@ -74,12 +75,22 @@ def write(machine: Machine, space: AddressSpace, file: File, op: Write) -> int |
         except Segfault:
             if done and machine.has("short-write-grows-file"):  # planted: the end is where the whole would have ended
                 file.size = max(file.size, op.offset + op.length)
+            _let_go_after_failure(machine, file, page)
             break
         data = bytes(machine.frames[source].data[start : start + count])
         machine.frames[_page_to_write(machine, file, page)].data[at : at + count] = data
         file.size = max(file.size, op.offset + done + count)
         done += count
     return done or None
+
+
+def _let_go_after_failure(machine: Machine, file: File, page: int) -> None:
+    """Let go of the page of the file that was to be written, or read, where memory refuses: it was held for the copy."""
+    pfn = file.lookup(page)
+    if pfn is not None and machine.has("failed-copy-keeps-page"):  # planted: a way out that forgets it
+        machine.frames.get(pfn)
+    if pfn is not None and machine.has("failed-copy-drops-twice"):  # planted: on the way out, and behind it
+        machine.frames.put(pfn)
 
 
 def _place(at: Address, done: int) -> tuple[int, int]:

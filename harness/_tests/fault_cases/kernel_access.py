@@ -265,4 +265,20 @@ CASES = {
         p0: load a[0]
         """,
     ),
+    "failed-copy-keeps-page": Case(
+        "observations",
+        """
+        p0: map b 1 r shared f
+        p0: load b[0]
+        p0: write f 0 a[0] 17
+        """,
+    ),
+    "failed-copy-drops-twice": Case(
+        "observations",
+        """
+        p0: map b 1 r shared f
+        p0: load b[0]
+        p0: read f 0 a[0] 17
+        """,
+    ),
 }

@@ -41,6 +41,19 @@ KERNEL_ACCESS = (
         ("file.shared-coherent",),
     ),
     Fault(
+        "failed-copy-keeps-page",
+        "read and write keep the page of the file where memory refuses",
+        (
+            "count.equals-references",
+            "conserve.free-memory",
+        ),
+    ),
+    Fault(
+        "failed-copy-drops-twice",
+        "read and write let go twice of the page of the file where memory refuses",
+        ("count.equals-references",),
+    ),
+    Fault(
         "force-grants-write",
         "a forced store that copies a page leaves the process the right to write to it",
         ("foll-force.private-only",),
