@@ -27,8 +27,9 @@ def test_struct_page_is_found_in_a_kcore_that_describes_it() -> None:
     )
 
 
-def test_the_frames_of_pages_of_several_are_known_where_the_kernel_says_how() -> None:
-    source, _ = struct_page_source(kcore(f"{VMCOREINFO}OFFSET(page.compound_head)=8\nNUMBER(PG_head_mask)=65536\n"))
+@pytest.mark.parametrize("word", ["compound_head", "compound_info"])
+def test_the_frames_of_pages_of_several_are_known_where_the_kernel_says_how(word: str) -> None:
+    source, _ = struct_page_source(kcore(f"{VMCOREINFO}OFFSET(page.{word})=8\nNUMBER(PG_head_mask)=65536\n"))
 
     assert source is not None
     assert source.fields[4:] == (Field("head", 0, 8, 1 << 16), Field("tail", 8, 1, 1))

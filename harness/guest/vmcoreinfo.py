@@ -52,10 +52,11 @@ def struct_page(info: Mapping[str, str]) -> StructPage:
         PageField("lru", int(info["OFFSET(page.flags)"]), 8, 1 << int(info["NUMBER(PG_lru)"])),
         PageField("anon", int(info["OFFSET(page.lru)"]) + 16, 1, 1),
     )
-    if "NUMBER(PG_head_mask)" in info and "OFFSET(page.compound_head)" in info:
+    tail = info.get("OFFSET(page.compound_head)", info.get("OFFSET(page.compound_info)"))  # the latter since Linux 7
+    if "NUMBER(PG_head_mask)" in info and tail is not None:
         fields += (
             PageField("head", int(info["OFFSET(page.flags)"]), 8, int(info["NUMBER(PG_head_mask)"])),
-            PageField("tail", int(info["OFFSET(page.compound_head)"]), 1, 1),
+            PageField("tail", int(tail), 1, 1),
         )
     for field in fields:
         if not 0 <= field.offset <= min(size, 64) - field.width:
