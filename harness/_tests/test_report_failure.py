@@ -15,6 +15,7 @@ from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
 from harness.report.failure import CONSOLE_LINES, failure_text
+from harness.report.listing import legend
 from harness.runner import Runner
 from harness.subject import How
 
@@ -241,3 +242,12 @@ def test_every_fault_has_a_report_of_plain_sentences_that_fits(fault: str, progr
         assert max(map(len, text.splitlines())) <= 100
         assert "; observed" not in text, "a phrase of the comparison that report/sentence.py does not know"
         assert text == failure_text(verdict, contract=None, explained=explained)
+
+
+def test_of_a_wide_window_the_legend_says_where_huge_pages_may_begin() -> None:
+    program = parse_program("p0: map w 1026 rw private anon\np0: store d[0] 0x11")
+
+    said = " ".join(line.strip() for line in legend(program))
+
+    assert "d[0] is the page at 0x10040000000. w[0] is the page at 0x14000000000; huge pages may begin there" in said
+    assert "and at w[512]." in said

@@ -48,14 +48,19 @@ def legend(program: Program, *, width: int = 100) -> list[str]:
     """Explain the names that the program uses, for somebody who sees the first one."""
     names = ["p0 is the first process; fork names its child."]
     for window in program.windows:
-        at = WINDOW_BY_NAME[window].vpn * PAGE_SIZE
-        names.append(f"{window}[0] is the page at 0x{at:x}.")
+        place = WINDOW_BY_NAME[window]
+        blocks = f"; huge pages may begin there and at {window}[{_HUGE_PAGE}]" if place.watched else ""
+        names.append(f"{window}[0] is the page at 0x{place.vpn * PAGE_SIZE:x}{blocks}.")
     lines = [""]
     for name in names:
         if len(lines[-1]) + len(name) + 1 > width - 4:
             lines.append("")
         lines[-1] = f"{lines[-1]} {name}".strip()
     return [f"    {line}" for line in lines]
+
+
+_HUGE_PAGE = 512
+"""The pages of 4 KiB in a huge one."""
 
 
 def cut(text: str, width: int) -> str:
