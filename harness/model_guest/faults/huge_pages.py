@@ -68,7 +68,7 @@ HUGE_PAGES = (
     ),
     Fault(
         "huge-keeps-tlb",
-        "when a part of a huge page has changed, the translation of its first page alone is flushed",
+        "when a part of a huge page has changed, the CPU keeps translations of it",
         ("huge.transparent", "tlb.no-stale"),
     ),
     Fault(
