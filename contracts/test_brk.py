@@ -12,7 +12,14 @@ from harness.program.program import Program
 
 @contract(
     "brk.exact",
-    catches=("brk-shrink-keeps", "brk-runs-over", "brk-goes-below-start", "brk-inherits-protection", "brk-answers-errno"),
+    catches=(
+        "brk-shrink-keeps",
+        "brk-runs-over",
+        "brk-goes-below-start",
+        "brk-inherits-protection",
+        "brk-answers-errno",
+        "brk-shrink-takes-more",
+    ),
 )
 @given(
     program=drawn(
@@ -52,6 +59,13 @@ from harness.program.program import Program
         p0: brk heap[4]
         p0: store heap[2] 0x11
         p0: load heap[3]
+        """,
+        """
+        p0: brk heap[2]
+        p0: map heap[2] rw private anon
+        p0: store heap[2] 0x11
+        p0: brk heap[1]
+        p0: load heap[2]
         """,
         containing=(Brk, Store, Load),
     )

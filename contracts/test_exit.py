@@ -10,7 +10,7 @@ from harness.program.ops import Clone, Crash, Exit, Fork, Handover, Kill, Load, 
 from harness.program.program import Program
 
 
-@contract("exit.drops-all", catches=("no-vm-drop", "dec-only-teardown"))
+@contract("exit.drops-all", catches=("no-vm-drop", "dec-only-teardown", "zombie-keeps-space"))
 @given(
     program=drawn(
         """

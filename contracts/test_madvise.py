@@ -10,7 +10,7 @@ from harness.program.ops import Advise, Fork, Load, Store
 from harness.program.program import Program
 
 
-@contract("madvise.dontneed", catches=("dontneed-ignored",))
+@contract("madvise.dontneed", catches=("dontneed-ignored", "dontneed-keeps-tlb"))
 @given(
     program=drawn(
         """

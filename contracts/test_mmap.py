@@ -11,8 +11,19 @@ from harness.program.ops import Fork, Load, Map, Protect, Store, Unmap
 from harness.program.program import Program
 
 
-@contract("mmap.geometry", catches=("split-loses-offset",))
-@given(program=drawn(containing=(Map, Unmap)))
+@contract("mmap.geometry", catches=("split-loses-offset", "merge-ignores-file", "merge-ignores-sharing"))
+@given(
+    program=drawn(
+        """
+        p0: map a 2 rw private f
+        p0: map a[2] rw private g+2
+        p0: map a[3] rw shared g+3
+        p0: map a[4] r shared g+4
+        p0: unmap a[1]
+        """,
+        containing=(Map, Unmap),
+    )
+)
 def test_vmas_are_what_was_asked_for(guest: Guest, program: Program) -> None:
     """VMAs are page-aligned, sorted, non-empty and disjoint, and are exactly those that were asked for."""
     verdict = guest.run(program)
@@ -234,7 +245,10 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
     assert_conforms(verdict, to="file.private-offset")
 
 
-@contract("tlb.no-stale", catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb", "flush-first-page"))
+@contract(
+    "tlb.no-stale",
+    catches=("munmap-keeps-tlb", "mprotect-keeps-tlb", "fork-keeps-tlb", "flush-first-page", "dontneed-keeps-tlb"),
+)
 @given(
     program=drawn(
         """
@@ -263,6 +277,12 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: store a[0] 0x11
         p0: load a[0]
         p0: protect a[0] none
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0..1] dontneed
         p0: load a[0]
         """,
         """

@@ -23,7 +23,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.program.files import FILES
+from harness.program.files import FILES, MAX_FILE_PAGES
 from harness.program.ops import (
     ENDING,
     FORKS,
@@ -98,8 +98,11 @@ NEIGHBOUR_IN = 12
 it again: kernels join neighbours, and what is special about one must not become the other's, nor be lost.
 """
 
-MODES = (None, None, None, Opened.READ, Opened.BOTH)
-"""How the file of such a neighbour was opened; mostly as that of what the story maps."""
+Unlike = Opened | Sharing | str | None
+"""In what such a neighbour is another mapping: how its file was opened, whose its stores are, or which file it is."""
+
+UNLIKE: tuple[Unlike, ...] = (*(None,) * 4, Opened.READ, Opened.BOTH, *Sharing, "f", "g")
+"""What neighbours are like; mostly all as what the story maps."""
 
 CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
 """How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
@@ -198,9 +201,9 @@ class Telling:
         self.scene.layouts[op.process].update(dict.fromkeys(ranks, op.prot))
         self.scene.used.update(ranks)
 
-    def add_neighbour(self, opened: Opened | None = None) -> None:
-        """Map a page right behind what the story mapped last, as that is, but for the mode in which its file was `opened`,
-        where that is said; or give the page that was cut off below its protection back.
+    def add_neighbour(self, unlike: Unlike = None) -> None:
+        """Map a page right behind what the story mapped last, as that is, but for what it is to be `unlike` in, where that
+        can be; or give the page that was cut off below its protection back.
         """
         if not self.mapped or self.mapped[-1].process not in self.scene.family.active:
             return
@@ -212,12 +215,9 @@ class Telling:
             layout[below] = last.prot
             self.scene.emit(Protect(last.process, PageRange(window, last.pages.first - 1, 1), last.prot))
         elif end in WINDOW_BY_NAME[window].indexes and (window, end) not in self.pages:
-            is_file = last.backing.name in FILES
-            is_opened = is_file and not FILES[last.backing.name].is_memfd
-            mode = opened if opened and is_opened else last.backing.opened
-            pgoff = last.backing.pgoff + last.pages.npages
-            backing = replace(last.backing, pgoff=pgoff, opened=mode) if is_file else last.backing
-            more = replace(last, pages=PageRange(window, end, 1), backing=backing)
+            pgoff = min(last.backing.pgoff + last.pages.npages, MAX_FILE_PAGES) if last.backing.name in FILES else 0
+            behind = replace(last, pages=PageRange(window, end, 1), backing=replace(last.backing, pgoff=pgoff))
+            more = _made_unlike(behind, unlike)
             self._note_mapped(more)
             self.scene.emit(more)
 
@@ -319,6 +319,19 @@ def _pages_of(place: Address | PageRange) -> set[tuple[str, int]]:
     return {(place.window, place.first + i) for i in range(place.npages)}
 
 
+def _made_unlike(op: Map, what: Unlike) -> Map:
+    """Give a mapping that is unlike `op` in one thing, where there is one that is."""
+    if what is None or op.backing.name not in FILES:
+        return op
+    if isinstance(what, Sharing):
+        return replace(op, sharing=what, backing=replace(op.backing, opened=Opened.BOTH))
+    if FILES[op.backing.name].is_memfd:
+        return op
+    return replace(
+        op, backing=replace(op.backing, opened=what) if isinstance(what, Opened) else replace(op.backing, name=what)
+    )
+
+
 @st.composite
 def _raws(draw: st.DrawFn) -> Raw:
     row: Row = draw(st.sampled_from(_NOISE_ROWS))
@@ -354,7 +367,7 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
             telling.disturb(draw(_twists()), twist=True)
         room = limits.max_steps - len(telling.scene.steps) - len(story)
         if twists and room > 0 and draw(st.integers(0, NEIGHBOUR_IN - 1)) == NEIGHBOUR_IN - 1:
-            telling.add_neighbour(draw(st.sampled_from(MODES)))
+            telling.add_neighbour(draw(st.sampled_from(UNLIKE)))
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
                 telling.disturb(raw)

@@ -34,7 +34,8 @@ def _dontneed(machine: Machine, space: AddressSpace, _vma: Vma, part: range) -> 
     if not machine.has("dontneed-ignored"):  # planted: advice is taken for advice
         if machine.has("huge-dontneed-part-ignored"):  # planted: what would have to be split stays
             part = without_parts(machine, space, part)
-        drop_pages(machine, space, part)
+        # planted: there is nothing to protect from each other
+        drop_pages(machine, space, part, keeps_tlb=machine.has("dontneed-keeps-tlb"))
     return ""
 
 

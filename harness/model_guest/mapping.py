@@ -91,14 +91,19 @@ def _is_in(vma: Vma, vpns: range) -> bool:
     return vma.start >= vpns.start and vma.end <= vpns.stop
 
 
-def drop_pages(machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False) -> None:
-    """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it."""
+def drop_pages(
+    machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False, keeps_tlb: bool = False
+) -> None:
+    """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it.
+
+    Where a fault `keeps_tlb`, the CPU goes on using what it remembers.
+    """
     dropped: list[int] = []
     is_rough = machine.has("huge-unmap-part-frees-all")  # planted: a huge page goes as a whole
     for vpn, entry in present(machine, space, widened(machine, space, vpns) if is_rough else vpns):
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
-    if dropped and not machine.has("munmap-keeps-tlb"):  # planted: the CPU goes on using what it remembers
+    if dropped and not keeps_tlb and not machine.has("munmap-keeps-tlb"):  # planted: whoever drops pages does so
         flush(machine, vpns)
     for pfn in dropped:
         if not machine.has("rss-forgets-unmap"):  # planted: only teardown sets the counts back
@@ -326,7 +331,8 @@ def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
             return False
         map_anonymous(machine, space, range(old, new), _prot_of_heap(machine, space, old))
     elif new < old and not machine.has("brk-shrink-keeps"):  # planted: only the number changes
-        unmap(machine, space, range(new, old))
+        more = machine.has("brk-shrink-takes-more")  # planted: the page behind the break is taken for its last one
+        unmap(machine, space, range(new, old + more))
     space.brk = to
     return True
 

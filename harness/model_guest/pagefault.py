@@ -78,6 +78,15 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
         raise Segfault(Code.ACCERR if machine.has("segv-says-accerr") else Code.MAPERR)
     entry = machine.tables.lookup(live_root(space), vpn)
     if not entry & PRESENT:
+        page = vma.file_page(vpn)
+        # planted: the file is asked for the page, and the protection for the right to have it
+        if (
+            machine.has("sigbus-before-protection")
+            and vma.file is not None
+            and page is not None
+            and not vma.file.reaches(page)
+        ):
+            raise Segfault(Code.ADRERR)
         if not vma.prot & Prot.W if write else not vma.prot:
             raise Segfault(Code.ACCERR)
         _demand(machine, space, vma, vpn, write=write)

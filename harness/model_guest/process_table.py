@@ -35,6 +35,8 @@ class Process:
     """Another thread than the first, its leader, does its steps."""
     waits_for: int | None = None
     """The child of its vfork that has neither exec'd nor ended yet."""
+    keeps_space: bool = False
+    """It has ended, and has not let go of its address space, as no process of a sound kernel does."""
 
 
 def exited(status: int) -> int:
@@ -115,7 +117,9 @@ class ProcessTable:
         self.machine.tlb.switch(None)
         if process.by_thread and process.space.users > 1 and self.machine.has("thread-exit-drops-twice"):
             process.space.users -= 1  # planted: once as a thread, and once as the process
-        lifecycle.release(self.machine, process.space)
+        process.keeps_space = self.machine.has("zombie-keeps-space")  # planted: it goes when it is waited for
+        if not process.keeps_space:
+            lifecycle.release(self.machine, process.space)
         self._wake(name)
 
     def _reap(self, name: int) -> None:
@@ -123,5 +127,7 @@ class ProcessTable:
         process = self.processes.pop(name)
         if process.output:
             self.outputs[name] = bytes(process.output)
+        if process.keeps_space:
+            lifecycle.release(self.machine, process.space)
         if process.space.users == 0:
             lifecycle.tear_down(self.machine, process.space)

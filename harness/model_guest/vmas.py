@@ -252,4 +252,8 @@ class VmaList:
             return replace(vma, flags=vma.flags & ~NEVER_WRITABLE).continues(
                 replace(below, flags=below.flags & ~NEVER_WRITABLE)
             )
+        if "merge-ignores-file" in self.planted and None not in (vma.file, below.file):  # planted: of a file is of a file
+            return replace(vma, file=below.file).continues(below)
+        if "merge-ignores-sharing" in self.planted:  # planted: nor is whose the stores are
+            return replace(vma, shared=below.shared).continues(below)
         return vma.continues(below)

@@ -488,4 +488,44 @@ CASES = {
         p0: store h[8] 0x11
         """,
     ),
+    "sigbus-before-protection": Case(
+        "outcomes",
+        """
+        p0: truncate f 0
+        p0: map a 1 none private f
+        p0: load a[0]
+        """,
+    ),
+    "merge-ignores-file": Case(
+        "observations",
+        """
+        p0: map a 1 r shared f
+        p0: map a[1] r shared g+1
+        """,
+    ),
+    "merge-ignores-sharing": Case(
+        "observations",
+        """
+        p0: map a 1 r private f
+        p0: map a[1] r shared f+1
+        """,
+    ),
+    "brk-shrink-takes-more": Case(
+        "outcomes",
+        """
+        p0: brk heap[2]
+        p0: map heap[2] rw private anon
+        p0: brk heap[1]
+        p0: load heap[2]
+        """,
+    ),
+    "dontneed-keeps-tlb": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] dontneed
+        p0: load a[0]
+        """,
+    ),
 }

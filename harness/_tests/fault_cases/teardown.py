@@ -166,6 +166,14 @@ CASES = {
         p0: load a[0]
         """,
     ),
+    "zombie-keeps-space": Case(
+        "observations",
+        """
+        p0: store bss[0] 0x11
+        p0: fork p1
+        p1: exit 0
+        """,
+    ),
     "kill-reports-sigsegv": Case(
         "outcomes",
         """

@@ -50,6 +50,7 @@ from harness.program.ops import (
     Write,
 )
 from harness.program.outcome import Done, Failed, Faulted, Loaded, Outcome, Printed, RanOn, Received, Signal
+from harness.program.units import HEAP
 
 
 def wrong_outcome(timeline: Timeline, op: Op, *, expected: Outcome, observed: Outcome) -> Ids:
@@ -162,6 +163,8 @@ def _wrong_access(
     ids = _of_change(change[1] if change else None, op, was_allowed=was_allowed)
     if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
         ids = unique(ids, ("stack.grows",))
+    if op.at.window == HEAP.name and any(isinstance(done, Brk) for _, done in timeline.steps()):
+        ids = unique(ids, ("brk.exact",))
     # what was to be left out of one mapping may be missing in its neighbour, and what was to go with a part may stay
     is_about_forks = op.process in timeline.parent and any(_leaves_out(done) for _, done in timeline.steps())
     left_out: Ids = ("fork.dontfork",) if is_about_forks else ()

@@ -191,6 +191,34 @@ MAPPINGS = (
         ("madvise.pageout",),
     ),
     Fault(
+        "sigbus-before-protection",
+        "a touch behind the end of a file is answered with SIGBUS, also where the protection forbids it",
+        ("fault.signal",),
+    ),
+    Fault(
+        "merge-ignores-file",
+        "neighbours become one mapping though they are of two files",
+        ("mmap.geometry",),
+    ),
+    Fault(
+        "merge-ignores-sharing",
+        "neighbours become one mapping though one of them is private",
+        ("mmap.geometry",),
+    ),
+    Fault(
+        "brk-shrink-takes-more",
+        "the break is taken back, and with it the page behind the heap",
+        ("brk.exact",),
+    ),
+    Fault(
+        "dontneed-keeps-tlb",
+        "no flush after MADV_DONTNEED",
+        (
+            "madvise.dontneed",
+            "tlb.no-stale",
+        ),
+    ),
+    Fault(
         "brk-shrink-keeps",
         "the break is taken back, and the memory behind it stays",
         ("brk.exact",),

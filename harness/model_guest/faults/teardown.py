@@ -170,6 +170,11 @@ TEARDOWN = (
         ("exec.failed-is-no-op",),
     ),
     Fault(
+        "zombie-keeps-space",
+        "a process that has ended keeps its memory until it is waited for",
+        ("exit.drops-all",),
+    ),
+    Fault(
         "clone-vm-exit-frees",
         "the exit of one process tears an address space down in which another works",
         ("clone-vm.shares", "vfork.shares-and-suspends", "exit.drops-all", "tables.no-double-free", "live.no-panic"),
