@@ -114,6 +114,7 @@ KINDS: tuple[Kind | None, ...] = (
     *(None,) * 26,
     *((Sharing.PRIVATE, Backing("f", 1)), (Sharing.PRIVATE, Backing("f")), (Sharing.PRIVATE, Backing("m", 1))),
     *((Sharing.SHARED, Backing.ANON), (Sharing.SHARED, Backing("f", 1)), (Sharing.SHARED, Backing("m"))),
+    (Sharing.SHARED, Backing("shm")),
     *((Sharing.PRIVATE, Backing("stack")), Address("data", 0), Address("bss", 0)),
     *(Address("w", 0), Address("w", 256), Address("w", 511)),
 )

@@ -44,7 +44,8 @@ class MapKind:
 
 MAP_KINDS: tuple[MapKind, ...] = spread(
     (58, MapKind()),
-    (16, MapKind(_SHARED)),
+    (12, MapKind(_SHARED)),
+    (6, MapKind(_SHARED, Backing("shm"))),
     (12, MapKind(_SHARED, Backing("f"))),
     (10, MapKind(_PRIVATE, Backing("f"))),
     (6, MapKind(_SHARED, Backing("f", 1))),

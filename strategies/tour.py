@@ -44,7 +44,7 @@ ASIDE = ("a[8]", "b[8]", "e[9]")
 MAPPED = {
     Memory.ANON: ("private anon",),
     Memory.ZERO: ("private anon",),
-    Memory.SHARED_ANON: ("shared anon",),
+    Memory.SHARED_ANON: ("shared anon", "shared shm"),
     Memory.PRIVATE_FILE: ("private f", "private g+1"),
     Memory.SHARED_FILE: ("shared f", "shared g+1"),
     Memory.MEMFD: ("shared m", "private m", "shared m+2"),

@@ -108,7 +108,8 @@ from harness.subject import How
 
 ALL_ONES = (1 << 64) - 1
 ERRNO = {
-    "ENOENT": 2, "EIO": 5, "ENXIO": 6, "EBADF": 9, "ECHILD": 10, "EAGAIN": 11, "ENOMEM": 12, "EACCES": 13,
+    "ENOENT": 2, "ESRCH": 3, "EIO": 5, "ENXIO": 6, "ENOEXEC": 8, "EBADF": 9, "ECHILD": 10,
+    "EAGAIN": 11, "ENOMEM": 12, "EACCES": 13,
     "EFAULT": 14, "EBUSY": 16, "EEXIST": 17,
     "EINVAL": 22, "ERANGE": 34, "ENOSYS": 38, "EOPNOTSUPP": 95,
 }  # fmt: skip

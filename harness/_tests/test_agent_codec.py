@@ -224,6 +224,7 @@ SAID: list[Outcome] = [
     Faulted(Signal.SIGSEGV, 77, None, 0x7FFF_FFFF_F000),
     Faulted(60, 3, None, 1),
     Failed("ENOMEM"),
+    Failed("EOPNOTSUPP"),
     Exited(255),
     Killed(Signal.SIGKILL),
     Killed(34),

@@ -273,3 +273,9 @@ def test_who_has_ended_may_be_killed_in_vain(steps: str) -> None:
 def test_nobody_is_killed_of_whom_init_decides_or_whose_number_may_be_an_idle_childs(steps: str) -> None:
     with pytest.raises(ProgramError, match="nobody whom"):
         parse_program(steps)
+
+
+@pytest.mark.parametrize("text", ["private shm", "shared shm noreplace", "shared shm fixed populate"])
+def test_a_segment_of_system_v_is_attached_and_no_more(text: str) -> None:
+    with pytest.raises(ProgramError, match="shm is attached and no more: it is shared"):
+        parse_program(f"p0: map a 1 rw {text}")

@@ -65,6 +65,8 @@ from harness.program.units import PAGE_SIZE, Prot, address_of
 _ENDINGS = {0: Ending.COMPLETE, 1: Ending.LOST, 2: Ending.STUCK, 3: Ending.FORK_FAILED}
 _SI_CODES = {1: "exited with status", 2: "was killed by signal", 3: "was killed by signal"}
 _PROGRAM_FILES = (None, *FILES)
+_ERRNO_NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}
+"""Of two names for one number Linux's manual uses this one; Python gives the other, ENOTSUP."""
 _UNREADABLE = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -85,7 +87,7 @@ _OUTCOMES: tuple[Callable[[Reader], Outcome], ...] = (
     lambda reader: Loaded(reader.byte()),
     lambda reader: Printed(reader.number()),
     _faulted,
-    lambda reader: Failed(errno.errorcode.get(number := reader.number(), f"errno {number}")),
+    lambda reader: Failed(_ERRNO_NAMES.get(number := reader.number(), f"errno {number}")),
     lambda reader: Exited(reader.number()),
     lambda reader: Killed(signal(reader.number())),
     lambda _: Gone(),

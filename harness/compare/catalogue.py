@@ -177,6 +177,9 @@ CONTRACTS = _table(
      "A read through /proc/PID/mem gives the bytes of memory, whatever its protection, up to a page that is not there."),
     ("kernel-read.sees-memory", Level.OUTCOMES,
      "What the kernel reads for a process is what the process itself would read."),
+    # ------------------------------------------------------------ System V
+    ("shm.lives-while-attached", Level.OUTCOMES,
+     "A segment of System V is one memory for all who have it attached, and goes, once removed, with the last of them."),
     # ------------------------------------------------------------ huge pages
     ("huge.transparent", Level.OUTCOMES,
      "Shared, split, moved, protected or freed in part, each page of a huge page is what a small one would be."),

@@ -27,6 +27,8 @@ class File:
         self.size = size
         self.linked = True
         self.mapped = 0
+        self.is_segment = False
+        """It is a segment of System V."""
         self._pfn_of: dict[int, int] = {}
 
     def reaches(self, page: int) -> bool:
@@ -121,6 +123,7 @@ class Files:
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
+        self.planted = frames.planted
         self._named: dict[str, File] = {}
         self._nameless: list[File] = []
 
@@ -133,18 +136,21 @@ class Files:
                 file.fill(page, given.page(page))
         return self._named[name]
 
-    def nameless(self, npages: int) -> File:
-        """Make the file behind shared anonymous memory."""
-        return self.adopt(File(self.frames, "", npages * PAGE_SIZE))
+    def nameless(self, npages: int, *, is_segment: bool = False) -> File:
+        """Make the file behind shared anonymous memory, or behind a segment of System V that was removed already."""
+        file = self.adopt(File(self.frames, "", npages * PAGE_SIZE))
+        file.is_segment = is_segment
+        return file
 
     def adopt(self, file: File) -> File:
         """Look after a file that only its mappings lead to."""
         self._nameless.append(file)
         return file
 
-    def forget_unmapped(self) -> None:
+    def forget_unmapped(self, *, at_exit: bool = False) -> None:
         """End the nameless files that no VMA maps any more."""
-        for file in [each for each in self._nameless if not each.mapped]:
+        keeps = at_exit and "shm-exit-keeps-segment" in self.planted  # planted: only shmdt asks who is left
+        for file in [each for each in self._nameless if not each.mapped and not (keeps and each.is_segment)]:
             file.evict(0)
             self._nameless.remove(file)
 

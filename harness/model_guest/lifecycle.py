@@ -235,7 +235,7 @@ def tear_down(machine: Machine, space: AddressSpace, *, live: AddressSpace | Non
     _drop_tables(machine, space.root, TOP)
     space.vmas.carve(0, 1 << 36)
     if not machine.has("exit-leaks-shared-memory"):  # planted: only munmap asks whether anybody maps it still
-        machine.files.forget_unmapped()
+        machine.files.forget_unmapped(at_exit=True)
     root = space.root
     if live and live.root is not None and machine.has("exec-teardown-frees-live-tables"):
         root = live.root  # planted: the root is looked up in the process, where the new one is by now

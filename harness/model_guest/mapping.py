@@ -45,9 +45,10 @@ def map_anonymous(machine: Machine, space: AddressSpace, vpns: range, prot: Prot
     map_(machine, space, Vma(vpns.start, vpns.stop, prot, flags=flags))
 
 
-def map_shared(machine: Machine, space: AddressSpace, vpns: range, prot: Prot) -> None:
+def map_shared(machine: Machine, space: AddressSpace, vpns: range, prot: Prot, *, is_segment: bool = False) -> None:
     """Map fresh shared anonymous memory: a file of holes that has no name. Raises OutOfMemory."""
-    map_(machine, space, Vma(vpns.start, vpns.stop, prot, 0, machine.files.nameless(len(vpns)), shared=True))
+    file = machine.files.nameless(len(vpns), is_segment=is_segment)
+    map_(machine, space, Vma(vpns.start, vpns.stop, prot, 0, file, shared=True))
 
 
 def map_(machine: Machine, space: AddressSpace, vma: Vma) -> None:
@@ -83,6 +84,9 @@ def _unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     space.vmas.carve(vpns.start, vpns.stop)
     for file in cut if machine.has("split-forgets-hold") else ():  # planted: one of the two parts does not hold it
         if file is not None and not file.name:
+            file.evict(0)
+    for file in cut if machine.has("shm-detach-of-part-ends-segment") else ():  # planted: whatever else is attached of it
+        if file is not None and file.is_segment:
             file.evict(0)
     drop_pages(machine, space, vpns)
 

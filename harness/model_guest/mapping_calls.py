@@ -11,7 +11,7 @@ from harness.model_guest.paging import PRESENT, pfn_of
 from harness.model_guest.populate import populate
 from harness.model_guest.process_table import ProcessTable
 from harness.model_guest.vmas import GROWS_DOWN, NEVER_WRITABLE, Vma
-from harness.program.files import FILES, STACK
+from harness.program.files import FILES, SHM, STACK
 from harness.program.ops import (
     Advise,
     Brk,
@@ -82,7 +82,7 @@ class MappingCalls(ProcessTable):
             vma = Vma(vpns.start, vpns.stop, op.prot, op.backing.pgoff, file, shared, flags)
             mapping.map_(self.machine, self._space(op), vma)
         elif shared:
-            mapping.map_shared(self.machine, self._space(op), vpns, op.prot)
+            mapping.map_shared(self.machine, self._space(op), vpns, op.prot, is_segment=op.backing.name == SHM)
         else:
             flags = GROWS_DOWN if op.backing.name == STACK else 0
             mapping.map_anonymous(self.machine, self._space(op), vpns, op.prot, flags=flags)

@@ -87,6 +87,10 @@ class VmaList:
             for vma in vmas:
                 if vma.file is not None and not vma.file.name:
                     vma.count(-1)
+        if "shm-fork-forgets-attach" in self.planted:  # planted: shmat alone counts who has a segment
+            for vma in vmas:
+                if vma.file is not None and vma.file.is_segment:
+                    vma.count(-1)
         return child
 
     @property

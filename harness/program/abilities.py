@@ -105,6 +105,7 @@ PROBES = {
     "map noreplace": "p0: map a 1 rw private anon noreplace",
     "map hint": "p0: map a 1 rw private anon hint",
     "map populate": "p0: map a 1 rw private anon fixed populate",
+    "map shm": "p0: map a 1 rw shared shm",
     "map wide": "p0: map w 1026 rw private anon",
     "remap": _PAGES + "p0: remap a[0] b[0]",
     "roam": _PAGES + "p0: roam a[0] b[0]",

@@ -59,5 +59,8 @@ ANON = "anon"
 STACK = "stack"
 """Anonymous memory that grows downwards when the page below it is touched (MAP_GROWSDOWN)."""
 
-BACKINGS = (ANON, STACK, *FILES)
+SHM = "shm"
+"""Shared memory of System V: a segment as long as the mapping, attached (shmat) and marked to go with its last mapping."""
+
+BACKINGS = (ANON, STACK, *FILES, SHM)
 """What a mapping can be of; the order is that of the numbers on the wire."""

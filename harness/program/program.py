@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from harness.errors import ProgramError
-from harness.program.files import BACKINGS, FILES, MAX_FILE_PAGES, MAX_FILE_SIZE
+from harness.program.files import BACKINGS, FILES, MAX_FILE_PAGES, MAX_FILE_SIZE, SHM
 from harness.program.image import FILE_BACKED, IMAGES, OWN
 from harness.program.ops import (
     ANSWERS,
@@ -57,6 +57,7 @@ from harness.program.ops import (
     Roam,
     Scratch,
     Sendfile,
+    Sharing,
     Splice,
     Starve,
     Store,
@@ -408,6 +409,8 @@ def _check_move(op: Remap) -> None:
 def _check_backing(op: Map) -> None:
     if op.backing.name not in BACKINGS:
         raise ProgramError(f"there is no file {op.backing.name!r}; known are: {', '.join(BACKINGS)}")
+    if op.backing.name == SHM and (op.sharing, op.placement, op.populate) != (Sharing.SHARED, Placement.FIXED, Populate.NO):
+        raise ProgramError("shm is attached and no more: it is shared, at a fixed place, and not populated")
     if not 0 <= op.backing.pgoff <= MAX_FILE_PAGES:
         raise ProgramError(f"a mapping begins at page 0 to {MAX_FILE_PAGES} of its file")
     if op.backing.opened is not Opened.BOTH and (op.backing.name not in FILES or FILES[op.backing.name].is_memfd):

@@ -10,7 +10,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
               | WINDOW "[" PAGE [ ".." LAST ] "]-" BYTES            a[1..3]-100  (100 bytes less)   a[0]-4096  (none)
     byte      = 0x00 … 0xff, or decimal                             prot = none | r | rw | rx | …
 
-    backing   = "anon" | "stack" | FILE [ "+" PAGES ] [ ":" MODE ]  anon   f   f+2 (from page 2 of f on)
+    backing   = "anon" | "stack" | "shm" | FILE [ "+" PAGES ] [ ":" MODE ]  anon   f   f+2 (from page 2 of f on)
     MODE      = "r" | "w"                                           f:r (a descriptor of f that was opened to read)
 
     p0: map a 4 rw private anon        p0: store a[0]+5 0x11         p0: fork p1

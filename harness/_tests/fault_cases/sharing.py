@@ -5,6 +5,16 @@ from __future__ import annotations
 from harness._tests.fault_cases.case import Case
 
 CASES = {
+    "shm-fork-forgets-attach": Case(
+        "outcomes",
+        "p0: map a 2 rw shared shm\np0: store a[1] 0x11\np0: fork p1\np1: exit 0\np0: advise a[1] dontneed\np0: load a[1]",
+    ),
+    "shm-exit-keeps-segment": Case("after", "p0: map a 1 rw shared shm\np0: store a[0] 0x11"),
+    "shm-detach-of-part-ends-segment": Case(
+        "outcomes",
+        "p0: map a 2 rw shared shm\np0: store a[1] 0x11\np0: fork p1\np0: unmap a[0]\np0: remap a[1] b[0]\n"
+        "p0: advise b[0] dontneed\np0: load b[0]",
+    ),
     "load-takes-frame": Case("observations", "p0: load bss[0]"),
     "count-u16": Case(
         "observations",

@@ -8,8 +8,8 @@ the model and the program say happened; they never decide *whether* something is
 from __future__ import annotations
 
 from harness.compare.blame.departures import after_teardown, by_threads, shared_space
-from harness.compare.blame.huge_pages import with_huge_pages
 from harness.compare.blame.outcome import wrong_outcome
+from harness.compare.blame.special import with_special
 from harness.compare.blame.state import leftover, wrong_state
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "by_threads",
     "leftover",
     "shared_space",
-    "with_huge_pages",
+    "with_special",
     "wrong_outcome",
     "wrong_state",
 ]

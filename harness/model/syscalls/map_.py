@@ -121,7 +121,7 @@ def _flags_of(op: Map) -> VmaFlag:
 
 
 def _file_of(machine: Machine, op: Map) -> str | None:
-    """Name the file that `op` maps; None is private anonymous memory, which has none."""
+    """Name the file that `op` maps; None is private anonymous memory, which has none. A segment of System V is one, too."""
     if op.backing.name in FILES:
         return machine.cache.file(op.backing.name).name
     return machine.cache.make_shared(len(op.pages.vpns)).name if op.sharing is Sharing.SHARED else None

@@ -6,6 +6,21 @@ from harness.model_guest.faults.fault import Fault
 
 SHARING = (
     Fault(
+        "shm-fork-forgets-attach",
+        "a child does not count among those who have attached a segment of System V",
+        ("shm.lives-while-attached", "fork.shared-stays-shared"),
+    ),
+    Fault(
+        "shm-exit-keeps-segment",
+        "a segment of System V that was removed stays when the last who has it exits",
+        ("shm.lives-while-attached", "conserve.frames"),
+    ),
+    Fault(
+        "shm-detach-of-part-ends-segment",
+        "munmap of a part of a segment of System V takes the pages of all of it out of the segment",
+        ("shm.lives-while-attached", "fork.shared-stays-shared"),
+    ),
+    Fault(
         "ghost-fork",
         "fork shares the parent's address space",
         ("fork.child-store-private", "fork.parent-store-private", "count.mapcount"),
