@@ -14,14 +14,15 @@ from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
 
 EVENTS = (
-    "map", "map.over", "map.refused", "map.enomem", "map.elsewhere", "limit", "unmap", "protect", "protect.enomem",
-    "protect.eacces",
+    "map", "map.over", "map.refused", "map.enomem", "map.elsewhere", "map.populate", "limit",
+    "unmap", "protect", "protect.enomem", "protect.eacces",
     "fault.zero", "fault.anon", "fault.file", "fault.shared", "fault.segv.maperr", "fault.segv.accerr", "fault.sigbus",
     "cow.copy", "cow.reuse", "print", "print.efault",
     "remap.move", "remap.grow", "remap.shrink", "remap.duplicate", "remap.efault", "remap.einval", "remap.enomem",
     "advise", "advise.failed", "brk.grow", "brk.shrink", "brk.enomem", "brk.below", "scratch", "try",
     "fork", "exec", "exec.small", "exec.large-bss", "exec.written-data", "exec.large-text", "exit",
-    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "handle.stored", "handle.refused", "kill", "threads",
+    "crash.sigsegv", "crash.sigbus", "crash.sigkill", "handle.stored", "handle.refused", "kill", "kill.zombie", "kill.esrch",
+    "threads",
     "handover.exits", "handover.sleeps", "mirror", "throng", "wait",
     "kernel_store", "kernel_store.partial", "kernel_store.efault", "force", "force.partial", "force.eio",
     "peek", "peek.eio", "pin", "splice", "feed", "unpin",
