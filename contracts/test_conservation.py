@@ -93,6 +93,7 @@ ROUNDS = {
         "p0: map b 2 rw private f; p0: remap a[0..1] a[0..3]; p0: remap a[0..1] c[0..7]; p0: brk heap[3]; "
         "p0: map a[1..2] rw private anon noreplace; p0: try map-beyond a[0]; p0: try map-bad-file a[0]; p0: unmap a[0..1]"
     ),
+    "execs that fail": "p0: try exec-bad-path a[0]; p0: try exec-bad-argument a[0]; p0: try exec-no-program a[0]",
     "copies that fail": (
         "p0: map a[0] rw private anon; p0: map a[1] none private anon; p0: write f 0 a[0]+4090 17; p0: write f 0 a[1] 17; "
         "p0: write f 4096 a[0]+4090 17; p0: read f 0 a[0]+4090 17; p0: read f 4096 a[1] 17; "
@@ -106,8 +107,7 @@ ROUNDS = {
         "p0: map a 2 rw private anon; p0: map a[1] none private anon; p0: read f 100 a[0]+4090 17; "
         "p0: write f 0 a[0]+4090 17; p0: write f 0 a[1] 17; p0: receive pipe a[1] 17 0x33; "
         "p0: receive socket a[1] 17 0x33; p0: pin a[1]; p0: try pipe-bad-pointer a[1]; p0: fork p1; p1: exit 0; "
-        "p0: reap p1 a[1]; p0: try exec-missing a[0]; p0: try exec-bad-path a[0]; "
-        "p0: try exec-bad-argument a[0]; p0: try exec-no-program a[0]"
+        "p0: reap p1 a[1]; p0: try exec-missing a[0]"
     ),
 }
 """Steps that come back to where they began, so that as many rounds of them as one likes need no more memory than one.

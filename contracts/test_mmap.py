@@ -181,7 +181,7 @@ def test_a_mapping_that_is_not_fixed_replaces_nothing(guest: Guest, program: Pro
         p0: store a[2] 0x11
         """,
         """
-        p0: map a 2 none private anon fixed populate
+        p0: map a 10 none private anon fixed populate
         p0: map b 2 r private anon fixed populate
         observe
         p0: protect a[0..1] rw
