@@ -12,14 +12,14 @@ no longer does; the model knows which. So every story is told with every operati
 In the same way what a story maps may be what is left of a larger mapping: kernels keep other offsets for those. And what
 it maps as private anonymous memory may be of another kind: pages of a file, shared or not, a stack, or pages of the image,
 for which nothing is mapped. Kernels have a path of their own for each, and a fault may lie in one of them alone.
+It may be about wider ranges than it says (`strategies.stretch`): what goes wrong may do so behind the first page alone.
 And who tells it may be a child: its tables, its counts and what exec finds in the page cache are then what a fork has made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -71,6 +71,7 @@ from strategies.echo import emit
 from strategies.fields import WHERE, WISHES, Row, Wish, spread
 from strategies.ops import ROWS, Raw
 from strategies.scene import Limits, Scene, Space
+from strategies.stretch import pages_of, reach, stretched, with_places
 
 PLACES = (Address("a", 0), Address("a", 1), Address("b", 3), Address("c", 7), Address("d", 0), Address("e", 5))
 """Where page a[0] of a story may lie: at the start of a page table, within, across two, under other directories."""
@@ -125,6 +126,9 @@ stretched over watched pages of blocks of 2 MiB, which are mapped whole: huge pa
 TELLERS = (False, False, False, True)
 """Whether who is p0 in a story is a child of p0 in the program."""
 
+STRETCHES = (*(1,) * 10, 2, 3)
+"""How many pages a page of a story becomes."""
+
 _ANON = (Sharing.PRIVATE, Backing.ANON)
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
 _TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
@@ -139,7 +143,7 @@ class Telling:
         self, story: Program, place: Address, limits: Limits, kind: Kind | None = None, *, by_child: bool = False
     ) -> None:
         self.story = story
-        pages = _reach(story)
+        pages = reach(story)
         if isinstance(kind, Address) and len(_pages_at(kind)) < pages:
             kind = None
         place = replace(place, index=min(place.index, WINDOW_BY_NAME[place.window].npages - pages))
@@ -154,7 +158,7 @@ class Telling:
             self.names[0] = self.scene.add_child(0, 1)
             self.scene.emit(Fork(0, self.names[0]))
         ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
-        self.pages = {page for each in ranges for page in _pages_of(each)}
+        self.pages = {page for each in ranges for page in pages_of(each)}
 
     def tell(self, op: Op, cut: type[Op] | None = None) -> None:
         """Do the next step of the story, unless steps that were left out have made it impossible.
@@ -287,37 +291,22 @@ class Telling:
             return op.child in ours
         if isinstance(op, Kill):
             return op.victim in ours
-        return not twist and any(page in self.pages for each in places(op) for page in _pages_of(each))
+        return not twist and any(page in self.pages for each in places(op) for page in pages_of(each))
 
     def _moved(self, op: Op) -> Op:
         """Move the places of window a to where this telling happens."""
-        moved: dict[str, Any] = {}
-        for each in fields(op):
-            value = getattr(op, each.name)
-            if isinstance(value, PageRange) and value.window == "a":
-                first, last = self.there[value.first], self.there[value.first + value.npages - 1]
-                moved[each.name] = PageRange(self.place.window, first, last + 1 - first, value.short)
-            elif isinstance(value, Address) and value.window == "a":
-                moved[each.name] = Address(self.place.window, self.there[value.index], value.offset)
-        return replace(op, **moved) if moved else op
+        return with_places(op, self._there)
+
+    def _there(self, place: Address | PageRange) -> Address | PageRange:
+        if isinstance(place, Address):
+            return Address(self.place.window, self.there[place.index], place.offset)
+        first, last = self.there[place.first], self.there[place.first + place.npages - 1]
+        return PageRange(self.place.window, first, last + 1 - first, place.short)
 
 
 def _pages_at(place: Address) -> Sequence[int]:
     """Give the pages of a window, by index, in which page a[0] of a story and those behind it may lie."""
     return [index for index in WINDOW_BY_NAME[place.window].indexes if index >= place.index]
-
-
-def _reach(story: Program) -> int:
-    """Give how many pages of window a it takes for the story to be told."""
-    operands = [place for op in story.steps for place in places(op)]
-    return 1 + max((page for place in operands for window, page in _pages_of(place) if window == "a"), default=0)
-
-
-def _pages_of(place: Address | PageRange) -> set[tuple[str, int]]:
-    """Give the pages of an operand, by window and index."""
-    if isinstance(place, Address):
-        return {(place.window, place.index)}
-    return {(place.window, place.first + i) for i in range(place.npages)}
 
 
 def _made_unlike(op: Map, what: Unlike) -> Map:
@@ -347,7 +336,7 @@ def _twists(draw: st.DrawFn) -> Raw:
 
 @st.composite
 def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists: bool) -> Program:
-    story = draw(st.sampled_from(stories))
+    story = stretched(draw(st.sampled_from(stories)), draw(st.sampled_from(STRETCHES)) if twists else 1)
     kind = draw(st.sampled_from(KINDS)) if twists else None
     by_child = draw(st.sampled_from(TELLERS)) if twists else False
     telling = Telling(story, draw(st.sampled_from(PLACES)), limits, kind, by_child=by_child)
