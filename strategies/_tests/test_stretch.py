@@ -35,6 +35,13 @@ def test_a_story_of_many_pages_and_what_lies_elsewhere_stay_as_they_are() -> Non
     assert stretched(elsewhere, 3).steps[1:] == elsewhere.steps[1:]
 
 
+def test_a_story_in_a_wide_window_has_no_neighbour_too_far_behind_in_its_file() -> None:
+    """A page behind page 1,025 of a mapping of a file would be page 1,026 of the file, and no program maps that."""
+    drawn = draw_many(around("p0: map a 8 rw private f\np0: store a[7] 0x11"), 600)
+
+    assert any(isinstance(op, Map) and op.pages.window == "w" for program in drawn for op in program.steps)
+
+
 def test_stories_are_told_of_wider_ranges_now_and_then() -> None:
     """A file that is cut far below the copied page: what is forgotten behind the first page beyond its end shows."""
     far = 0
