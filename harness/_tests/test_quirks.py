@@ -32,7 +32,10 @@ QUIRKS = re.findall(
 WRONG = {"exit-for-kill"}
 """The quirks that are wrong, and so are findings."""
 
-UNLIKE_LINUX = {"copies-files", "free-at-wait", "whole-buffers", "vfork-is-fork", "fixed-stacks", "plain-maps"}
+UNLIKE_LINUX = {
+    *("copies-files", "free-at-wait", "whole-buffers", "vfork-is-fork", "fixed-stacks", "plain-maps"),
+    "huge-copies-whole",
+}
 """The quirks that are right by the documents alone, so that they take a guest of which nothing is known."""
 
 CONSOLE = {"crlf", "echo", "small-ring", "drop-controls"}
@@ -106,6 +109,13 @@ def test_a_quirk_is_no_finding(quirk: str) -> None:
         chosen = [stored(name) for name in STORED] + standard_mix()
 
         assert findings(runner, chosen) == []
+
+
+def test_who_copies_huge_pages_whole_and_who_has_none_is_not_blamed() -> None:
+    huge = [stored(path.stem) for path in sorted(PROGRAMS.glob("fault-huge-*.prog"))]
+    for quirk in ("huge-copies-whole", "no-huge"):
+        with quirky(quirk) as runner:
+            assert findings(runner, huge) == []
 
 
 def test_who_tears_down_late_is_found_out_at_boot_and_nobody_else_is_waited_for() -> None:
