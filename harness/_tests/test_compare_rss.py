@@ -108,6 +108,14 @@ def test_slack_holds_for_each_number_by_itself() -> None:
     assert not fits(expected, RssSeen(8, 8, 0, 0, 0), slack=2)
 
 
+def test_pages_that_nobody_watches_may_be_of_the_image_or_of_files_in_memory() -> None:
+    expected = ExpectedRss(anonymous=10, image=267, shared=3, unwatched=253)
+
+    assert fits(expected, RssSeen(10, 14, 256, 0, 0), slack=0)
+    assert not fits(expected, RssSeen(10, 13, 257, 0, 0), slack=0)
+    assert not fits(expected, RssSeen(10, 14, 255, 0, 0), slack=0)
+
+
 def test_a_kernel_that_complains_of_its_own_count_breaks_the_contract_about_it() -> None:
     said = "BUG: Bad rss-counter state mm:ffff888003a4c000 type:MM_ANONPAGES val:1"
     trace = Trace(outcomes=(None,), ending=Ending.PANICKED, evidence=said)

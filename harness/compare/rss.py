@@ -18,11 +18,15 @@ from harness.program.trace import ProcessSeen, RssSeen
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRss:
-    """How many pages of a process are resident: of its own, of the file of its image, and of files that live in memory."""
+    """How many pages of a process are resident: of its own, of the file of its image, and of files that live in memory.
+
+    Up to `unwatched` of those that count as the image's may be of files in memory: pages of wide windows that nobody watches.
+    """
 
     anonymous: int
     image: int
     shared: int
+    unwatched: int = 0
 
     @property
     def files(self) -> tuple[tuple[int, int], ...]:
@@ -30,7 +34,8 @@ class ExpectedRss:
         files in memory are told from others, the kernel's configuration (CONFIG_SHMEM, CONFIG_TMPFS).
         """
         both = self.image + self.shared
-        return (self.image, self.shared), (0, both), (both, 0)
+        most = min(self.unwatched, self.image)
+        return (*((self.image - n, self.shared + n) for n in range(most + 1)), (0, both), (both, 0))
 
     def __str__(self) -> str:
         """Write it as a phrase."""
@@ -56,7 +61,9 @@ def expected_rss(machine: Machine, number: int, seen: ProcessSeen) -> ExpectedRs
             shared += 1
         else:
             kinds[pte.frame.kind] += 1
-    return ExpectedRss(kinds[FrameKind.ANON], kinds[FrameKind.CACHE], shared)
+    of_files = [vma for vma in space.vmas if vma.file is not None and vma.file not in SEGMENT_OF]
+    unwatched = sum(vpn not in seen.pages for vma in of_files for vpn in vma.vpns)
+    return ExpectedRss(kinds[FrameKind.ANON], kinds[FrameKind.CACHE], shared, unwatched)
 
 
 def fits(expected: ExpectedRss, seen: RssSeen, *, slack: int) -> bool:
