@@ -16,6 +16,7 @@ FAULTS = (
     "huge-split-leaks-table",
     "huge-cow-copies-first-page",
     "huge-sole-owner-copies",
+    "huge-reuse-looks-at-first",
     "huge-fork-keeps-writable",
     "huge-fork-counts-once",
     "huge-teardown-frees-first-only",

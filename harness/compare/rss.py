@@ -20,7 +20,8 @@ from harness.program.trace import ProcessSeen, RssSeen
 class ExpectedRss:
     """How many pages of a process are resident: of its own, of the file of its image, and of files that live in memory.
 
-    Up to `unwatched` of those that count as the image's may be of files in memory: pages of wide windows that nobody watches.
+    Up to `unwatched` of those that count as the image's may be of files in memory: pages of wide windows, which nobody
+    watches.
     """
 
     anonymous: int

@@ -93,6 +93,18 @@ def without_parts(machine: Machine, space: AddressSpace, vpns: range) -> range:
     return range(min(start, stop), stop)
 
 
+def reuses_block(machine: Machine, space: AddressSpace, vpn: int) -> bool:
+    """Let a store have all of the huge page around `vpn`, if nobody else holds its first frame. (A fault,
+    `huge-reuse-looks-at-first`.) Returns whether it was done.
+    """
+    root = live_root(space)
+    entry = machine.tables.huge_at(root, vpn)
+    if not machine.has("huge-reuse-looks-at-first") or machine.frames[pfn_of(entry)].refcount > 1:
+        return False
+    machine.tables.store_huge(root, block_of(vpn).start, entry & ~COW | WRITABLE)
+    return True
+
+
 def copies_block(machine: Machine, space: AddressSpace, vpn: int) -> bool:
     """Copy all of the shared huge page around `vpn` for a store, and no more than its first page's bytes. (A fault,
     `huge-cow-copies-first-page`: the copy is of 4 KiB, whatever is copied.) Returns whether it was done.

@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from harness.model_guest.entries import install, live_root, own_bits, readable_bits
-from harness.model_guest.huge_pages import copies_block, demand_huge
+from harness.model_guest.huge_pages import copies_block, demand_huge, reuses_block
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
 from harness.model_guest.prefault import fault_around
@@ -182,7 +182,7 @@ def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, ent
         machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)
         return
     huge = machine.tables.huge_at(live_root(space), vpn)
-    if huge and copies_block(machine, space, vpn):
+    if huge and (copies_block(machine, space, vpn) or reuses_block(machine, space, vpn)):  # planted: see there
         machine.tlb.flush()
         return
     is_wasteful = huge and machine.has("huge-sole-owner-copies")  # planted: of a huge page nobody asks who else has it

@@ -18,6 +18,7 @@ CASES = {
     "huge-split-leaks-table": _case("after", "p0: unmap w[0]"),
     "huge-cow-copies-first-page": _case("outcomes", "p0: fork p1\np0: store w[0] 0x22\np0: load w[1]"),
     "huge-sole-owner-copies": _case("observations", "p0: fork p1\nobserve\np1: exit 0\np0: store w[1] 0x22"),
+    "huge-reuse-looks-at-first": _case("outcomes", "p0: fork p1\np1: store w[0] 0x22\np0: store w[1] 0x33\np1: load w[1]"),
     "huge-fork-keeps-writable": _case("outcomes", "p0: fork p1\np0: store w[1] 0x22\np1: load w[1]"),
     "huge-fork-counts-once": _case("observations", "p0: fork p1"),
     "huge-teardown-frees-first-only": _case("after"),

@@ -32,6 +32,11 @@ HUGE_PAGES = (
         ("huge.transparent", "cow.sole-owner-reuses"),
     ),
     Fault(
+        "huge-reuse-looks-at-first",
+        "a store to a huge page takes all of it for its own where its first frame is nobody else's",
+        ("huge.transparent", "fork.parent-store-private", "fork.child-store-private"),
+    ),
+    Fault(
         "huge-fork-keeps-writable",
         "fork leaves the parent the right to write to its huge pages",
         ("huge.transparent", "fork.parent-store-private"),
