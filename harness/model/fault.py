@@ -21,7 +21,7 @@ from __future__ import annotations
 from harness.model.counts import fixed, free_unheld, pins, references
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
-from harness.model.page_table import PTE
+from harness.model.page_table import BITS, PTE
 from harness.model.process import Process
 from harness.model.semantics import Choice, Semantics, SoleOwner
 from harness.model.stack import vma_for
@@ -365,8 +365,22 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     frame.forked_in_vain = False
     pte.writable = bool(_vma(process, vpn).prot & WRITE)
     pte.optional = pte.write_pending = pte.guessed = False
+    _grant_neighbours(machine, process, vpn)
     machine.reach["cow.reuse"] += 1
     return pte
+
+
+def _grant_neighbours(machine: Machine, process: Process, vpn: int) -> None:
+    """Leave it open whether the pages around one that is reused may be written now, too: those of a huge page may, where
+    nobody else has a part in any of them. Source: do_huge_pmd_wp_page, which reuses it as a whole.
+    """
+    if not machine.semantics.huge_pages:
+        return
+    vma, around = _vma(process, vpn), 1 << BITS
+    for each in vma.part(vpn - vpn % around, vpn - vpn % around + around).vpns:
+        pte = process.memory.page_table.lookup(each)
+        if pte is not None and not pte.writable and vma.prot & WRITE and is_owned(machine, pte.frame):
+            pte.write_pending = True
 
 
 def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
