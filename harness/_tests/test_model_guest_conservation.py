@@ -172,7 +172,7 @@ def test_memory_that_runs_out_kills_or_refuses_and_loses_nothing() -> None:
 def test_no_fault_lets_an_exception_out_of_a_random_program(fault: str) -> None:
     guest = ModelGuest([fault])
 
-    for seed in range(40):
+    for seed in range(20):
         trace = guest.execute(random_program(seed), How(accounting=True, count_faults=True, dense=True))
         if trace.ending in (Ending.PANICKED, Ending.DIED):
             guest.restore()
