@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from harness.program.files import FILES, MAX_FILE_PAGES
+from harness.program.files import FILES, MAX_FILE_PAGES, SHM
 from harness.program.ops import (
     ENDING,
     FORKS,
@@ -48,6 +48,7 @@ from harness.program.ops import (
     Opened,
     Pin,
     Placement,
+    Populate,
     Print,
     Protect,
     Read,
@@ -199,6 +200,9 @@ class Telling:
             return replace(op, pages=PageRange(self.place.window, 0, WINDOW_BY_NAME[self.place.window].npages))
         if self.kind is None or isinstance(self.kind, Address):
             return op
+        is_plain = (op.placement, op.populate) == (Placement.FIXED, Populate.NO)
+        if self.kind[1].name == SHM and not is_plain:
+            return op  # a segment is attached, and no more can be asked for
         return replace(op, sharing=self.kind[0], backing=self.kind[1])
 
     def _note_mapped(self, op: Map) -> None:

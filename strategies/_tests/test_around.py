@@ -229,3 +229,11 @@ def test_what_a_story_maps_is_of_every_kind_of_memory_now_and_then() -> None:
 
     assert {(kind[0], kind[1].name) for kind in KINDS if isinstance(kind, tuple)} <= kinds
     assert {kind.window for kind in KINDS if isinstance(kind, Address)} <= of_image
+
+
+@pytest.mark.parametrize("how", ["noreplace", "hint", "fixed populate"])
+def test_a_story_asks_for_no_more_of_a_segment_than_to_be_attached(how: str) -> None:
+    drawn = draw_many(around(f"p0: map a 2 rw private anon {how}\np0: map b 1 rw private anon\np0: store a[0] 0x11"), 400)
+
+    kinds = {op.backing.name for program in drawn for op in program.steps if isinstance(op, Map)}
+    assert {"shm", "f", "m"} <= kinds
