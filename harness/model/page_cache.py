@@ -55,6 +55,8 @@ class CachedFile:
     """A name in the file system leads to it."""
     is_anonymous: bool = False
     """It is shared anonymous memory: nothing but its mappings leads to it."""
+    is_segment: bool = False
+    """It is a segment of System V, which is removed already."""
 
     @property
     def npages(self) -> int:
@@ -89,11 +91,11 @@ class PageCache:
                     self.frames[name, index] = self.pool.fresh(FrameKind.CACHE, given.page(index))
         return found
 
-    def make_shared(self, npages: int) -> CachedFile:
+    def make_shared(self, npages: int, *, is_segment: bool = False) -> CachedFile:
         """Make shared anonymous memory of `npages` pages: a file of holes, of which only its mappings know."""
         self.shared_made += 1
         name = f"shared {self.shared_made}"
-        self.files[name] = CachedFile(name, npages * PAGE_SIZE, is_anonymous=True)
+        self.files[name] = CachedFile(name, npages * PAGE_SIZE, is_anonymous=True, is_segment=is_segment)
         return self.files[name]
 
     def forget(self, file: CachedFile) -> list[Frame]:

@@ -10,7 +10,7 @@ from harness.model.machine import Machine
 from harness.model.populate import populate
 from harness.model.semantics import Choice
 from harness.model.vma import PLAIN, Vma, VmaFlag
-from harness.program.files import FILES, STACK
+from harness.program.files import FILES, SHM, STACK
 from harness.program.ops import Map, Opened, Placement, Populate, Sharing
 from harness.program.outcome import Done, Failed, Outcome
 from harness.program.units import Prot
@@ -124,4 +124,6 @@ def _file_of(machine: Machine, op: Map) -> str | None:
     """Name the file that `op` maps; None is private anonymous memory, which has none. A segment of System V is one, too."""
     if op.backing.name in FILES:
         return machine.cache.file(op.backing.name).name
-    return machine.cache.make_shared(len(op.pages.vpns)).name if op.sharing is Sharing.SHARED else None
+    if op.sharing is Sharing.PRIVATE:
+        return None
+    return machine.cache.make_shared(len(op.pages.vpns), is_segment=op.backing.name == SHM).name

@@ -10,12 +10,13 @@ from harness.model.allowed import Allowed
 from harness.model.counts import free_unheld
 from harness.model.machine import Machine
 from harness.model.process import Process
-from harness.model.vma import normalised
+from harness.model.vma import Vma, normalised
 from harness.program.image import SEGMENT_OF
 from harness.program.ops import Remap, Roam
 from harness.program.outcome import Done, Failed, Outcome
 
 _DONE = Allowed((Done(),), "mremap(2): on success it returns the new address")
+_NOT_ALONE = Allowed((Failed("EFAULT"),), "remap_move: a segment of System V is not moved with other mappings")
 _HOLE = Allowed((Failed("EFAULT"),), "mremap(2), EFAULT: the old range is not mapped, or by mappings of different types")
 _OVERLAP = Allowed((Failed("EINVAL"),), "mremap(2), EINVAL: with MREMAP_FIXED the new range overlaps the old one")
 _BLOCKED = Allowed((Failed("ENOMEM"),), "mremap(2), ENOMEM: the range cannot be expanded, and may not be moved")
@@ -196,14 +197,34 @@ def _takes_many(machine: Machine, op: Remap) -> bool:
 def _move_many(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
     """Move each mapping of the range to its place in the new range, over what that held; holes move over nothing.
 
-    Source: remap_move, which calls mremap_to for each VMA, and that do_munmap.
+    A segment of System V goes alone or not at all: what comes before it in the range has moved when it is refused.
+
+    Source: remap_move, which calls mremap_to for each VMA, and that do_munmap; vma_multi_allowed (a file with a
+    get_unmapped_area of its own that is not known to be shmem's, as shm_file_operations).
     """
-    free_unheld(machine, space.remove(op.pages.vpn + op.kept, op.pages.vpns.stop))  # cut off by an earlier call
-    for part in space.vmas.parts(op.pages.vpn, op.pages.vpn + op.kept):
-        to = op.to.vpn + part.start - op.pages.vpn
-        free_unheld(machine, space.remove(to, to + part.npages))
-        space.move(part.start, part.end, to)
-    machine.reach["remap.move"] += 1
+    first, end = op.pages.vpn, op.pages.vpn + op.kept
+    free_unheld(machine, space.remove(end, op.pages.vpns.stop))  # cut off by an earlier call
+    parts = space.vmas.parts(first, end)
+    refused = [
+        number
+        for number, part in enumerate(parts)
+        if part.file is not None and machine.cache.file(part.file).is_segment and (number or part.end < end)
+    ]
+
+    def move(some: list[Vma]) -> None:
+        for part in some:
+            to = op.to.vpn + part.start - first
+            free_unheld(machine, space.remove(to, to + part.npages))
+            space.move(part.start, part.end, to)
+        machine.reach["remap.move"] += 1
+
+    if refused and _is_one(space, first, end) is None:
+        return _if_one(machine, None, lambda: move(parts))
+    if refused:
+        move(parts[: refused[0]])
+        machine.reach["remap.efault"] += 1
+        return _NOT_ALONE
+    move(parts)
     return _DONE
 
 
