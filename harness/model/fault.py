@@ -376,11 +376,10 @@ def _grant_neighbours(machine: Machine, process: Process, vpn: int) -> None:
     """
     if not machine.semantics.huge_pages:
         return
-    vma, around = _vma(process, vpn), 1 << BITS
-    for each in vma.part(vpn - vpn % around, vpn - vpn % around + around).vpns:
-        pte = process.memory.page_table.lookup(each)
-        if pte is not None and not pte.writable and vma.prot & WRITE and is_owned(machine, pte.frame):
-            pte.write_pending = True
+    if not _vma(process, vpn).prot & WRITE:
+        return
+    for pte in _read_only_around(process, vpn, 1 << BITS):
+        pte.write_pending = pte.write_pending or is_owned(machine, pte.frame)
 
 
 def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
@@ -398,12 +397,18 @@ def _doubt_neighbours(machine: Machine, process: Process, vpn: int) -> None:
     """Leave it open whether the pages around one that was copied were copied, too (`Semantics.copied_around`)."""
     if (around := machine.semantics.copied_around) == 1:
         return
-    vma, first = _vma(process, vpn), vpn - vpn % around
-    entries = [process.memory.page_table.lookup(each) for each in vma.part(first, first + around).vpns if each != vpn]
-    shared = {pte.frame for pte in entries if pte is not None and pte.frame.kind in OWN and not pte.writable}
+    shared = {pte.frame for pte in _read_only_around(process, vpn, around) if pte.frame.kind in OWN}
     for _, space in machine.spaces() if shared else ():
         for pte in space.page_table.ptes():
             pte.guessed |= pte.frame in shared
+
+
+def _read_only_around(process: Process, vpn: int, npages: int) -> list[PTE]:
+    """List the other entries that are not writable in the aligned block of `npages` around a page, of its mapping."""
+    first = vpn - vpn % npages
+    vpns = _vma(process, vpn).part(first, first + npages).vpns
+    entries = [process.memory.page_table.lookup(each) for each in vpns if each != vpn]
+    return [pte for pte in entries if pte is not None and not pte.writable]
 
 
 def _own_entry(machine: Machine, vma: Vma, frame: Frame) -> PTE:

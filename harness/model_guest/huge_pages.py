@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from harness.model_guest.entries import live_root, own_bits
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, DIRTY, ENTRIES, HUGE, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import COW, DIRTY, ENTRIES, FLAGS, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import GROWS_DOWN, Vma
 
@@ -93,30 +93,26 @@ def without_parts(machine: Machine, space: AddressSpace, vpns: range) -> range:
     return range(min(start, stop), stop)
 
 
-def reuses_block(machine: Machine, space: AddressSpace, vpn: int) -> bool:
+def reuses_block(machine: Machine, space: AddressSpace, vpn: int, entry: int) -> bool:
     """Let a store have all of the huge page around `vpn`, if nobody else holds its first frame. (A fault,
     `huge-reuse-looks-at-first`.) Returns whether it was done.
     """
-    root = live_root(space)
-    entry = machine.tables.huge_at(root, vpn)
     if not machine.has("huge-reuse-looks-at-first") or machine.frames[pfn_of(entry)].refcount > 1:
         return False
-    machine.tables.store_huge(root, block_of(vpn).start, entry & ~COW | WRITABLE)
+    machine.tables.store_huge(live_root(space), block_of(vpn).start, entry & ~COW | WRITABLE)
     return True
 
 
-def copies_block(machine: Machine, space: AddressSpace, vpn: int) -> bool:
+def copies_block(machine: Machine, space: AddressSpace, vpn: int, entry: int) -> bool:
     """Copy all of the shared huge page around `vpn` for a store, and no more than its first page's bytes. (A fault,
     `huge-cow-copies-first-page`: the copy is of 4 KiB, whatever is copied.) Returns whether it was done.
     """
-    root = live_root(space)
-    entry = machine.tables.huge_at(root, vpn)
-    if not entry or not machine.has("huge-cow-copies-first-page") or machine.frames[pfn_of(entry)].refcount == 1:
+    if not machine.has("huge-cow-copies-first-page") or machine.frames[pfn_of(entry)].refcount == 1:
         return False
     frames, old = machine.frames, pfn_of(entry)
     first = frames.take_block(ENTRIES)
     frames[first].data[:] = frames[old].data
-    machine.tables.store_huge(root, block_of(vpn).start, entry_of(first, entry & ~COW & 0xFFF | WRITABLE | HUGE))
+    machine.tables.store_huge(live_root(space), block_of(vpn).start, entry_of(first, entry & FLAGS & ~COW | WRITABLE))
     for index in range(ENTRIES):
         frames[first + index].mapcount = 1
         frames[old + index].mapcount -= 1

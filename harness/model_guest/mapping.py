@@ -82,11 +82,12 @@ def unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
 def _unmap(machine: Machine, space: AddressSpace, vpns: range) -> None:
     cut = [vma.file for vma in space.vmas if vma.start < vpns.stop and vpns.start < vma.end and not _is_in(vma, vpns)]
     space.vmas.carve(vpns.start, vpns.stop)
-    for file in cut if machine.has("split-forgets-hold") else ():  # planted: one of the two parts does not hold it
-        if file is not None and not file.name:
+    for file in cut:
+        if file is None or file.name:
+            continue
+        if machine.has("split-forgets-hold"):  # planted: one of the two parts does not hold it
             file.evict(0)
-    for file in cut if machine.has("shm-detach-of-part-ends-segment") else ():  # planted: whatever else is attached of it
-        if file is not None and file.is_segment:
+        if file.is_segment and machine.has("shm-detach-of-part-ends-segment"):  # planted: whatever else is attached of it
             file.evict(0)
     drop_pages(machine, space, vpns)
 

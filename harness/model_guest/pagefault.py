@@ -182,7 +182,7 @@ def _write_to_cow(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, ent
         machine.tables.store(live_root(space), vpn, entry & ~COW | WRITABLE)
         return
     huge = machine.tables.huge_at(live_root(space), vpn)
-    if huge and (copies_block(machine, space, vpn) or reuses_block(machine, space, vpn)):  # planted: see there
+    if huge and (copies_block(machine, space, vpn, huge) or reuses_block(machine, space, vpn, huge)):  # planted: see there
         machine.tlb.flush()
         return
     is_wasteful = huge and machine.has("huge-sole-owner-copies")  # planted: of a huge page nobody asks who else has it

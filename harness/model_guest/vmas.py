@@ -83,14 +83,13 @@ class VmaList:
         if "fork-drops-prot-none" in self.planted:  # planted: what nobody may touch is left out
             vmas = [vma for vma in vmas if vma.prot]
         child = VmaList(self.planted, tuple(vmas))
-        if "fork-forgets-hold" in self.planted:  # planted: shared memory is not told that one more has it
-            for vma in vmas:
-                if vma.file is not None and not vma.file.name:
-                    vma.count(-1)
-        if "shm-fork-forgets-attach" in self.planted:  # planted: shmat alone counts who has a segment
-            for vma in vmas:
-                if vma.file is not None and vma.file.is_segment:
-                    vma.count(-1)
+        for vma in vmas:
+            if vma.file is None or vma.file.name:
+                continue
+            if "fork-forgets-hold" in self.planted:  # planted: shared memory is not told that one more has it
+                vma.count(-1)
+            if vma.file.is_segment and "shm-fork-forgets-attach" in self.planted:  # planted: shmat alone counts who has it
+                vma.count(-1)
         return child
 
     @property
