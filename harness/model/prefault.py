@@ -150,6 +150,8 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
     if not guessed:
         return
     guesses = {place.pte.frame for place in guessed}
+    ptes = {(place.process.number, place.vpn): place.pte for place in guessed}
+    pinned = [(pin, pte) for pin in machine.pins if pin.place and (pte := ptes.get(pin.place)) and pte.frame is pin.frame]
     for place in guessed:
         name, whose = seen.get((place.process.number, place.vpn), (None, Whose.UNKNOWN))
         if whose is Whose.UNKNOWN:
@@ -167,6 +169,8 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
                 _follow(place, frame)
             _make_own(machine, places, frame)
     _let_zombies_follow(machine, known)
+    for pin, pte in pinned:
+        pin.frame = pte.frame  # it follows its page, whoever else was thought to have the frame
     for pin in machine.pins:
         if pin.frame in known and not mapcount(machine, pin.frame):
             pin.frame = known[pin.frame]  # what was pinned is what its page turned out to be
