@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.ability_probe import probe_abilities
 from harness.agent import large_folios
 from harness.agent.client import AgentClient
-from harness.errors import DefinitionError, ProtocolError
+from harness.errors import BootFailure, DefinitionError, ProtocolError
 from harness.guest.definition import GuestDefinition, load_definition
 from harness.guest.session import Session
 from harness.introspect.view import Observer
@@ -56,6 +56,7 @@ class MachineSubject:
         try:
             session.start()
             self.client.prepare()
+            self._check_swap()
             self.uname = self.client.uname()
             may_do_less = semantics_by_name(self.semantics, self.overrides).calls_may_do_less
             self.lacking = probe_abilities(self.client.execute, self.restore, may_do_less=may_do_less)
@@ -66,6 +67,14 @@ class MachineSubject:
         except BaseException:
             session.close()
             raise
+
+    def _check_swap(self) -> None:
+        """Raise BootFailure where the definition asks for swap, and there is none."""
+        if self.session.definition.swap_pages and not self.client.has_swap():
+            raise BootFailure(
+                "the guest has no swap, for which its definition asks (swap_pages): its kernel needs CONFIG_SWAP, and "
+                "CONFIG_BLK_DEV_RAM built in, or as the module brd.ko in its package"
+            )
 
     @property
     def observer(self) -> Observer | None:

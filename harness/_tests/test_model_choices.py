@@ -16,7 +16,7 @@ from harness.model.adopt import (
     expected_pages,
 )
 from harness.model.allowed import Allowed
-from harness.model.counts import references
+from harness.model.counts import held
 from harness.model.frame import FrameKind
 from harness.model.invariants import broken
 from harness.model.machine import Machine
@@ -98,7 +98,7 @@ def test_an_absent_page_is_adopted_as_absent_and_comes_back_by_a_touch() -> None
     adopt_presence(machine, 1, DATA, False)
 
     assert page(machine, 1, DATA).presence is Presence.FORBIDDEN
-    assert references(machine, machine.cache.frames["data", 0]) == 2
+    assert held(machine, machine.cache.frames["data", 0]) == 2
     assert more(machine, "p1: load data[0]") == Loaded(0x80)
     assert page(machine, 1, DATA).presence is Presence.REQUIRED
 
@@ -267,7 +267,7 @@ def test_a_page_that_was_brought_in_before_a_fork_is_shared_with_the_child() -> 
     frame = page(machine, 0, BSS).frame
     assert frame is not None
     assert frame is page(machine, 1, BSS).frame
-    assert (references(machine, frame), page(machine, 0, BSS).may_write) == (2, False)
+    assert (held(machine, frame), page(machine, 0, BSS).may_write) == (2, False)
     assert broken(machine) == []
     more(machine, "p1: store bss[0] 1")
     assert page(machine, 1, BSS).frame is not frame
@@ -324,7 +324,7 @@ def test_the_idle_children_of_a_process_have_what_it_had_before_the_forks() -> N
 
     frame = page(machine, 0, BSS).frame
     assert frame is not None
-    assert references(machine, frame) == 4
+    assert held(machine, frame) == 4
     assert broken(machine) == []
 
 
@@ -349,14 +349,14 @@ def test_nothing_is_known_of_a_pin_of_a_page_that_a_fork_may_have_shared_once_it
 def test_a_zombie_may_keep_its_memory_until_it_is_waited_for() -> None:
     program = parse_program("p0: store bss[0] 1\np0: fork p1\np1: exit 0\np0: wait p1")
     machine = Machine(replace(LINUX_6_1, zombies_keep_memory=True))
-    held = []
+    found = []
     for op in program.steps:
         step(machine, op)
         frame = page(machine, 0, BSS).frame
-        held.append(frame and references(machine, frame))
+        found.append(frame and held(machine, frame))
         assert broken(machine) == []
 
-    assert held == [1, 2, 2, 1]
+    assert found == [1, 2, 2, 1]
 
 
 def test_a_zombie_that_no_step_can_wait_for_keeps_its_memory_to_the_end() -> None:
@@ -397,7 +397,7 @@ def test_a_pin_is_of_the_frame_that_its_page_turns_out_to_have() -> None:
 
     settle(machine, {(0, DATA): ("A", Whose.CACHE)})
 
-    assert references(machine, machine.cache.frames["data", 0]) == 3
+    assert held(machine, machine.cache.frames["data", 0]) == 3
     assert broken(machine) == []
 
 
@@ -539,12 +539,12 @@ def test_idle_children_may_lack_clean_pages_and_the_counts_tell_how_many() -> No
     machine = run("p0: load data[0]\np0: crowd 3")
     frame = page(machine, 0, DATA).frame
     assert frame is not None
-    before = references(machine, frame)
+    before = held(machine, frame)
 
     adopted = adopt_crowds(machine, frame, 3)
 
     assert adopted
-    assert references(machine, frame) == before - 3
+    assert held(machine, frame) == before - 3
 
 
 @pytest.mark.parametrize(("preset", "byte"), [("linux-5.10", 0x44), ("linux-6.1", 0)])

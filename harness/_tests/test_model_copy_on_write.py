@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.model.adopt import ExpectedPage, expected_pages
-from harness.model.counts import mapcount, page_tables, reference_index, references
+from harness.model.counts import entries, held, page_tables, reference_index
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.model.presets import PRESETS
@@ -68,7 +68,7 @@ def test_the_writer_copies_and_the_others_keep_the_frame() -> None:
 
     assert frame(machine, 0, "bss") is not old
     assert frame(machine, 1, "bss") is frame(machine, 2, "bss") is old
-    assert references(machine, old) == 2
+    assert held(machine, old) == 2
 
 
 def test_the_last_sharer_reuses_the_frame_after_the_other_has_copied() -> None:
@@ -94,7 +94,7 @@ def test_the_last_sharer_reuses_the_frame_after_the_other_has_copied() -> None:
 def test_once_the_other_sharer_is_gone_a_store_keeps_the_frame(end: str) -> None:
     machine, _ = run(f"p0: store bss[0] 1\np0: fork p1\n{end}")
     old = frame(machine, 0, "bss")
-    assert references(machine, old) == 1
+    assert held(machine, old) == 1
 
     more(machine, "p0: store bss[0] 2")
 
@@ -164,8 +164,8 @@ def test_a_sole_mapper_of_a_cached_page_copies_it_all_the_same() -> None:
     machine, _ = run("p0: load data[0]\np0: store data[0] 1")
 
     assert machine.reach["cow.copy"] == 1
-    assert mapcount(machine, machine.cache.frames["data", 0]) == 0
-    assert references(machine, machine.cache.frames["data", 0]) == 1
+    assert entries(machine, machine.cache.frames["data", 0]) == 0
+    assert held(machine, machine.cache.frames["data", 0]) == 1
 
 
 def test_text_that_was_made_writable_is_copied_on_write_too() -> None:
@@ -193,7 +193,7 @@ def test_the_index_and_the_single_counts_agree() -> None:
     machine, _ = run("p0: load data[0]\np0: store data[1] 1\np0: store bss[0] 1\np0: fork p1\np1: store bss[0] 1")
 
     for each, holders in reference_index(machine).items():
-        assert (mapcount(machine, each), references(machine, each)) == (
+        assert (entries(machine, each), held(machine, each)) == (
             holders.mapcount,
             holders.references,
         )
@@ -203,7 +203,7 @@ def test_rounds_of_fork_and_exec_inflate_nothing() -> None:
     rounds = "".join(f"p0: fork p{n}\np{n}: exec\np{n}: exit 0\np0: wait p{n}\n" for n in range(1, 15))
     machine, _ = run("p0: store bss[0] 1\n" + rounds + "p0: store bss[0] 2")
 
-    assert references(machine, frame(machine, 0, "bss")) == 1
+    assert held(machine, frame(machine, 0, "bss")) == 1
     assert machine.reach["cow.copy"] == 0
     assert len(machine.pool.in_use) == 1 + page_tables(machine, 0) + len(reference_index(machine))
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.compare import compare
 from harness.model.adopt import adopt_pins, certain_frames
-from harness.model.counts import pins, references
+from harness.model.counts import held, pins
 from harness.model.frame import Frame
 from harness.model.invariants import broken
 from harness.model.machine import Machine
@@ -192,11 +192,11 @@ def test_nothing_can_be_forced_to_where_nothing_is() -> None:
 
 def test_a_pin_is_one_more_reference_until_it_is_read() -> None:
     machine, _ = run(PINNED)
-    held = references(machine, frame(machine)), pins(machine, frame(machine))
+    counts = held(machine, frame(machine)), pins(machine, frame(machine))
 
     _, outcomes = run(PINNED + "p0: unpin")
 
-    assert held == (2, 1)
+    assert counts == (2, 1)
     assert outcomes[-1] == (Loaded(0x11),)
 
 
@@ -240,7 +240,7 @@ def test_a_pin_that_was_left_behind_is_no_reference_any_more() -> None:
 
     adopt_pins(machine, frame(machine), 0)
 
-    assert references(machine, frame(machine)) == 1
+    assert held(machine, frame(machine)) == 1
     assert machine.pins[0].frame.content[0] == 0x11
 
 
@@ -249,7 +249,7 @@ def test_a_pin_that_was_not_left_behind_is_certain() -> None:
 
     adopt_pins(machine, frame(machine), 1)
 
-    assert references(machine, frame(machine)) == 2
+    assert held(machine, frame(machine)) == 2
     assert machine.pins[0].before == ()
 
 

@@ -23,6 +23,7 @@ from harness.agent.codec import (
     OUTSIDE,
     PATIENT,
     PING,
+    FREE_SWAP,
     PROMISED,
     STREAM,
     UNAME,
@@ -91,6 +92,8 @@ SETTINGS = (
     ("/proc/sys/debug/exception-trace", b"0\n"),  # a SIGSEGV is what programs are made of
     (FAULT_AROUND, b"4096\n"),  # one fault maps one page, so that presence is exact
     ("/proc/sys/kernel/randomize_va_space", b"0\n"),
+    ("/proc/sys/vm/swappiness", b"0\n"),  # nothing is swapped but what a program asks for
+    ("/proc/sys/vm/page-cluster", b"0\n"),  # and nothing comes back but what is touched
     ("/proc/sys/kernel/threads-max", b"65536\n"),  # else what memory suggests: with 96 MiB too few for a crowd
 )
 """Files written at boot: (path, bytes). A kernel without one of them is fine."""
@@ -165,6 +168,10 @@ class AgentClient:
         self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around, self._counts_kernel_tables())
         return self.probe
 
+    def has_swap(self) -> bool:
+        """Tell whether the kernel has swap: the agent's area, which it made at its start."""
+        return bool(_number_behind(b"SwapTotal:", self.read_file("/proc/meminfo")))
+
     def _counts_kernel_tables(self) -> bool:
         """Tell whether /proc/vmstat counts more page tables than those of processes: the agent is the only one yet."""
         counted = _number_behind(b"nr_page_table_pages", self.read_file("/proc/vmstat", length=_VMSTAT_LENGTH))
@@ -228,14 +235,14 @@ class AgentClient:
             accounting="/proc/vmstat",
             promises="/proc/meminfo",
             refresh="/proc/sys/vm/stat_refresh",
-            keys=_KEYS,
+            keys=(*_KEYS, FREE_SWAP) if self.has_swap() else _KEYS,
             free_lists="/proc/zoneinfo",
         )
 
     def _choose_sources(self, reasons: dict[Level, str]) -> tuple[Source, ...]:
         head = self.read_file(linux.KCORE, length=linux.HEAD_LENGTH)
         if head:
-            source, reason = linux.struct_page_source(head)
+            source, reason = linux.struct_page_source(head, has_swap=self.has_swap())
             if source:
                 return (source,)
         else:

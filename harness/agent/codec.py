@@ -38,6 +38,7 @@ from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot, Wind
 PING, CONFIGURE, PROGRAM, READ_FILE, WRITE_FILE = range(5)
 UNAME = 9
 PROMISED = "Committed_AS"
+FREE_SWAP = "SwapFree"
 """A key whose value is in KiB: what Linux may still have to find memory for, by what is mapped (proc_meminfo(5))."""
 DENSE, FAULTS, ACCOUNT, STREAM, BY_HOST, PATIENT, OUTSIDE, HASTY, UNHURRIED = (1 << bit for bit in range(9))
 _USES_FILE = {

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from harness.agent.codec import PROGRAM, PROMISED, Reader, View, expect, observed_pages
+from harness.agent.codec import FREE_SWAP, PROGRAM, PROMISED, Reader, View, expect, observed_pages
 from harness.agent.silent import Silent
 from harness.errors import ProtocolError
+from harness.guest.vmcoreinfo import IN_SWAP_CACHE
 from harness.program.files import FILES
 from harness.program.ops import SILENT
 from harness.program.outcome import (
@@ -230,8 +231,9 @@ class TraceDecoder:
 
     def _read_account(self, reader: Reader) -> None:
         values = {key: reader.number() - 1 for key in self.view.keys}
-        if PROMISED in values:
-            values[PROMISED] //= PAGE_SIZE // 1024
+        for key in (PROMISED, FREE_SWAP):
+            if key in values:
+                values[key] //= PAGE_SIZE // 1024
         numbers = [value if value >= 0 else None for value in values.values()]
         self.accounts.append(Accounting(*numbers))
 
@@ -340,6 +342,7 @@ def frame_seen(values: dict[str, Any], *, is_zero: bool) -> FrameSeen:
     elif "lru" in known:
         flags = FrameFlag.LRU if known["lru"] else FrameFlag(0)
         flags |= FrameFlag.ANON if known.get("anon") else FrameFlag(0)
+        flags |= FrameFlag.SWAPCACHE if all(known.get(name) for name in IN_SWAP_CACHE) else FrameFlag(0)
     if is_zero:
         flags = (flags or FrameFlag(0)) | FrameFlag.ZERO_PAGE
     return FrameSeen(mapcount, known.get("refcount"), flags)

@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
 from harness.agent.codec import Field, Source
-from harness.guest.vmcoreinfo import parse_vmcoreinfo, struct_page
+from harness.guest.vmcoreinfo import IN_SWAP_CACHE, parse_vmcoreinfo, struct_page
 from harness.program.units import PAGE_SIZE
 
 KCORE = "/proc/kcore"
@@ -49,8 +49,8 @@ def mapped_pages(maps: bytes) -> int:
     return sum(end - first for first, end in ranges if first < _UPPER_HALF) // PAGE_SIZE
 
 
-def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
-    """Find struct page in the first HEAD_LENGTH bytes of /proc/kcore.
+def struct_page_source(kcore_head: bytes, *, has_swap: bool = False) -> tuple[Source | None, str]:
+    """Find struct page in the first HEAD_LENGTH bytes of /proc/kcore; what only swap makes is left out where there is none.
 
     Returns the source, and an empty text; or None, and the reason why there is none.
     """
@@ -62,7 +62,8 @@ def struct_page_source(kcore_head: bytes) -> tuple[Source | None, str]:
         return None, f"/proc/kcore does not describe struct page ({type(error).__name__}: {error})"
     if base is None:
         return None, f"/proc/kcore does not hold the array of struct page at 0x{page.array:x}"
-    fields = tuple(Field(each.name, each.offset, each.width, each.mask) for each in page.fields)
+    wanted = [each for each in page.fields if has_swap or each.name not in IN_SWAP_CACHE]
+    fields = tuple(Field(each.name, each.offset, each.width, each.mask) for each in wanted)
     return Source(KCORE, base - page.first_pfn * page.size, page.size, min(page.size, 64), fields), ""
 
 

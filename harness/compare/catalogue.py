@@ -93,6 +93,8 @@ CONTRACTS = _table(
      "The size of an address space as the kernel counts it, to which limits are held, is that of its mappings."),
     ("account.promised", Level.ACCOUNTING,
      "What the kernel has promised a process, by what it has mapped, is promised no longer once the process is gone."),
+    ("account.swap", Level.ACCOUNTING,
+     "What a program had in swap is there no longer once the last process that held it is gone."),
     ("frame.stays", Level.FRAMES,
      "A page keeps its frame until it is written while shared, unmapped, or replaced by exec."),
     # ------------------------------------------------------------ end of an address space

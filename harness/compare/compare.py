@@ -264,6 +264,14 @@ class _Comparison:
                 )  # fmt: skip
 
         self._check_free(before.free, after.free)
+        self._check_slots(before.free_slots, after.free_slots)
+
+    def _check_slots(self, before: int | None, after: int | None) -> None:
+        if before is not None and after is not None and after < before:
+            self._note(
+                ("account.swap",), len(self.program), "after the last exit",
+                f"{before} free slots of swap, as before the program", f"{after}",
+            )  # fmt: skip
 
     def _check_free(self, before: int | None, after: int | None) -> None:
         """Hold the free memory against that before the program, where it repeats steps so often that a leak tells.

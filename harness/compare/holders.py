@@ -11,14 +11,27 @@ from harness.program.units import PAGE_SIZE, PageRange, address_of
 
 
 def transient_references(seen: FrameSeen) -> int:
-    """Count the references that the kernel holds for a moment, as the frame's own flags tell.
+    """Count the references that the kernel holds for a while, as the frame's own flags tell.
 
     A page that was just faulted in sits in this CPU's LRU batch, which holds one reference until it is drained; the
-    LRU flag is set then, and not before. So a clear flag means exactly one more. Source: folio_add_lru, lru_add_fn.
+    LRU flag is set then, and not before. So a clear flag means exactly one more. And the swap cache holds a page that it
+    has brought back, as long as there is nothing else to do with the slot. Source: folio_add_lru, lru_add_fn;
+    add_to_swap_cache.
     """
     if seen.flags is None or seen.flags & FrameFlag.ZERO_PAGE:
         return 0
-    return 0 if seen.flags & FrameFlag.LRU else 1
+    in_batch = not seen.flags & FrameFlag.LRU
+    return in_batch + bool(seen.flags & FrameFlag.SWAPCACHE)
+
+
+def transient_text(seen: FrameSeen) -> str:
+    """Name who holds those: " + 1 (LRU batch)"; empty where nobody does."""
+    flags = FrameFlag(0) if seen.flags is None else seen.flags
+    count = transient_references(seen)
+    names = ["swap cache"] if flags & FrameFlag.SWAPCACHE else []
+    if count > len(names):
+        names.insert(0, "LRU batch")
+    return f" + {count} ({', '.join(names)})" if count else ""
 
 
 def holders_text(holders: Holders, *, cache: bool = True) -> str:

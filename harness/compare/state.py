@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.compare.binding import Binding
 from harness.compare.difference import Difference, Topic
-from harness.compare.holders import holders_text, place_text, transient_references
+from harness.compare.holders import holders_text, place_text, transient_references, transient_text
 from harness.compare.rss import expected_rss, fits
 from harness.compare.runs import describe_runs, expand, runs_match
 from harness.compare.vmas import compare_vmas
@@ -96,6 +96,7 @@ class StateCheck:
             self._compare_prefaulted(number)
         for number in sorted(live):
             self._release_moved(number)
+        self._release_gone()
         for number in sorted(live):
             self._match_frames(number)
         if not self.differences:  # counts of frames that are not the right ones mean nothing
@@ -233,6 +234,18 @@ class StateCheck:
             if has_moved:
                 self.binding.release(frame)
 
+    def _release_gone(self) -> None:
+        """Forget the partners of frames that were free to move, and are nowhere: others may have them by now."""
+        shown = {
+            (want.frame, page.frame)
+            for number, pages in self.expected.items()
+            for vpn, want in pages.items()
+            if (page := self.seen.processes[number].pages.get(vpn)) is not None and page.present
+        }
+        for model, guest in list(self.binding.guest_of.items()):
+            if model.may_move and (model, guest) not in shown:
+                self.binding.release(model)
+
     def _match_frame(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
         if (want.kind is FrameKind.ZERO) != self._is_zero(got):
             words = {True: "the zero page", False: "a frame of its own"}
@@ -353,10 +366,9 @@ class StateCheck:
         references = holders.references
         transient = transient_references(seen)
         if seen.refcount is not None and seen.refcount != references + transient:
-            note = f" + {transient} (LRU batch)" if transient else ""
             self._note(
                 Topic.REFCOUNT, number, vpn,
-                f"refcount {references}{note}: {holders_text(holders)}", f"refcount {seen.refcount}",
+                f"refcount {references}{transient_text(seen)}: {holders_text(holders)}", f"refcount {seen.refcount}",
                 frame=model, excess=seen.refcount - references - transient,
             )  # fmt: skip
 

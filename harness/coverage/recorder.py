@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.coverage.situation import Action, Memory, Role, Situation, State
-from harness.model.counts import mapcount, reference_index
+from harness.model.counts import entries, reference_index
 from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -78,7 +78,7 @@ class Recorder:
             if vma is None:
                 continue
             pte = space.page_table.lookup(vpn)
-            sharers = mapcount(machine, pte.frame) if pte else 0
+            sharers = entries(machine, pte.frame) if pte else 0
             self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
             if isinstance(op, Remap) and not op.in_place and pte is not None:
                 self._moved.add(pte.frame)

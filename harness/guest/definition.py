@@ -111,6 +111,7 @@ class GuestDefinition:
                 (see `python -m harness initramfs`), "patch" replaces the one inside a copy of the image.
     `console`   the device that the kernel's first process finds open: a serial port, or "hvc0" (virtio).
     `log`       where the kernel logs, if not there: another serial port, or "debugcon" (port 0xe9).
+    `swap_pages` how many pages of swap the agent makes in a disk in memory (/dev/ram0); 0: none.
     `poweroff_status`  QEMU's exit status after a clean power-off, where it is not 0 (isa-debug-exit).
     """
 
@@ -122,6 +123,7 @@ class GuestDefinition:
     kernel: KernelSource = _NO_KERNEL
     arch: str = "x86_64"
     memory_mb: int = 128
+    swap_pages: int = 0
     cpus: int = 1
     machine: str = "pc"
     cpu: str = "qemu64"

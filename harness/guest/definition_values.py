@@ -356,6 +356,7 @@ _CHECKS: dict[str, Callable[[Reader, str, object], object]] = {
     "kernel": Reader._kernel,
     "arch": lambda r, k, v: r._choice(k, v, ARCHITECTURES),
     "memory_mb": lambda r, k, v: r._whole(k, v, 32, 65536, " MiB"),
+    "swap_pages": lambda r, k, v: r._whole(k, v, 0, 65536, " pages"),
     "cpus": lambda r, k, v: r._whole(k, v, 1, 64, ""),
     "machine": lambda r, k, v: r._word(_QEMU_WORD, "one word for QEMU's -machine")(k, v),
     "cpu": lambda r, k, v: r._word(_QEMU_WORD, "one word for QEMU's -cpu")(k, v),

@@ -7,6 +7,7 @@ against that before each use. It is not renewed by itself: delete the folder to 
 from __future__ import annotations
 
 import json
+import lzma
 import platform
 import re
 import shutil
@@ -32,12 +33,16 @@ _PASS_ONE = "pass the path of a kernel image with --kernel IMAGE"
 
 @dataclass(frozen=True)
 class KernelImage:
-    """A kernel image that passed the checks; `note` says what a reader of a report should know."""
+    """A kernel image that passed the checks; `note` says what a reader of a report should know.
+
+    `ramdisk` is its module for disks in memory, where it came with one.
+    """
 
     path: Path
     sha256: str
     version: str | None
     note: str = ""
+    ramdisk: Path | None = None
 
 
 def obtain_kernel(definition: GuestDefinition) -> KernelImage:
@@ -72,9 +77,11 @@ def _cached(folder: Path, arch: str) -> KernelImage | None:
     try:
         record = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
         image = _described(folder / Path(record["image"]).name, arch, note=record.get("note", ""))
+        module = folder / Path(record["ramdisk"]).name if record["ramdisk"] else None
     except (OSError, ValueError, TypeError, KeyError, ImageError):
         return None
-    return image if image.sha256 == record["sha256"] else None
+    is_whole = image.sha256 == record["sha256"] and (module is None or module.is_file())
+    return replace(image, ramdisk=module) if is_whole else None
 
 
 def _fetch(folder: Path, source: KernelSource, arch: str) -> KernelImage:
@@ -95,10 +102,28 @@ def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImag
         package, unpacked, note = _newest_image(apt, source.package)
         place = folder / f"vmlinuz-{package.version.replace(':', '_')}"
         checked = _described(unpacked, arch)
+        module = _ramdisk_module(unpacked, folder / f"brd-{package.version.replace(':', '_')}.ko")
         unpacked.replace(place)
-    record = {"image": place.name, "sha256": checked.sha256, "package": asdict(package), "note": note}
+    record = {
+        "image": place.name,
+        "sha256": checked.sha256,
+        "package": asdict(package),
+        "note": note,
+        "ramdisk": module.name if module else "",
+    }
     write_atomically(folder / "kernel.json", json.dumps(record, indent=1).encode())
-    return replace(checked, path=place, note=note)
+    return replace(checked, path=place, note=note, ramdisk=module)
+
+
+def _ramdisk_module(image: Path, place: Path) -> Path | None:
+    """Put the module for disks in memory that was unpacked beside `image` to `place`; None where there is none."""
+    root = next(each for each in image.parents if (each / "lib").is_dir() or (each / "usr").is_dir())
+    found = next(root.glob("**/drivers/block/brd.ko*"), None)
+    if found is None:
+        return None
+    content = found.read_bytes()
+    write_atomically(place, lzma.decompress(content) if found.suffix == ".xz" else content)
+    return place
 
 
 def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, str]:

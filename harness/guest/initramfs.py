@@ -1,8 +1,8 @@
 """The guest's root file system: a cpio archive with the agent as /init, made without tools or root.
 
-Beside it lie the images that programs exec, which are the agent in other layouts: /image-NAME; and a text that may be
-executed, and cannot be. Where an archive must not
-be longer than the room that a kernel has for it, the largest are left out.
+Beside it lie the images that programs exec, which are the agent in other layouts: /image-NAME; a text that may be
+executed, and cannot be; and what the agent needs for a swap area, where the guest is to have one (`Swap`). Where an
+archive must not be longer than the room that a kernel has for it, the largest images are left out.
 
 Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst ("newc" archives).
 """
@@ -36,6 +36,26 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Swap:
+    """The swap area that the agent makes at its start: how many pages it has, and the kernel's module for disks in memory,
+    where that is not built in. See fixtures/agent/swap.c.
+    """
+
+    pages: int
+    module: Path | None = None
+
+    def entries(self) -> list[Entry]:
+        """Return the files that the agent looks for. Raises OSError where the module cannot be read."""
+        found = [
+            Entry("swap", stat.S_IFREG | 0o644, b"%d\n" % self.pages),
+            Entry("dev/ram0", stat.S_IFBLK | 0o600, device=(1, 0)),
+        ]
+        if self.module is not None:
+            found.append(Entry("ramdisk.ko", stat.S_IFREG | 0o644, self.module.read_bytes()))
+        return found
+
+
+@dataclass(frozen=True)
 class Archive:
     """An archive, and the names of the images that it does not have because they would make it longer."""
 
@@ -43,22 +63,26 @@ class Archive:
     left_out: tuple[str, ...] = ()
 
 
-def build_initramfs(agent: Path, out: Path, *, paths: Sequence[str] = (INIT,), length: int | None = None) -> Path:
+def build_initramfs(
+    agent: Path, out: Path, *, paths: Sequence[str] = (INIT,), length: int | None = None, swap: Swap | None = None
+) -> Path:
     """Write to `out` an archive with the program `agent` at `paths`, and its images; the same bytes for the same agent.
 
     `length`, in bytes, is what the archive is filled up to. Raises ImageError where the agent cannot be read or the
     archive is longer than that, StorageError where `out` cannot be written.
     """
-    write_atomically(out, fitting_archive(agent, paths, length).content)
+    write_atomically(out, fitting_archive(agent, paths, length, swap).content)
     return out
 
 
-def fitting_archive(agent: Path, paths: Sequence[str] = (INIT,), length: int | None = None) -> Archive:
+def fitting_archive(
+    agent: Path, paths: Sequence[str] = (INIT,), length: int | None = None, swap: Swap | None = None
+) -> Archive:
     """Return the archive with the most images that has `length` bytes when it is filled up, or is as long as it is.
 
     Raises ImageError where the agent cannot be read, or does not fit without any image.
     """
-    archives = archives_of(agent, paths)
+    archives = archives_of(agent, paths, swap)
     if length is None:
         return archives[0]
     for each in archives:
@@ -76,7 +100,7 @@ def images_of(agent: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda path: (path.stat().st_size, path.name))
 
 
-def archives_of(agent: Path, paths: Sequence[str] = (INIT,)) -> list[Archive]:
+def archives_of(agent: Path, paths: Sequence[str] = (INIT,), swap: Swap | None = None) -> list[Archive]:
     """Return the archives that can start `agent`: the first has all of its images, each next one lacks the largest.
 
     Raises ImageError where a file cannot be read.
@@ -85,12 +109,13 @@ def archives_of(agent: Path, paths: Sequence[str] = (INIT,)) -> list[Archive]:
     try:
         contents = {f"/image-{path.name}": path.read_bytes() for path in images}
         program = agent.read_bytes()
+        more = swap.entries() if swap is not None else []
     except OSError as error:
         raise ImageError(f"the agent {agent} cannot be read: {error.strerror}") from error
     names = list(contents)
     return [
         Archive(
-            archive(root_entries(program, paths, {name: contents[name] for name in names[:kept]})),
+            archive([*root_entries(program, paths, {name: contents[name] for name in names[:kept]}), *more]),
             tuple(path.name for path in images[kept:]),
         )
         for kept in range(len(names), -1, -1)

@@ -17,7 +17,7 @@ from harness.guest.boot_copy import bootable
 from harness.guest.cache import cache_folder, locked, prune, sha256_of
 from harness.guest.definition import GuestDefinition
 from harness.guest.image import KernelImage, obtain_kernel
-from harness.guest.initramfs import archives_of, build_initramfs, images_of
+from harness.guest.initramfs import Swap, archives_of, build_initramfs, images_of
 from harness.guest.kernel_check import check_program
 from harness.guest.live import PING, LiveGuest, QemuGuest, boot, open_mailbox, resume
 from harness.guest.machine import LaunchFailure, MachineSpec, find_emulator
@@ -160,7 +160,7 @@ class QemuSource:
         return MachineSpec(
             emulator=find_emulator(definition.arch),
             kernel=kernel.path,
-            initramfs=self._initramfs() if definition.initramfs == "qemu" else None,
+            initramfs=self._initramfs(kernel) if definition.initramfs == "qemu" else None,
             append=definition.command_line,
             memory_mb=definition.memory_mb,
             cpus=definition.cpus,
@@ -177,7 +177,8 @@ class QemuSource:
 
     def _bootable(self, kernel: KernelImage) -> KernelImage:
         definition = self._definition
-        archives = archives_of(self._agent_checked(), definition.init) if definition.initramfs == "patch" else []
+        swap = self._swap(kernel)
+        archives = archives_of(self._agent_checked(), definition.init, swap) if definition.initramfs == "patch" else []
         return bootable(kernel, load=definition.kernel.load, initramfs=[each.content for each in archives])
 
     def _agent_checked(self) -> Path:
@@ -185,12 +186,17 @@ class QemuSource:
         check_program(agent, self._definition.arch)
         return agent
 
-    def _initramfs(self) -> Path:
-        agent = self._agent_checked()
+    def _swap(self, kernel: KernelImage) -> Swap | None:
+        pages = self._definition.swap_pages
+        return Swap(pages, kernel.ramdisk) if pages else None
+
+    def _initramfs(self, kernel: KernelImage) -> Path:
+        agent, swap = self._agent_checked(), self._swap(kernel)
         folder = cache_folder("initramfs")
-        identity = " ".join([*(sha256_of(path) for path in (agent, *images_of(agent))), *self._definition.init])
+        parts = [agent, *images_of(agent), *([swap.module] if swap and swap.module else [])]
+        identity = " ".join([*map(sha256_of, parts), *self._definition.init, str(self._definition.swap_pages)])
         path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.cpio"
-        build_initramfs(agent, path, paths=self._definition.init)
+        build_initramfs(agent, path, paths=self._definition.init, swap=swap)
         prune(folder, "*.cpio", keep=_KEEP_INITRAMFS, spare_s=_IN_USE_S)
         return path
 

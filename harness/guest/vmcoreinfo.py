@@ -11,6 +11,8 @@ from dataclasses import dataclass
 VMEMMAP_X86_64 = 0xFFFF_EA00_0000_0000
 """Where the array of struct page lies without KASLR. Source: Documentation/arch/x86/x86_64/mm.rst."""
 _PAGE_SIZE = 4096
+IN_SWAP_CACHE = ("swapcache", "swapbacked")
+"""The fields of a frame in the swap cache, of which a kernel without swap has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,9 @@ class StructPage:
     """The array of struct page: `size` bytes each, from the virtual address `array` on, for the frame `first_pfn`.
 
     The fields are `refcount`, `map_raw` (_mapcount, one less than the mappers), and some that are zero or not: `lru`;
-    `anon`, bit 0 of `mapping` (PAGE_MAPPING_ANON), which follows the list head lru; and `head` and `tail`, by which the
-    frames of a page of several are known (PageCompound).
+    `anon`, bit 0 of `mapping` (PAGE_MAPPING_ANON), which follows the list head lru; `head` and `tail`, by which the
+    frames of a page of several are known (PageCompound); and IN_SWAP_CACHE, two flags that are both set for a frame there
+    (PageSwapCache: the first alone means something else).
     """
 
     size: int
@@ -52,6 +55,11 @@ def struct_page(info: Mapping[str, str]) -> StructPage:
         PageField("lru", int(info["OFFSET(page.flags)"]), 8, 1 << int(info["NUMBER(PG_lru)"])),
         PageField("anon", int(info["OFFSET(page.lru)"]) + 16, 1, 1),
     )
+    if all(f"NUMBER({flag})" in info for flag in ("PG_swapcache", "PG_swapbacked")):
+        flags = zip(IN_SWAP_CACHE, ("PG_swapcache", "PG_swapbacked"), strict=True)
+        fields += tuple(
+            PageField(name, int(info["OFFSET(page.flags)"]), 8, 1 << int(info[f"NUMBER({flag})"])) for name, flag in flags
+        )
     tail = info.get("OFFSET(page.compound_head)", info.get("OFFSET(page.compound_info)"))  # the latter since Linux 7
     if "NUMBER(PG_head_mask)" in info and tail is not None:
         fields += (

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.errors import DefinitionError
 from harness.guest.ram import PAGE_SIZE, GuestRam
-from harness.guest.vmcoreinfo import StructPage, parse_vmcoreinfo, struct_page
+from harness.guest.vmcoreinfo import IN_SWAP_CACHE, StructPage, parse_vmcoreinfo, struct_page
 from harness.introspect.kernel_memory import KernelMemory, Records
 from harness.introspect.page_walk import Format
 from harness.program.trace import Frame, FrameFlag, FrameSeen
@@ -61,6 +61,7 @@ class StructPageCounts:
             return FrameSeen()
         flags = FrameFlag.LRU if values["lru"] else FrameFlag(0)
         flags |= FrameFlag.ANON if values["anon"] else FrameFlag(0)
+        flags |= FrameFlag.SWAPCACHE if all(values.get(name) for name in IN_SWAP_CACHE) else FrameFlag(0)
         return FrameSeen(values["map_raw"] + 1 & 0xFFFF_FFFF, values["refcount"], flags)
 
     def move_to(self, ram: GuestRam) -> None:

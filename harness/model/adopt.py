@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness.model.counts import Holders, free_unheld, reference_index, references
+from harness.model.counts import Holders, free_unheld, held, reference_index
 from harness.model.fault import WRITE, is_behind_end, may_be_prefaulted, may_read, may_vanish, untouched_contents, vanish
 from harness.model.frame import OWN, RECREATABLE, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
@@ -118,7 +118,7 @@ def _absent(machine: Machine, vma: Vma, vpn: int, *, readable: bool) -> Expected
 def _present(vma: Vma, pte: PTE, holders: Holders, *, readable: bool, may_go: bool) -> ExpectedPage:
     own = (
         pte.frame.kind in OWN
-        and holders.references - holders.pins - holders.fixed == 1
+        and holders.held - holders.pins - holders.fixed == 1
         and (pte.frame.exclusive or not holders.pins)
     )
     sole = vma.shared or own
@@ -146,7 +146,10 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
     if pte is None or not (pte.optional or may_vanish(machine, pte)):
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
     if present:
-        pte.optional = False
+        pte.optional = pte.swapped = False
+    elif pte.swapped:  # it is in swap, or was free to go and went: only its next touch tells
+        pte.frame.kind = FrameKind.ANON
+        machine.reach["swap"] += 1
     elif pte.lazy or pte.frame.kind in RECREATABLE:  # else it is made when it is touched, and as it is here
         process.memory.page_table.unmap(vpn)
         free_unheld(machine, [pte.frame])
@@ -157,7 +160,7 @@ def forget_holes(machine: Machine) -> None:
     them: once it is known who has them. Whether it did, nobody can see.
     """
     paged_out = [frame for frame in machine.cache.frames.values() if frame.is_hole and frame.is_paged_out]
-    machine.cache.forget_holes({frame for frame in paged_out if references(machine, frame) == 1})
+    machine.cache.forget_holes({frame for frame in paged_out if held(machine, frame) == 1})
 
 
 def adopt_vanished(machine: Machine, number: int, vpn: int, instead: Frame | None = None) -> Frame | None:
@@ -231,16 +234,17 @@ def adopt_move(frame: Frame) -> None:
 
 def doubtful_frames(machine: Machine) -> set[Frame]:
     """List the frames of which it is not known how many entries hold them: where a page that nobody watches may be there or
-    not, or lead to another frame, no observation tells.
+    not, or lead to another frame, no observation tells; nor where a process that does nothing may have it in swap.
     """
-    return {
-        pte.frame
-        for process, space in machine.spaces()
-        if process.state is State.LIVE and not space.idle
-        for base, leaf in space.page_table.leaves()
-        for index, pte in leaf.entries.items()
-        if (pte.optional or pte.guessed) and not is_watched(base + index)
-    }
+    doubtful = set()
+    for process, space in machine.spaces():
+        is_looked_at = process.state is State.LIVE and not space.idle
+        for base, leaf in space.page_table.leaves():
+            for index, pte in leaf.entries.items():
+                in_doubt = (pte.optional or pte.guessed) and not is_watched(base + index) if is_looked_at else pte.swapped
+                if in_doubt:
+                    doubtful.add(pte.frame)
+    return doubtful
 
 
 def adopt_crowds(machine: Machine, frame: Frame, missing: int) -> bool:
@@ -254,7 +258,7 @@ def adopt_crowds(machine: Machine, frame: Frame, missing: int) -> bool:
         for process, space in machine.spaces()
         if space.idle or process.state is not State.LIVE
         for vpn, pte in space.page_table.walk()
-        if pte.frame is frame and pte.optional
+        if pte.frame is frame and pte.optional and not pte.swapped
     ]
     for size in range(1, len(found) + 1):
         for some in combinations(found, size):

@@ -1,7 +1,8 @@
 """Who holds a frame: found by walking every page table and the page cache, every time.
 
 *mapcount* is the number of leaf entries that map a frame, *references* that number, the page cache's hold on it,
-and its pins (`Machine.pins`). No number is kept anywhere, so none can go wrong: what a kernel counts is held against this.
+and its pins (`Machine.pins`). Entries of a page in swap hold it too, and no kernel counts them with the frame: slots of
+swap have counts of their own. No number is kept anywhere, so none can go wrong: what a kernel counts is held against this.
 
 The zero page is the exception that kernels make too: Linux counts neither its mappings (kpagecount is 0)
 nor references to it. Here they are as they are; who compares leaves frames of kind ZERO out.
@@ -28,6 +29,8 @@ class Holders:
     fixed: int = 0
     idle: int = 0
     """The leaf entries of idle children."""
+    swapped: int = 0
+    """The entries of all processes that hold the page in swap."""
 
     @property
     def mapcount(self) -> int:
@@ -41,8 +44,13 @@ class Holders:
 
     @property
     def references(self) -> int:
-        """The number of all holders."""
+        """The number of all holders that a kernel counts with the frame."""
         return self.mapcount + self.in_cache + self.pins + self.fixed
+
+    @property
+    def held(self) -> int:
+        """The number of all holders, in memory or in swap."""
+        return self.references + self.swapped
 
 
 def reference_index(machine: Machine) -> dict[Frame, Holders]:
@@ -51,7 +59,9 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
     for process, space in machine.spaces():
         for vpn, pte in space.page_table.walk():
             holders = index.setdefault(pte.frame, Holders())
-            if space.idle:
+            if pte.swapped:
+                holders.swapped += space.idle or 1
+            elif space.idle:
                 holders.idle += space.idle
             else:
                 holders.ptes.append((process.number, vpn))
@@ -64,8 +74,8 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
     return index
 
 
-def mapcount(machine: Machine, frame: Frame) -> int:
-    """Count the leaf entries, of all processes, that map `frame`."""
+def entries(machine: Machine, frame: Frame) -> int:
+    """Count the leaf entries, of all processes, that map `frame`, or hold it in swap."""
     return sum(
         space.idle or 1
         for _, space in machine.spaces()
@@ -75,9 +85,9 @@ def mapcount(machine: Machine, frame: Frame) -> int:
     )
 
 
-def references(machine: Machine, frame: Frame) -> int:
+def held(machine: Machine, frame: Frame) -> int:
     """Count all holders of `frame`: leaf entries, the page cache, pins, and a fixed buffer."""
-    return mapcount(machine, frame) + machine.cache.holds(frame) + pins(machine, frame) + fixed(machine, frame)
+    return entries(machine, frame) + machine.cache.holds(frame) + pins(machine, frame) + fixed(machine, frame)
 
 
 def fixed(machine: Machine, frame: Frame) -> int:

@@ -18,13 +18,14 @@ the entry, nor to what happened before. An entry is only ever stricter, and a fa
 
 from __future__ import annotations
 
-from harness.model.counts import fixed, free_unheld, pins, references
+from harness.model.counts import fixed, free_unheld, held, pins
 from harness.model.frame import OWN, ZEROES, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import BITS, PTE
 from harness.model.process import Process
 from harness.model.semantics import Choice, Semantics, SoleOwner
 from harness.model.stack import vma_for
+from harness.model.swap import swap_in
 from harness.model.vma import Vma
 from harness.program.image import SEGMENT_OF
 from harness.program.ops import Access
@@ -135,6 +136,8 @@ def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None
         machine.count_faults(least=0)
     if may_vanish(machine, pte):
         machine.count_faults(least=0)
+    if pte.swapped:
+        swap_in(pte, may_write=is_owned(machine, pte.frame) and bool(_vma(process, vpn).prot & WRITE))
     pte.optional = pte.prefaulted = pte.old = False
     return pte.frame
 
@@ -149,6 +152,8 @@ def _touch_to_store(machine: Machine, process: Process, vpn: int, pte: PTE | Non
         machine.count_faults(least=0)
     if pte.guessed and pins(machine, pte.frame):
         machine.end_of_knowledge("a page is pinned that the kernel may have brought in before a fork, or not")
+    if pte.swapped:  # one fault more, where the page comes back before anybody asks who may store to it
+        machine.count_faults(least=0)
     if not pte.writable:
         break_ = _grant_shared_write if _vma(process, vpn).shared else break_cow
         pte = break_(machine, process, vpn, pte)
@@ -341,7 +346,7 @@ def is_owned(machine: Machine, frame: Frame) -> bool:
 def is_unshared(machine: Machine, frame: Frame) -> bool:
     """Tell whether one entry maps `frame`, and nothing else holds it but pins of its owner."""
     pinned = pins(machine, frame)
-    if references(machine, frame) - pinned - fixed(machine, frame) != 1:
+    if held(machine, frame) - pinned - fixed(machine, frame) != 1:
         return False
     in_doubt = all(pin.before for pin in machine.pins if pin.frame is frame)
     return frame.exclusive or not pinned or in_doubt
@@ -364,7 +369,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     frame.exclusive = True
     frame.forked_in_vain = False
     pte.writable = bool(_vma(process, vpn).prot & WRITE)
-    pte.optional = pte.write_pending = pte.guessed = False
+    pte.optional = pte.write_pending = pte.guessed = pte.swapped = False
     _grant_neighbours(machine, process, vpn)
     machine.reach["cow.reuse"] += 1
     return pte

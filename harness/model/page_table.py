@@ -35,7 +35,7 @@ _MASK = (1 << BITS) - 1
 
 @dataclass(slots=True)
 class PTE:
-    """A leaf entry, which is always present: an absent page has no entry.
+    """A leaf entry, which is always present, but for one of a page in swap: an absent page has no entry.
 
     `readable` and `writable` are what the hardware lets through. The others say what the kernel may have
     done differently, and stay False on a kernel without choices:
@@ -46,6 +46,7 @@ class PTE:
                       page then reads zero.
     `old`             fork made it without the access flag: where software sets that, the next touch takes a fault.
     `prefaulted`      the kernel mapped the page of its own accord, and the process did not touch it yet.
+    `swapped`         the page may be in swap: the entry is not present then, and holds the page all the same (see `swap`).
     `guessed`         the entry may lead to another frame of the same bytes than `frame`, which relatives may have too.
     """
 
@@ -58,6 +59,7 @@ class PTE:
     lazy: bool = False
     old: bool = False
     guessed: bool = False
+    swapped: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -21,7 +21,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from harness.model.address_space import AddressSpace
-from harness.model.counts import free_unheld, mapcount, pins, references
+from harness.model.counts import entries, free_unheld, held, pins
 from harness.model.fault import (
     WRITE,
     guessed_entry,
@@ -172,7 +172,7 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
     for pin, pte in pinned:
         pin.frame = pte.frame  # it follows its page, whoever else was thought to have the frame
     for pin in machine.pins:
-        if pin.frame in known and not mapcount(machine, pin.frame):
+        if pin.frame in known and not entries(machine, pin.frame):
             pin.frame = known[pin.frame]  # what was pinned is what its page turned out to be
     free_unheld(machine, guesses)
 
@@ -188,7 +188,7 @@ def _let_zombies_follow(machine: Machine, known: Mapping[Frame, Frame]) -> None:
 def _make_own(machine: Machine, places: list[Place], frame: Frame) -> None:
     """Note that `frame` is memory of the processes that have it; where that is one, it may be writable at once."""
     frame.kind = FrameKind.ANON
-    frame.exclusive = references(machine, frame) - pins(machine, frame) == 1
+    frame.exclusive = held(machine, frame) - pins(machine, frame) == 1
     for place in places:
         place.pte.write_pending = frame.exclusive and bool(place.vma.prot & WRITE)
 

@@ -334,6 +334,13 @@ class Semantics:
     huge page as a whole before Linux 5.8 ("thp: change CoW semantics for anon-THP"), which splits it and copies one.
     """
 
+    swaps: bool = False
+    """MADV_PAGEOUT may put the pages of its caller into swap, those of its own and those of files that are in memory alone.
+    Their entries are not there then, and the next touch brings each page back, in whatever frame (see `swap`).
+
+    Source: madvise(2), MADV_PAGEOUT: "reclaim a given range of pages"; shrink_folio_list, do_swap_page.
+    """
+
     hint_is_taken: Choice = Choice.ALWAYS
     """mmap without MAP_FIXED maps the range at its address, where that is free.
 

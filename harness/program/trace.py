@@ -30,6 +30,7 @@ class FrameFlag(enum.IntFlag):
     LRU = 1 << 5
     BUDDY = 1 << 10
     ANON = 1 << 12
+    SWAPCACHE = 1 << 13
     NOPAGE = 1 << 20
     ZERO_PAGE = 1 << 24
 
@@ -141,6 +142,8 @@ class Accounting:
     anonymous: int | None = None
     promised: int | None = None
     """The memory that processes may still come to need by what they have mapped, and that may have to be there then."""
+    free_slots: int | None = None
+    """Of swap, a page each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ class ModelView:
         return Line(text.rstrip(), f"{name} {bits}")
 
     def _frame(self, frame: Frame, holders: Holders) -> tuple[Key, Line]:
-        held, count = holders_text(holders), holders.references
+        held, count = holders_text(holders), holders.held
+        if holders.swapped:
+            held = ", ".join([*([held] if holders.references else []), f"{holders.swapped} perhaps in swap"])
         what = f"{count} reference{'' if count == 1 else 's'}: {held}"
         if frame.kind is FrameKind.ZERO:
             what = f"not counted: {held}"
@@ -191,13 +193,15 @@ def _notes(pte: PTE, vma: Vma, holders: Holders) -> Iterator[str]:
     if vma.shared:
         yield "the file's own page" if vma.file in FILES else "shared with all who map it"
     elif vma.prot & Prot.W and not pte.writable:
-        if holders.references > 1 or pte.frame.kind in (FrameKind.ZERO, FrameKind.CACHE):
+        if holders.held > 1 or pte.frame.kind in (FrameKind.ZERO, FrameKind.CACHE):
             yield "CoW: a store copies"
         elif not pte.write_pending:
             yield "sole holder: a store keeps the frame"
     if pte.write_pending:
         yield "the kernel may have set w already"
-    if pte.optional:
+    if pte.swapped:
+        yield "it may be in swap"
+    elif pte.optional:
         yield "the kernel may leave this entry out"
     if pte.frame.may_move:
         yield "the kernel may have copied the frame"

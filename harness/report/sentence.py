@@ -157,7 +157,7 @@ def _first_line(evidence: str) -> str:
 # ---------------------------------------------------------------------------------- state
 
 
-_COUNT = r"(?: \+ \d+ \(LRU batch\))?"
+_COUNT = r"(?: \+ \d+ \([\w, ]+\))?"
 
 _STATE: tuple[tuple[str, str, str], ...] = (
     (

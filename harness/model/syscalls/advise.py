@@ -13,7 +13,9 @@ from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.prefault import guess_pages
 from harness.model.process import Process
+from harness.model.swap import swap_out
 from harness.model.vma import Vma, VmaFlag
+from harness.program.image import SEGMENT_OF
 from harness.program.ops import Access, Advice, Advise
 from harness.program.outcome import Done, Failed
 from harness.program.units import Prot, address_of
@@ -98,22 +100,32 @@ def _cold(machine: Machine, process: Process, part: Vma) -> str:
 def _pageout(machine: Machine, process: Process, part: Vma) -> str:
     """Let the kernel have at once what it can have without a loss: what is free to go, and the entries of file pages.
 
-    There is no swap, so what a process has stored stays where it is. Files are in memory alone, too: their pages stay in
-    the page cache, but for holes that were loaded and never stored to, which need not be kept.
+    Without swap what a process has stored stays where it is. Files are in memory alone, too: their pages stay in the page
+    cache, but for holes that were loaded and never stored to, which need not be kept. With swap all of this may go there.
 
-    Source: madvise(2), MADV_PAGEOUT; reclaim_pages, shrink_folio_list (add_to_swap fails; shmem_writepage, "redirty");
+    Source: madvise(2), MADV_PAGEOUT; reclaim_pages, shrink_folio_list (add_to_swap; shmem_writepage, "redirty");
     shmem_recalc_inode, "the mm can drop undirtied hole pages behind our back".
     """
     _cold(machine, process, part)
     for vpn in part.vpns:
         pte = process.memory.page_table.lookup(vpn)
-        if pte is not None and pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
-            pte.optional = True
-            pte.write_pending |= pte.writable
-            pte.writable = False
-            if pte.frame.is_hole and _is_last(machine, pte):
-                pte.frame.may_move = pte.frame.is_paged_out = True
+        if pte is None:
+            continue
+        if machine.semantics.swaps and pte.frame.kind in OWN:
+            swap_out(machine, pte)
+        elif pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
+            _drop_entry(machine, part, pte)
     return ""
+
+
+def _drop_entry(machine: Machine, part: Vma, pte: PTE) -> None:
+    """Let an entry go that a fault brings back, and with the last one what the page cache need not keep in memory."""
+    pte.optional = True
+    pte.write_pending |= pte.writable
+    pte.writable = False
+    may_leave = pte.frame.is_hole or (machine.semantics.swaps and part.file not in SEGMENT_OF)
+    if may_leave and _is_last(machine, pte):
+        pte.frame.may_move = pte.frame.is_paged_out = True
 
 
 def _is_last(machine: Machine, pte: PTE) -> bool:

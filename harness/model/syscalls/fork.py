@@ -122,7 +122,7 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     Entries that a fault would fill again (zero page, clean file pages) need not be copied: the child's
     is `optional` where that is not known. An inaccessible page (PROT_NONE) is copied like any other.
     """
-    if pte.optional and pte.frame.kind not in RECREATABLE:
+    if pte.optional and pte.frame.kind not in RECREATABLE and not pte.swapped:
         machine.end_of_knowledge("whether the two share a page that exec may have left to its first touch is not said")
     pte.writable = pte.write_pending = pte.frame.exclusive = False
     choice = machine.semantics.fork_copies_clean_ptes
