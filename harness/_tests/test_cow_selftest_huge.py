@@ -14,6 +14,7 @@ from harness._tests.test_cow_selftest import ANONYMOUS, PROGRAMS
 from harness.errors import ToolMissing
 from harness.guests import open_runner, semantics_of
 from harness.model_guest import ModelGuest
+from harness.model_guest.features import Feature
 from harness.program.abilities import needs
 from harness.program.program import Program
 from harness.program.text import parse_program
@@ -52,7 +53,7 @@ def told(name: str, form: str) -> Program:
 @pytest.fixture(scope="module", params=["model", "linux-huge"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     try:
-        toy = ModelGuest(has_huge_pages=True)
+        toy = ModelGuest(features=(Feature.HUGE_PAGES,))
         opened = Runner(toy, semantics_of(toy)) if request.param == "model" else open_runner(request.param)
     except ToolMissing as missing:
         pytest.skip(str(missing))

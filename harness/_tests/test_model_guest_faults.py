@@ -21,7 +21,7 @@ EVERYTHING = How(count_faults=True, accounting=True)
 
 
 def run(case: Case, *faults: str) -> Trace:
-    guest = ModelGuest(faults, total_frames=case.total_frames, prefaults=case.prefaults, has_huge_pages=case.has_huge_pages)
+    guest = ModelGuest(faults, total_frames=case.total_frames, features=case.features)
     return guest.execute(parse_program(case.program), EVERYTHING)
 
 

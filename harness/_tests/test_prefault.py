@@ -13,6 +13,7 @@ from harness.compare.compare import compare
 from harness.guests import semantics_of
 from harness.model.presets import PRESETS
 from harness.model_guest import ModelGuest
+from harness.model_guest.features import Feature
 from harness.program.program import Program
 from harness.program.text import parse_program
 from harness.report.failure import failure_text
@@ -71,7 +72,7 @@ def test_what_is_wrong_with_prefaulted_pages_is_found(fault: str, contract: str,
 def test_a_load_that_took_a_fault_has_found_nothing_that_came_early(counted: bool, conforms: bool) -> None:
     """So what it has is the zero page; without the count of faults it may have found a frame of its own."""
     program = parse_program("p0: map a 12 rw private anon\np0: load a[0]")
-    trace = ModelGuest(("load-takes-frame",), prefaults=True).execute(program, How(count_faults=counted))
+    trace = ModelGuest(("load-takes-frame",), features=(Feature.PREFAULT,)).execute(program, How(count_faults=counted))
 
     assert compare(program, trace, EIGHT).conforms is conforms
 
@@ -79,7 +80,7 @@ def test_a_load_that_took_a_fault_has_found_nothing_that_came_early(counted: boo
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(program=programs(), dense=st.booleans())
 def test_a_sound_kernel_that_prefaults_is_not_accused(program: Program, dense: bool) -> None:
-    guest = ModelGuest(prefaults=True)
+    guest = ModelGuest(features=(Feature.PREFAULT,))
 
     trace = guest.execute(program, How(dense=dense, count_faults=True, accounting=True))
 

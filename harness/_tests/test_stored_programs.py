@@ -12,6 +12,7 @@ from harness.model.machine import Machine
 from harness.model.presets import PRESETS
 from harness.model.step import step
 from harness.model_guest import FAULTS, ModelGuest
+from harness.model_guest.features import Feature
 from harness.program.text import format_program, parse_program
 from harness.report.store import Failure, read_failure
 from harness.runner import Runner
@@ -69,7 +70,7 @@ def test_a_stored_program_conforms_on_the_sound_kernel(path: Path, how: How) -> 
 @every_program
 @pytest.mark.parametrize("how", [SPARSE, DENSE], ids=["sparse", "dense"])
 def test_a_stored_program_conforms_on_a_sound_kernel_that_prefaults(path: Path, how: How) -> None:
-    guest = ModelGuest(prefaults=True)
+    guest = ModelGuest(features=(Feature.PREFAULT,))
 
     verdict = Runner(guest, semantics_of(guest)).run_sequence([read_failure(path).program], how)
 

@@ -182,6 +182,9 @@ CONTRACTS = _table(
     # ------------------------------------------------------------ System V
     ("shm.lives-while-attached", Level.OUTCOMES,
      "A segment of System V is one memory for all who have it attached, and goes, once removed, with the last of them."),
+    # ------------------------------------------------------------ swap
+    ("swap.transparent", Level.OUTCOMES,
+     "A page that went to swap comes back as it was, to all who had it there, and to nobody else."),
     # ------------------------------------------------------------ huge pages
     ("huge.transparent", Level.OUTCOMES,
      "Shared, split, moved, protected or freed in part, each page of a huge page is what a small one would be."),

@@ -55,7 +55,7 @@ def _compare(program: Program, trace: Trace, semantics: Semantics) -> Verdict:
     second = _Comparison(program, trace, semantics, timeline=Timeline(program))
     second.run()
     found = [build(second.timeline) for build in second.found if second.timeline]
-    divergences = tuple(replace(each, contracts=blame.with_special(program, each)) for each in found)
+    divergences = tuple(replace(each, contracts=blame.with_special(program, each, swaps=semantics.swaps)) for each in found)
     return Verdict(
         program,
         trace,

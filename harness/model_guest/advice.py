@@ -7,9 +7,10 @@ from collections.abc import Callable
 from harness.model_guest.entries import live_root
 from harness.model_guest.huge_pages import without_parts
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.mapping import drop_pages, flush, present
+from harness.model_guest.mapping import drop_pages, drop_swapped, flush, present
 from harness.model_guest.pagefault import touch
 from harness.model_guest.paging import DIRTY, pfn_of
+from harness.model_guest.swap import may_swap, swap_out
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.vmas import NOT_FORKED, WIPED_ON_FORK, Vma
 from harness.program.ops import Advice
@@ -34,8 +35,9 @@ def _dontneed(machine: Machine, space: AddressSpace, _vma: Vma, part: range) -> 
     if not machine.has("dontneed-ignored"):  # planted: advice is taken for advice
         if machine.has("huge-dontneed-part-ignored"):  # planted: what would have to be split stays
             part = without_parts(machine, space, part)
-        # planted: there is nothing to protect from each other
-        drop_pages(machine, space, part, keeps_tlb=machine.has("dontneed-keeps-tlb"))
+        # planted: there is nothing to protect from each other; and what is in swap is out of the way already
+        keeps = {"keeps_tlb": machine.has("dontneed-keeps-tlb"), "keeps_swap": machine.has("swap-dontneed-keeps")}
+        drop_pages(machine, space, part, **keeps)
     return ""
 
 
@@ -46,6 +48,7 @@ def _free(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
     if machine.has("free-takes-shared"):  # planted: they go at once, whoever else has them
         drop_pages(machine, space, part, unasked=True)
         return ""
+    drop_swapped(machine, space, part)
     for vpn, entry in present(machine, space, part):
         machine.tables.store(live_root(space), vpn, entry & ~DIRTY)
         machine.frames[pfn_of(entry)].free_to_go = True
@@ -61,7 +64,10 @@ def _cold(_machine: Machine, _space: AddressSpace, _vma: Vma, _part: range) -> s
 def _pageout(machine: Machine, space: AddressSpace, vma: Vma, part: range) -> str:
     """Drop the pages that can go without a loss: the page cache has those of files, and others may be free to go."""
     for vpn, entry in present(machine, space, part):
-        if not _may_go(machine, entry):
+        may_go = _may_go(machine, entry)
+        if not may_go and may_swap(machine, pfn_of(entry)):
+            swap_out(machine, space, vpn, entry)
+        if not may_go:
             continue
         is_shared = machine.frames[pfn_of(entry)].mapcount > 1  # only a fault lets such a page go, and for all
         drop_pages(machine, space, range(vpn, vpn + 1), unasked=is_shared)

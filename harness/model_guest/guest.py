@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness.model_guest.faults import FAULTS_OF_HUGE_PAGES, FAULTS_OF_PREFAULT, check_names
+from harness.model_guest.faults import check_names, features_of
+from harness.model_guest.features import Feature
 from harness.model_guest.kernel import Kernel
 from harness.model_guest.machine import PREFAULT_BUDGET
 from harness.model_guest.observe import accounting, leftover, observe
@@ -19,6 +20,14 @@ from harness.subject import How
 
 TOTAL_FRAMES = 1 << 14
 """Frames of memory, unless said otherwise: 64 MiB, so that a leak does not run out at once."""
+
+
+_DECLARED: dict[Feature, dict[str, object]] = {
+    Feature.PREFAULT: {"prefault_budget": PREFAULT_BUDGET, "file_pages_may_appear": True},
+    Feature.HUGE_PAGES: {"huge_pages": True},
+    Feature.SWAP: {"swaps": True},
+}
+"""What a kernel that has a feature declares beyond its preset."""
 
 
 @dataclass(slots=True)
@@ -60,9 +69,8 @@ class _Run:
 class ModelGuest:
     """The in-process guest, with the named faults planted in it.
 
-    Arguments: `faults`, names from `FAULTS`; `total_frames`, the size of memory in frames of 4 KiB; `prefaults`, whether
-    it is a kernel that brings pages in before they are touched, as one is that has a fault of doing so; and so for
-    `has_huge_pages`.
+    Arguments: `faults`, names from `FAULTS`; `total_frames`, the size of memory in frames of 4 KiB; `features`, what it
+    can do beyond what every kernel does, with what its faults take.
     Raises: DefinitionError where a fault has no such name.
     """
 
@@ -75,25 +83,22 @@ class ModelGuest:
         faults: Iterable[str] = (),
         *,
         total_frames: int = TOTAL_FRAMES,
-        prefaults: bool = False,
-        has_huge_pages: bool = False,
+        features: Iterable[Feature] = (),
     ) -> None:
         self.faults = check_names(faults)
-        self.prefaults = prefaults or bool(self.faults & FAULTS_OF_PREFAULT)
-        self.has_huge_pages = has_huge_pages or bool(self.faults & FAULTS_OF_HUGE_PAGES)
+        self.features = frozenset(features) | features_of(self.faults)
         self._total_frames = total_frames
         self.restore()
 
     @property
     def overrides(self) -> dict[str, object]:
         """What it declares beyond the preset."""
-        early: dict[str, object] = {"prefault_budget": PREFAULT_BUDGET, "file_pages_may_appear": True}
-        return (early if self.prefaults else {}) | ({"huge_pages": True} if self.has_huge_pages else {})
+        return {name: value for feature in self.features for name, value in _DECLARED[feature].items()}
 
     def restore(self) -> None:
         """Boot afresh: no leak and no poisoned page is left."""
         self._panic = ""
-        self._kernel = Kernel(self._total_frames, self.faults, prefaults=self.prefaults, has_huge_pages=self.has_huge_pages)
+        self._kernel = Kernel(self._total_frames, self.faults, self.features)
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

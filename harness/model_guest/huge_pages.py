@@ -15,6 +15,7 @@ Source: do_huge_pmd_anonymous_page, copy_huge_pmd, __split_huge_pmd_locked.
 from __future__ import annotations
 
 from harness.model_guest.entries import live_root, own_bits
+from harness.model_guest.features import Feature
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, DIRTY, ENTRIES, FLAGS, WRITABLE, entry_of, pfn_of
 from harness.model_guest.trouble import OutOfMemory
@@ -30,7 +31,8 @@ def block_of(vpn: int) -> range:
 def demand_huge(machine: Machine, space: AddressSpace, vma: Vma, vpn: int) -> bool:
     """Bring in the block around a page for a store, if that can be. Returns whether it was done."""
     block = block_of(vpn)
-    if not machine.has_huge_pages or vma.file is not None or vma.pgoff is not None or vma.flags & GROWS_DOWN:
+    may_be_huge = vma.file is None and vma.pgoff is None and not vma.flags & GROWS_DOWN
+    if Feature.HUGE_PAGES not in machine.features or not may_be_huge:
         return False
     is_whole = vma.start <= block.start and block.stop <= vma.end
     if machine.has("huge-mapped-beyond-vma") and vma.end - vma.start > ENTRIES // 2:  # planted: half of it will do

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.model_guest import lifecycle
 from harness.model_guest.accesses import Accesses
+from harness.model_guest.features import NONE, Features
 from harness.model_guest.kernel_access import KernelAccess
 from harness.model_guest.mapping_calls import MappingCalls
 from harness.model_guest.process_calls import ProcessCalls
@@ -80,10 +81,8 @@ from harness.program.outcome import (
 class Kernel(MappingCalls, Accesses, KernelAccess, ProcessCalls):
     """A booted kernel. It keeps its state from program to program, as a machine does."""
 
-    def __init__(
-        self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False
-    ) -> None:
-        super().__init__(total_frames, planted, prefaults=prefaults, has_huge_pages=has_huge_pages)
+    def __init__(self, total_frames: int, planted: frozenset[str], features: Features = NONE) -> None:
+        super().__init__(total_frames, planted, features)
         self._handlers: dict[type[Op], Callable[[Any], Outcome]] = {
             Map: self._map,
             Mirror: self._mirror,

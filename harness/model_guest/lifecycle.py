@@ -22,6 +22,7 @@ from harness.model_guest.paging import (
     FLAGS,
     HUGE,
     PRESENT,
+    SWAPPED,
     TABLE,
     TOP,
     USER,
@@ -30,6 +31,7 @@ from harness.model_guest.paging import (
     pfn_of,
 )
 from harness.model_guest.prefault import prefault_image, prefault_mapping
+from harness.model_guest.swap import let_go
 from harness.model_guest.trouble import OutOfMemory
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGES, OWN, Image, Segment
@@ -133,10 +135,12 @@ def shared_space(machine: Machine, parent: AddressSpace, *, waits: bool) -> Addr
 
 def _copy_tables(machine: Machine, copying: Copying, tables: Pair, level: int, base: int = 0) -> None:
     """Copy what a table of some level leads to; `base` is the first page that it can map."""
-    for index, entry in machine.tables.entries(tables[0]):
+    for index, entry in machine.tables.entries(tables[0], bits=PRESENT | SWAPPED):
         first = base + (index << BITS * level)
         if level == 0:
-            if first not in copying.left_out:
+            if entry & SWAPPED and first not in copying.left_out:
+                _copy_swapped(machine, tables, index, entry)
+            elif first not in copying.left_out:
                 vma = copying.child.vmas.find(first)
                 copy = _copy_shared_leaf if vma is not None and vma.shared else _copy_leaf
                 copy(machine, tables, index, entry)
@@ -194,6 +198,13 @@ def _copy_leaf(machine: Machine, tables: Pair, index: int, entry: int) -> None:
     _count_new_entry(machine, entry)
 
 
+def _copy_swapped(machine: Machine, tables: Pair, index: int, entry: int) -> None:
+    """Let the child have a page that is in swap: both entries name the slot."""
+    machine.tables.write(tables[1], index, entry)
+    if not machine.has("swap-fork-forgets-slot"):  # planted: only frames have counts
+        machine.swap[pfn_of(entry)].count += 1
+
+
 def _count_new_entry(machine: Machine, entry: int) -> None:
     pfn = pfn_of(entry)
     if pfn == machine.zero_pfn:
@@ -246,7 +257,11 @@ def tear_down(machine: Machine, space: AddressSpace, *, live: AddressSpace | Non
 
 def _drop_tables(machine: Machine, table: int, level: int) -> None:
     """Drop everything below a table, and not the table itself."""
-    for _, entry in machine.tables.entries(table):
+    for _, entry in machine.tables.entries(table, bits=PRESENT | SWAPPED):
+        if level == 0 and entry & SWAPPED:
+            if not machine.has("swap-exit-leaks-slots"):  # planted: what is not present is nothing
+                let_go(machine, pfn_of(entry))
+            continue
         if level == 0:
             _drop_leaf(machine, pfn_of(entry))
             continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.model_guest.features import NONE, Features
 from harness.model_guest.files import Files, ImageFile
 from harness.model_guest.frames import Frames
 from harness.model_guest.paging import PageTables, Tlb
+from harness.model_guest.swap_area import SwapArea
 from harness.model_guest.vmas import Vma, VmaList
 from harness.program.image import IMAGES, OWN, Image, Segment
 
@@ -65,10 +67,9 @@ class Machine:
     files: Files
     zero_pfn: int
     """The shared zero page. It is never counted, never written and never freed."""
-    prefaults: bool = False
-    """Whether pages come before they are touched (see `prefault`)."""
-    has_huge_pages: bool = False
-    """Whether private anonymous memory may come 2 MiB at a time (see `huge_pages`)."""
+    features: Features = NONE
+    """What this kernel can do beyond what every kernel does."""
+    swap: SwapArea = field(default_factory=SwapArea)
     fixed: Fixed | None = None
     """The page that is registered as a buffer."""
     limit: int | None = None
@@ -106,13 +107,13 @@ class Machine:
         return fault in self.planted
 
 
-def boot(total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False) -> Machine:
+def boot(total_frames: int, planted: frozenset[str], features: Features = NONE) -> Machine:
     """Give a machine right after boot: the zero page and the first image's file are in memory, no process is."""
     frames = Frames(total_frames, planted)
     zero_pfn = frames.allocate()
     images = {image.name: ImageFile(frames, image) for image in IMAGES.values()}
     images[OWN].read_all()
-    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn, prefaults, has_huge_pages)
+    return Machine(planted, frames, PageTables(frames), Tlb(), images, Files(frames), zero_pfn, features)
 
 
 def image_vmas(machine: Machine, image: Image) -> tuple[Vma, ...]:

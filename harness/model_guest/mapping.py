@@ -7,8 +7,9 @@ from dataclasses import replace
 from harness.model_guest.entries import duplicate, live_root, readable_bits
 from harness.model_guest.huge_pages import widened, without_parts
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, DIRTY, ENTRIES, PRESENT, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import COW, DIRTY, ENTRIES, PRESENT, SWAPPED, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.prefault import prefault_mapping
+from harness.model_guest.swap import let_go
 from harness.model_guest.vmas import NEVER_WRITABLE, Vma
 from harness.program.ops import Opened, Placement
 from harness.program.units import PAGE_SIZE, PageRange, Prot
@@ -97,14 +98,22 @@ def _is_in(vma: Vma, vpns: range) -> bool:
 
 
 def drop_pages(
-    machine: Machine, space: AddressSpace, vpns: range, *, unasked: bool = False, keeps_tlb: bool = False
+    machine: Machine,
+    space: AddressSpace,
+    vpns: range,
+    *,
+    unasked: bool = False,
+    keeps_tlb: bool = False,
+    keeps_swap: bool = False,
 ) -> None:
-    """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it.
+    """Take the entries of a range away; each lets go of its frame, which `unasked` frees whoever holds it, or of its slot.
 
-    Where a fault `keeps_tlb`, the CPU goes on using what it remembers.
+    Where a fault `keeps_tlb`, the CPU goes on using what it remembers; where one `keeps_swap`, what is in swap stays there.
     """
     dropped: list[int] = []
     is_rough = machine.has("huge-unmap-part-frees-all")  # planted: a huge page goes as a whole
+    if not keeps_swap:
+        drop_swapped(machine, space, vpns)
     for vpn, entry in present(machine, space, widened(machine, space, vpns) if is_rough else vpns):
         machine.tables.store(live_root(space), vpn, 0)
         dropped.append(pfn_of(entry))
@@ -114,6 +123,14 @@ def drop_pages(
         if not machine.has("rss-forgets-unmap"):  # planted: only teardown sets the counts back
             machine.count_rss(space, pfn, -1)
         _drop(machine, pfn, unasked=unasked)
+
+
+def drop_swapped(machine: Machine, space: AddressSpace, vpns: range) -> None:
+    """Take the entries of a range away that name slots."""
+    for vpn, entry in swapped(machine, space, vpns):
+        machine.tables.store(live_root(space), vpn, 0)
+        if not machine.has("swap-unmap-leaks-slots"):  # planted: the entry goes, and nobody asks what it named
+            let_go(machine, pfn_of(entry))
 
 
 def flush(machine: Machine, vpns: range) -> None:
@@ -262,7 +279,7 @@ def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
             machine.tables.store(live_root(space), vpn, 0)
         if machine.has("remap-loses-dirty"):  # planted: the entry is made anew, and nobody asks whether it was stored to
             machine.tables.store(live_root(space), vpn - old.start + to, entry & ~DIRTY)
-        if machine.has("remap-resets-count") and pfn_of(entry) != machine.zero_pfn:
+        if machine.has("remap-resets-count") and not entry & SWAPPED and pfn_of(entry) != machine.zero_pfn:
             # planted: the new place is taken for the first one that the frame has
             frame = machine.frames[pfn_of(entry)]
             frame.refcount = frame.mapcount = 1
@@ -273,6 +290,8 @@ def _move(machine: Machine, space: AddressSpace, old: range, to: int) -> None:
 def _moving(machine: Machine, space: AddressSpace, old: range, to: int) -> list[tuple[int, int]]:
     """List (virtual page, entry) of what moves to page `to`, as the entry is to be there."""
     pages = present(machine, space, old)
+    if not machine.has("swap-remap-forgets"):  # planted: what is not present does not move
+        pages += swapped(machine, space, old)
     if not machine.has("huge-remap-loses-offset"):
         return pages
     root, moving = live_root(space), []
@@ -319,6 +338,12 @@ def present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[in
     """List (virtual page, entry) of the pages of a range that are present."""
     entries = machine.tables.lookup_range(live_root(space), vpns)
     return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & PRESENT]
+
+
+def swapped(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
+    """List (virtual page, entry) of the pages of a range that are in swap."""
+    entries = machine.tables.lookup_range(live_root(space), vpns)
+    return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & SWAPPED]
 
 
 # ------------------------------------------------------------------- the program break, and what the kernel chooses

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from harness.model_guest.entries import live_root
+from harness.model_guest.features import Feature
 from harness.model_guest.kernel import Kernel
 from harness.model_guest.machine import Machine
 from harness.model_guest.pagefault import translate
@@ -57,6 +58,8 @@ def frame_seen(machine: Machine, pfn: Frame) -> FrameSeen:
     flags = FrameFlag(0)
     if frame.free:
         flags |= FrameFlag.BUDDY
+    if machine.swap.slot_of(pfn) is not None:
+        flags |= FrameFlag.SWAPCACHE
     if frame.anonymous:
         flags |= FrameFlag.LRU | FrameFlag.ANON
     if frame.cached:
@@ -68,7 +71,8 @@ def accounting(machine: Machine) -> Accounting:
     """Give the machine-wide counts. What the cache has of images can be read again, and counts as free."""
     frames = machine.frames
     cached = sum(len(file.cached()) for file in machine.images.values())
-    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous, machine.promised_to_nobody)
+    slots = machine.swap.free_count if Feature.SWAP in machine.features else None
+    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous, machine.promised_to_nobody, slots)
 
 
 def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:

@@ -20,8 +20,9 @@ from __future__ import annotations
 from harness.model_guest.entries import install, live_root, own_bits, readable_bits
 from harness.model_guest.huge_pages import copies_block, demand_huge, reuses_block
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, DIRTY, PRESENT, USER, WRITABLE, entry_of, permits, pfn_of
+from harness.model_guest.paging import COW, DIRTY, PRESENT, SWAPPED, USER, WRITABLE, entry_of, permits, pfn_of
 from harness.model_guest.prefault import fault_around
+from harness.model_guest.swap import swap_in
 from harness.model_guest.trouble import Panic, Segfault, Stuck
 from harness.model_guest.vmas import GROWS_DOWN, Vma
 from harness.program.outcome import Code
@@ -77,7 +78,9 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
         # planted: every SIGSEGV has the same code
         raise Segfault(Code.ACCERR if machine.has("segv-says-accerr") else Code.MAPERR)
     entry = machine.tables.lookup(live_root(space), vpn)
-    if not entry & PRESENT:
+    if entry & SWAPPED:
+        _bring_back(machine, space, vma, vpn, write=write)
+    elif not entry & PRESENT:
         page = vma.file_page(vpn)
         # planted: the file is asked for the page, and the protection for the right to have it
         if (
@@ -100,6 +103,16 @@ def handle_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool
         raise Segfault(Code.ACCERR)
 
 
+def _bring_back(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write: bool) -> None:
+    """Bring a page in from swap, and let a store have it, in one fault. Raises Segfault, OutOfMemory, Panic."""
+    if not vma.prot & Prot.W if write else not vma.prot:
+        raise Segfault(Code.ACCERR)
+    swap_in(machine, space, vma, vpn, write=write)
+    entry = machine.tables.lookup(live_root(space), vpn)
+    if write and entry & COW:
+        _write_to_cow(machine, space, vma, vpn, entry)
+
+
 def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool = True) -> int:
     """Make a mapped page ready for a store that its protection may forbid. Returns its frame, the process's own.
     (Not so where a fault says that the page is asked for as if for a load.)
@@ -109,10 +122,14 @@ def force_fault(machine: Machine, space: AddressSpace, vpn: int, *, write: bool 
     vma = space.vmas.find(vpn)
     if vma is None:
         raise Panic("a store is forced to where nothing is mapped")
+    if machine.tables.lookup(live_root(space), vpn) & SWAPPED:
+        swap_in(machine, space, vma, vpn, write=write)
     entry = machine.tables.lookup(live_root(space), vpn)
     pfn = pfn_of(entry)
     if not entry & PRESENT:
         _demand(machine, space, vma, vpn, write=write)
+    elif not write:
+        pass
     elif not entry & WRITABLE and not _is_ours_alone(machine, pfn):
         rights = Prot.R | Prot.W if machine.has("force-grants-write") else vma.prot  # planted: as if a store had asked
         install(machine, space, vpn, _copy(machine, vma, vpn, pfn), own_bits(rights))

@@ -4,12 +4,13 @@ A table is a frame of 512 little-endian words, four levels as on x86-64. The bit
 
     63            52 51                                  12 11  9  8        3  2    1    0
     ┌───────────────┬──────────────────────────────────────┬──────┬───────────┬────┬────┬────┐
-    │ 0             │ frame number                         │ ..COW│H DIRTY 0  │USER│WRIT│PRES│
+    │ 0             │ frame number                         │ ..COW│H DIRTY S 0│USER│WRIT│PRES│
     └───────────────┴──────────────────────────────────────┴──────┴───────────┴────┴────┴────┘
 
 PRESENT without USER is a page that is protected away (PROT_NONE): resident, counted, out of reach.
 HUGE (bit 7) stands in an entry of a table of level 1 that leads to no table: to 512 frames in a row, one huge page. It is
 split, into a table with an entry for each, as soon as one of the 512 is to become different from the others.
+SWAPPED (bit 5, S) without PRESENT is a page in swap: the frame number is that of its slot.
 COW (bit 9, which the hardware ignores) is a pending right to write: the process may store, but only
 after the kernel has looked whether the frame is its own. DIRTY (bit 6) is set by the CPU with a store: from what a
 process was told that it may lose (MADV_FREE), a store since takes that away again.
@@ -29,6 +30,7 @@ from harness.program.units import PAGE_SIZE
 PRESENT = 1 << 0
 WRITABLE = 1 << 1
 USER = 1 << 2
+SWAPPED = 1 << 5
 DIRTY = 1 << 6
 HUGE = 1 << 7
 COW = 1 << 9
@@ -92,15 +94,15 @@ class PageTables:
         self.count -= 1
         self.frames.free(pfn)
 
-    def entries(self, table: int) -> list[tuple[int, int]]:
-        """List (index, entry) of the present entries of one table."""
+    def entries(self, table: int, *, bits: int = PRESENT) -> list[tuple[int, int]]:
+        """List (index, entry) of those entries of one table that have any of `bits`: the present ones."""
         data = self.frames[table].data
         found: list[tuple[int, int]] = []
         for start in range(0, PAGE_SIZE, _BLOCK.size):
             if data[start : start + _BLOCK.size] != _EMPTY_BLOCK:
                 words = _BLOCK.unpack_from(data, start)
                 first = start // _WORD.size
-                found += [(first + i, word) for i, word in enumerate(words) if word & PRESENT]
+                found += [(first + i, word) for i, word in enumerate(words) if word & bits]
         return found
 
     def write(self, table: int, index: int, entry: int) -> None:
@@ -165,7 +167,7 @@ class PageTables:
     def is_empty_at(self, root: int, vpn: int) -> bool:
         """Tell whether nothing is mapped in the 2 MiB around a virtual page."""
         word = self._above_leaf(root, vpn)
-        return not word or (not word & HUGE and not self.entries(pfn_of(word)))
+        return not word or (not word & HUGE and not self.entries(pfn_of(word), bits=PRESENT | SWAPPED))
 
     def store_huge(self, root: int, vpn: int, entry: int) -> None:
         """Set the entry of the huge page at `vpn`; a table that is there goes. Raises OutOfMemory."""

@@ -14,8 +14,9 @@ Source: the seed's prefault_small_anonymous; do_fault_around and filemap_map_pag
 from __future__ import annotations
 
 from harness.model_guest.entries import install, live_root, map_fresh, readable_bits
+from harness.model_guest.features import Feature
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import PRESENT
+from harness.model_guest.paging import PRESENT, SWAPPED
 from harness.model_guest.vmas import GROWS_DOWN, Vma
 from harness.program.units import PAGE_SIZE, Prot
 
@@ -33,7 +34,7 @@ def prefault_mapping(machine: Machine, space: AddressSpace, vma: Vma) -> None:
     vpns = vma.vpns
     if machine.has("eager-prefault"):  # planted: the budget is as big as a whole BSS
         vpns = vpns[:EAGER]
-    elif not machine.prefaults or vma.flags & GROWS_DOWN or len(vpns) > space.prefault_left:
+    elif Feature.PREFAULT not in machine.features or vma.flags & GROWS_DOWN or len(vpns) > space.prefault_left:
         return
     else:
         space.prefault_left -= len(vpns)
@@ -45,14 +46,14 @@ def prefault_mapping(machine: Machine, space: AddressSpace, vma: Vma) -> None:
 
 def prefault_image(machine: Machine, space: AddressSpace) -> None:
     """Map what the page cache has of the files of a new image. Raises OutOfMemory."""
-    if machine.prefaults:
+    if Feature.PREFAULT in machine.features:
         for vma in space.vmas:
             _map_cached(machine, space, vma, vma.vpns)
 
 
 def fault_around(machine: Machine, space: AddressSpace, vma: Vma, vpn: int) -> None:
     """Map what the page cache has around a page that has just been read. Raises OutOfMemory."""
-    if machine.prefaults:
+    if Feature.PREFAULT in machine.features:
         first = vpn - vpn % AROUND
         _map_cached(machine, space, vma, range(max(first, vma.start), min(first + AROUND, vma.end)))
 
@@ -67,7 +68,7 @@ def _map_cached(machine: Machine, space: AddressSpace, vma: Vma, vpns: range) ->
         if machine.has("prefault-of-wrong-page") and vpn + 1 in vma.vpns:  # planted: the index is one too high
             page += 1
         pfn = vma.file.lookup(page)
-        if pfn is None or not vma.file.reaches(page) or machine.tables.lookup(live_root(space), vpn) & PRESENT:
+        if pfn is None or not vma.file.reaches(page) or machine.tables.lookup(live_root(space), vpn) & (PRESENT | SWAPPED):
             continue
         if machine.has("prefault-stores") and vma.prot & Prot.W and not vma.shared:
             # planted: it brings the page in by a store, for then no second fault will be needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.model_guest import lifecycle
+from harness.model_guest.features import NONE, Features
 from harness.model_guest.machine import AddressSpace, Machine, boot
 from harness.model_guest.pagefault import touch
 from harness.model_guest.trouble import Segfault
@@ -62,10 +63,8 @@ def faulted(fault: Segfault, at: Address) -> Faulted:
 class ProcessTable:
     """A booted machine, and the processes on it."""
 
-    def __init__(
-        self, total_frames: int, planted: frozenset[str], *, prefaults: bool = False, has_huge_pages: bool = False
-    ) -> None:
-        self.machine: Machine = boot(total_frames, planted, prefaults=prefaults, has_huge_pages=has_huge_pages)
+    def __init__(self, total_frames: int, planted: frozenset[str], features: Features = NONE) -> None:
+        self.machine: Machine = boot(total_frames, planted, features)
         self.processes: dict[int, Process] = {}
         self.outputs: dict[int, bytes] = {}
         self.unreaped = 0

@@ -29,7 +29,8 @@ EVENTS = (
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
     "sendfile", "sendfile.short",
-    "copyrange", "copyrange.short", "copyrange.einval", "copyrange.exdev", "starve", "starve.enomem", "refuse", "repeat", "swap",
+    "copyrange", "copyrange.short", "copyrange.einval", "copyrange.exdev", "starve", "starve.enomem", "refuse", "repeat",
+    "swap",
 )  # fmt: skip
 """Every event that the model counts. One that a long run never reached is a hole in the strategies."""
 

@@ -11,6 +11,7 @@ from harness._tests.fault_cases import (
     kernel_access,
     mappings,
     sharing,
+    swap,
     teardown,
 )
 from harness._tests.fault_cases.case import Case
@@ -24,5 +25,6 @@ CASES: dict[str, Case] = {
     **kernel_access.CASES,
     **mappings.CASES,
     **sharing.CASES,
+    **swap.CASES,
     **teardown.CASES,
 }

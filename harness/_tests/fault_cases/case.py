@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.model_guest.features import Feature
+
 
 @dataclass(frozen=True)
 class Case:
@@ -12,7 +14,5 @@ class Case:
     shows_in: str
     program: str
     total_frames: int = 1 << 14
-    prefaults: bool = False
-    """Whether the sound kernel, to which the broken one is compared, brings pages in early as that does."""
-    has_huge_pages: bool = False
-    """Whether it has huge pages, as that has."""
+    features: tuple[Feature, ...] = ()
+    """What the sound kernel can do, to which the broken one is compared, as that can."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from harness._tests.fault_cases.case import Case
+from harness.model_guest.features import Feature
 
 _BEGIN = "p0: map w 1026 rw private anon\np0: store w[1] 0x11\n"
 
 
 def _case(shows_in: str, more: str = "", *, begin: str = _BEGIN) -> Case:
-    return Case(shows_in, begin + more, has_huge_pages=True)
+    return Case(shows_in, begin + more, features=(Feature.HUGE_PAGES,))
 
 
 CASES = {

@@ -9,7 +9,7 @@ The sentences are those of the fault table of the contracts.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from harness.errors import DefinitionError
 from harness.model_guest.faults.accounts import ACCOUNTS
@@ -21,20 +21,35 @@ from harness.model_guest.faults.huge_pages import HUGE_PAGES
 from harness.model_guest.faults.kernel_access import KERNEL_ACCESS
 from harness.model_guest.faults.mappings import MAPPINGS
 from harness.model_guest.faults.sharing import SHARING
+from harness.model_guest.faults.swap import SWAP
 from harness.model_guest.faults.teardown import TEARDOWN
+from harness.model_guest.features import Feature, Features
 
-__all__ = ["FAULTS", "FAULTS_OF_HUGE_PAGES", "FAULTS_OF_PREFAULT", "Fault", "check_names", "unknown_fault"]
+__all__ = ["FAULTS", "Fault", "check_names", "features_of", "unknown_fault"]
 
-_ALL = (*TEARDOWN, *SHARING, *MAPPINGS, *ARGUMENTS, *FILE_PAGES, *EARLY_PAGES, *HUGE_PAGES, *KERNEL_ACCESS, *ACCOUNTS)
+_ALL = (
+    *TEARDOWN,
+    *SHARING,
+    *MAPPINGS,
+    *ARGUMENTS,
+    *FILE_PAGES,
+    *EARLY_PAGES,
+    *HUGE_PAGES,
+    *SWAP,
+    *KERNEL_ACCESS,
+    *ACCOUNTS,
+)
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 """Every fault that can be planted, by name."""
 
-FAULTS_OF_PREFAULT = frozenset(fault.name for fault in EARLY_PAGES)
-"""The faults that take a kernel which prefaults."""
+_FAULTS_OF = {Feature.PREFAULT: EARLY_PAGES, Feature.HUGE_PAGES: HUGE_PAGES, Feature.SWAP: SWAP}
+"""The faults that take a kernel which has a feature."""
 
-FAULTS_OF_HUGE_PAGES = frozenset(fault.name for fault in HUGE_PAGES)
-"""The faults that take a kernel which has huge pages."""
+
+def features_of(names: Collection[str]) -> Features:
+    """Give the features without which a kernel cannot have these faults."""
+    return frozenset(feature for feature, faults in _FAULTS_OF.items() if any(fault.name in names for fault in faults))
 
 
 def check_names(names: Iterable[str]) -> frozenset[str]:
