@@ -15,7 +15,6 @@ from harness.model.prefault import guess_pages
 from harness.model.process import Process
 from harness.model.swap import swap_out
 from harness.model.vma import Vma, VmaFlag
-from harness.program.image import SEGMENT_OF
 from harness.program.ops import Access, Advice, Advise
 from harness.program.outcome import Done, Failed
 from harness.program.units import Prot, address_of
@@ -114,16 +113,16 @@ def _pageout(machine: Machine, process: Process, part: Vma) -> str:
         if machine.semantics.swaps and pte.frame.kind in OWN:
             swap_out(machine, pte)
         elif pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
-            _drop_entry(machine, part, pte)
+            _drop_entry(machine, pte)
     return ""
 
 
-def _drop_entry(machine: Machine, part: Vma, pte: PTE) -> None:
+def _drop_entry(machine: Machine, pte: PTE) -> None:
     """Let an entry go that a fault brings back, and with the last one what the page cache need not keep in memory."""
     pte.optional = True
     pte.write_pending |= pte.writable
     pte.writable = False
-    may_leave = pte.frame.is_hole or (machine.semantics.swaps and part.file not in SEGMENT_OF)
+    may_leave = pte.frame.is_hole or machine.semantics.swaps
     if may_leave and _is_last(machine, pte):
         pte.frame.may_move = pte.frame.is_paged_out = True
 
