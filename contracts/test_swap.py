@@ -63,15 +63,29 @@ from harness.program.program import Program
         p0: map a 3 rw private anon
         p0: store a[0] 0x11
         p0: store a[1] 0x22
+        p0: store a[2] 0x33
         p0: advise a[0..2] pageout
-        p0: remap a[0..1] b[0..1]
-        p0: protect b[0] r
-        p0: load b[0]
-        p0: store b[0] 0x33
-        p0: load b[1]
-        p0: advise b[1] pageout
-        p0: advise b[1] dontneed
-        p0: load b[1]
+        p0: remap a[0..1] a[4..5]
+        p0: load a[4]
+        p0: advise a[5] dontneed
+        p0: load a[5]
+        p0: protect a[2] r
+        p0: load a[2]
+        p0: store a[2] 0x44
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: store a[1] 0x22
+        p0: fork p1
+        p0: store a[0] 0x33
+        p0: advise a[0..1] pageout
+        p0: fork p2
+        p0: load a[0]
+        p2: load a[0]
+        observe
+        p2: store a[0] 0x44
+        p0: load a[0]
         """,
         """
         p0: map a 2 rw private anon
