@@ -1,8 +1,8 @@
 """The scenarios of Linux's selftest cow.c: each is a stored program, or is left out for a reason.
 
 The names are those that the selftest prints (tools/testing/selftests/mm/cow.c, Linux 6.12). It runs each of its tests on
-private anonymous memory, and each of two more on private mappings of something else, in many forms of huge pages: those
-of THP are in `test_cow_selftest_huge`.
+private anonymous memory, and each of two more on private mappings of something else, in many forms: those of huge pages
+(THP) are in `test_cow_selftest_huge`, the page in swap in `test_cow_selftest_swap`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,6 @@ LEFT_OUT = {
     "R/O GUP-fast pin on R/O-mapped previously-shared page": "as above",
     "R/O GUP-fast pin on R/O-mapped exclusive page": "as above",
     "R/O longterm GUP-fast pin": "as above",
-    "… with swapped-out base page": "no guest has swap",
-    "… with swapped-out, PTE-mapped THP": "no guest has swap",
     "… with hugetlb, memfd hugetlb": "no program maps pages that are huge because they are asked to be",
     "… with huge zeropage": "it is taken from the allocator at its first use, and never given back: switched off",
     "Basic COW after fork() when collapsing before fork()": "no program asks for a collapse (MADV_COLLAPSE)",

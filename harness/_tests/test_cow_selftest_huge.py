@@ -32,6 +32,14 @@ FORMS = {
         "p0: advise w[0..255] dontfork\np0: fork p9\np9: exit 0\np0: wait p9\np0: advise w[0..255] dofork\n",
         "w[0..511]",
     ),
+    "with swapped-out, PTE-mapped THP": (
+        "p0: protect w[510..511] none\np0: protect w[510..511] rw\np0: advise w[255..257] pageout\n",
+        "w[0..511]",
+    ),
+    "with single PTE of swapped-out THP": (
+        "p0: advise w[255..257] pageout\np0: unmap w[0..255]\np0: unmap w[257..1025]\n",
+        "w[256]",
+    ),
 }
 """What is done to the block before the story begins, and what of it the story is about."""
 
@@ -53,7 +61,7 @@ def told(name: str, form: str) -> Program:
 @pytest.fixture(scope="module", params=["model", "linux-huge"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     try:
-        toy = ModelGuest(features=(Feature.HUGE_PAGES,))
+        toy = ModelGuest(features=(Feature.HUGE_PAGES, Feature.SWAP))
         opened = Runner(toy, semantics_of(toy)) if request.param == "model" else open_runner(request.param)
     except ToolMissing as missing:
         pytest.skip(str(missing))
@@ -70,6 +78,7 @@ def test_a_scenario_of_the_selftest_is_told_of_a_huge_page_and_holds(runner: Run
     verdicts = [runner.run(program, How(dense=dense, pte_bits=True, accounting=True)) for dense in (False, True)]
 
     assert [verdict.divergences for verdict in verdicts] == [(), ()]
+    assert "swapped-out" not in form or "swap" in verdicts[1].reach, "the page was in swap"
 
 
 @pytest.mark.parametrize("name", ANONYMOUS)

@@ -91,6 +91,7 @@ PRESETS = {
             rss_slack=1 << 16,
             file_pages_may_appear=True,
             huge_pages_count_as_one=True,
+            swaps=True,
             hint_is_taken=Choice.EITHER,
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(
