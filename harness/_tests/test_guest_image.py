@@ -157,7 +157,7 @@ def test_a_kernel_that_changed_in_the_cache_is_not_used(own_cache: Path) -> None
     path = fetched(own_cache, definition, bzimage())
     path.write_bytes(bzimage()[:-1] + b"!")
 
-    assert image._cached(path.parent, "x86_64") is None
+    assert image._cached(path.parent, definition) is None
 
 
 def test_without_apt_the_hosts_own_kernel_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

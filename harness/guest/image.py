@@ -64,7 +64,7 @@ def obtain_kernel(definition: GuestDefinition) -> KernelImage:
         return _host_kernel(definition.arch)
     folder = cache_folder("kernels", source.suite, source.package)
     with locked(folder / "kernel"):
-        return _cached(folder, definition.arch) or _fetch(folder, source, definition.arch)
+        return _cached(folder, definition) or _fetch(folder, source, definition.arch)
 
 
 def _described(path: Path, arch: str, note: str = "") -> KernelImage:
@@ -72,13 +72,15 @@ def _described(path: Path, arch: str, note: str = "") -> KernelImage:
     return KernelImage(path, sha256_of(path), version, note)
 
 
-def _cached(folder: Path, arch: str) -> KernelImage | None:
-    """Return the image of an earlier fetch, where it is still what was fetched."""
+def _cached(folder: Path, definition: GuestDefinition) -> KernelImage | None:
+    """Return the image of an earlier fetch, where it is still what was fetched, and all of it that the guest needs."""
     try:
         record = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
-        image = _described(folder / Path(record["image"]).name, arch, note=record.get("note", ""))
-        module = folder / Path(record["ramdisk"]).name if record["ramdisk"] else None
+        image = _described(folder / Path(record["image"]).name, definition.arch, note=record.get("note", ""))
+        module = folder / Path(record["ramdisk"]).name if record.get("ramdisk") else None
     except (OSError, ValueError, TypeError, KeyError, ImageError):
+        return None
+    if definition.swap_pages and "ramdisk" not in record:  # fetched when no guest had swap
         return None
     is_whole = image.sha256 == record["sha256"] and (module is None or module.is_file())
     return replace(image, ramdisk=module) if is_whole else None
@@ -99,10 +101,10 @@ def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImag
     ):
         apt = Apt(Path(work), source.suite, architecture=_DEBIAN_ARCHITECTURES[arch])
         apt.update()
-        package, unpacked, note = _newest_image(apt, source.package)
+        package, root, unpacked, note = _newest_image(apt, source.package)
         place = folder / f"vmlinuz-{package.version.replace(':', '_')}"
         checked = _described(unpacked, arch)
-        module = _ramdisk_module(unpacked, folder / f"brd-{package.version.replace(':', '_')}.ko")
+        module = ramdisk_module(root, folder / f"brd-{package.version.replace(':', '_')}.ko")
         unpacked.replace(place)
     record = {
         "image": place.name,
@@ -115,10 +117,9 @@ def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImag
     return replace(checked, path=place, note=note, ramdisk=module)
 
 
-def _ramdisk_module(image: Path, place: Path) -> Path | None:
-    """Put the module for disks in memory that was unpacked beside `image` to `place`; None where there is none."""
-    root = next(each for each in image.parents if (each / "lib").is_dir() or (each / "usr").is_dir())
-    found = next(root.glob("**/drivers/block/brd.ko*"), None)
+def ramdisk_module(package: Path, place: Path) -> Path | None:
+    """Put the module for disks in memory out of an unpacked package to `place`; None where there is none in it."""
+    found = next(package.glob("**/drivers/block/brd.ko*"), None)
     if found is None:
         return None
     content = found.read_bytes()
@@ -126,8 +127,8 @@ def _ramdisk_module(image: Path, place: Path) -> Path | None:
     return place
 
 
-def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, str]:
-    """Find the image of the newest version of `name` that can be had, and say so where that is not the newest.
+def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, Path, str]:
+    """Find the folder and the image of the newest version of `name` that can be had; say so where it is not the newest.
 
     The index of one area of a distribution (security) may name files that its mirror has no more, while another (main)
     still has an older version.
@@ -136,22 +137,22 @@ def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, str]:
     refusal: ImageError | None = None
     for candidate in versions:
         try:
-            package, path = _find_image(apt, candidate)
+            package, root, path = _find_image(apt, candidate)
         except ImageError as error:
             refusal = refusal or error
             continue
         note = f"{name} {versions[0].version} cannot be fetched, so {candidate.version} is used" if refusal else ""
-        return package, path, note
+        return package, root, path, note
     raise refusal or ImageError(f"the package {name} is not on the mirrors of this machine")
 
 
-def _find_image(apt: Apt, package: Package) -> tuple[Package, Path]:
+def _find_image(apt: Apt, package: Package) -> tuple[Package, Path, Path]:
     """Unpack `package`, or what it depends on where it is a meta package, until an image turns up."""
     for _ in range(_META_DEPTH):
         unpacked = apt.unpack(package)
         images = [path for pattern in _IMAGES for path in unpacked.glob(pattern) if path.is_file()]
         if images:
-            return package, images[0]
+            return package, unpacked, images[0]
         wanted = re.search(r"\b(linux-(?:image|binary)-(?:unsigned-)?\d[a-z0-9.+~-]*)", package.depends)
         if wanted is None:
             break

@@ -137,7 +137,7 @@ def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None
     if may_vanish(machine, pte):
         machine.count_faults(least=0)
     if pte.swapped:
-        swap_in(pte, may_write=is_owned(machine, pte.frame) and bool(_vma(process, vpn).prot & WRITE))
+        swap_in(pte, is_sole=is_owned(machine, pte.frame), prot=_vma(process, vpn).prot)
     pte.optional = pte.prefaulted = pte.old = False
     return pte.frame
 
@@ -357,8 +357,8 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     semantics, frame = machine.semantics, pte.frame
     held = [pin for pin in machine.pins if pin.frame is frame]
     choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
-    if held and frame.forked_in_vain:
-        choice = SoleOwner.EITHER  # where that fork has got to the page, its owner's pin is one more holder
+    if held and frame.doubtful_owner:
+        choice = SoleOwner.EITHER  # where it is not exclusive, its owner's pin is one more holder
     if fixed(machine, frame):
         choice = SoleOwner.REUSE  # what the owner stores and what the kernel delivers meet in one frame
     if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
@@ -367,7 +367,7 @@ def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
             pin.before = (*pin.before, frame.contents)
     frame.kind = FrameKind.ANON
     frame.exclusive = True
-    frame.forked_in_vain = False
+    frame.doubtful_owner = False
     pte.writable = bool(_vma(process, vpn).prot & WRITE)
     pte.optional = pte.write_pending = pte.guessed = pte.swapped = False
     _grant_neighbours(machine, process, vpn)

@@ -47,7 +47,8 @@ class Frame:
     reused (Linux: PageAnonExclusive). This is how a pin by the owner itself is told from one by somebody else.
     `also`: what it may hold in place of `content`, until somebody looks: its bytes were free to go (MADV_FREE) when it
     was written to.
-    `forked_in_vain`: a fork that failed may have shared it on the way, so that it may be exclusive no longer.
+    `doubtful_owner`: nobody knows whether it is exclusive: a fork that failed may have shared it on the way, or its page
+    may have been in swap, and be back in a frame that nobody has shared yet.
     `is_hole`: it is a page of a file that nobody has stored to, and holds what the file has where it has no page.
     `is_paged_out`: as such it may have left the page cache, whose next frame for the page is another one.
     `was_advised`: it was advised to be free, so that a kernel may hold it for a while on the way to its list of such.
@@ -62,7 +63,7 @@ class Frame:
     was_advised: bool = False
     is_hole: bool = False
     is_paged_out: bool = False
-    forked_in_vain: bool = False
+    doubtful_owner: bool = False
 
     def __repr__(self) -> str:
         return f"<frame {self.serial} {self.kind.name.lower()}>"

@@ -25,6 +25,7 @@ from harness.model.counts import fixed, pins
 from harness.model.frame import OWN
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
+from harness.program.units import Prot
 
 
 def swap_out(machine: Machine, pte: PTE) -> None:
@@ -40,7 +41,12 @@ def swap_out(machine: Machine, pte: PTE) -> None:
         pte.frame.may_move = True
 
 
-def swap_in(pte: PTE, *, may_write: bool) -> None:
-    """Note that a page is back, brought by a load; where its owner `may_write` to it as it is, its entry may say so."""
+def swap_in(pte: PTE, *, is_sole: bool, prot: Prot) -> None:
+    """Note that a page is back, brought by a load. Where nobody else has it, its frame may be a new one, and exclusive,
+    though the page was shared before; and its entry may be writable at once.
+    """
     pte.optional = pte.swapped = False
-    pte.write_pending |= may_write
+    if is_sole:
+        pte.write_pending |= bool(prot & Prot.W)
+        pte.frame.doubtful_owner |= not pte.frame.exclusive
+        pte.frame.exclusive = True

@@ -77,7 +77,7 @@ def _in_doubt(machine: Machine, writable: list[PTE], exclusive: list[PTE]) -> No
     for pte in writable:
         pte.write_pending = not pte.writable
     for pte in exclusive:
-        pte.frame.exclusive = pte.frame.forked_in_vain = True
+        pte.frame.exclusive = pte.frame.doubtful_owner = True
     pinned = {pin.frame for pin in machine.pins}
     if machine.semantics.pinned_owner_write is not SoleOwner.EITHER and any(pte.frame in pinned for pte in exclusive):
         machine.end_of_knowledge("a fork failed, and nobody says whether it had got to a page that is pinned")
