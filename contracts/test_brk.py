@@ -17,6 +17,7 @@ from harness.program.program import Program
         "brk-runs-over",
         "brk-goes-below-start",
         "brk-inherits-protection",
+        "brk-inherits-advice",
         "brk-answers-errno",
         "brk-shrink-takes-more",
     ),
@@ -52,6 +53,18 @@ from harness.program.program import Program
         p0: load heap[2]
         p1: exec
         p1: load heap[0]
+        """,
+        """
+        p0: brk heap[1]
+        p0: advise heap[0] dontfork
+        p0: brk heap[2]
+        p0: store heap[1] 0x11
+        p0: advise heap[1] wipeonfork
+        p0: brk heap[3]
+        p0: store heap[2] 0x22
+        p0: fork p1
+        p1: load heap[1]
+        p1: load heap[2]
         """,
         """
         p0: brk heap[2]

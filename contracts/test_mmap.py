@@ -11,7 +11,9 @@ from harness.program.ops import Fork, Load, Map, Protect, Store, Unmap
 from harness.program.program import Program
 
 
-@contract("mmap.geometry", catches=("split-loses-offset", "merge-ignores-file", "merge-ignores-sharing"))
+@contract(
+    "mmap.geometry", catches=("split-loses-offset", "merge-ignores-file", "merge-ignores-page", "merge-ignores-sharing")
+)
 @given(
     program=drawn(
         """
@@ -236,8 +238,50 @@ def test_munmap_removes_exactly_its_range(guest: Guest, program: Program) -> Non
     assert_conforms(verdict, to="munmap.exact")
 
 
-@contract("file.private-offset", catches=("split-loses-offset",))
-@given(program=drawn(containing=(Unmap, Load)))
+@contract("file.private-offset", catches=("split-loses-offset", "border-keeps-offset", "merge-ignores-page"))
+@given(
+    program=drawn(
+        """
+        p0: map a 4 rw private f
+        p0: protect a[2..3] r
+        p0: protect a[2] rw
+        p0: load a[3]
+        p0: protect a[1] r
+        p0: load a[2]
+        p0: load a[3]
+        """,
+        """
+        p0: map a 4 r private f
+        p0: protect a[0..1] rw
+        p0: protect a[0..1] r
+        p0: load a[0]
+        p0: protect a[3] none
+        p0: protect a[2..3] rw
+        p0: load a[3]
+        """,
+        """
+        p0: map a[2] r private f+2
+        p0: map a[1] r private f+1
+        p0: map a[0] r private f
+        p0: load a[0]
+        p0: load a[1]
+        p0: map a[3] r private f
+        p0: map a[4] r private f+2
+        p0: load a[3]
+        p0: load a[4]
+        """,
+        """
+        p0: map a 3 r private f
+        p0: remap a[1..2] b[0..2]
+        p0: load b[0]
+        p0: unmap b[0]
+        p0: roam b[1..2] a[4..7]
+        p0: load a[5]
+        p0: load a[0]
+        """,
+        containing=(Unmap, Load),
+    )
+)
 def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program) -> None:
     """Every byte of an untouched private file page equals the file's at that offset, after splits and merges."""
     verdict = guest.run(program)
@@ -301,6 +345,35 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: load a[0]
         p0: receive pipe a[0] 3 0x22
         p0: load a[0]
+        """,
+        """
+        p0: map w 1026 rw private anon
+        p0: store w[511] 0x11
+        p0: remap w[0..511] v[0..511]
+        p0: load w[511]
+        p0: load v[511]
+        p0: remap v[0..511] w[512..1023]
+        p0: load v[511]
+        p0: load w[1023]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: load a[0]
+        p0: load a[1]
+        p0: truncate f 4096
+        p0: load a[1]
+        p0: truncate f 0
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 r private f
+        p0: load a[1]
+        p0: protect a[0..1] none
+        p0: load a[1]
+        p0: protect a[0..1] r
+        p0: load a[1]
+        p0: remap a[1] a[3]
+        p0: load a[1]
         """,
         containing=(Store, Unmap, Load),
     )

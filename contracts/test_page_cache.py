@@ -176,6 +176,9 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         "sigbus-missing",
         "file-tail-not-zeroed",
         "truncate-forgets-page",
+        "truncate-forgets-others",
+        "truncate-forgets-mapping",
+        "truncate-keeps-tlb",
     ),
 )
 @given(
@@ -203,6 +206,21 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         p0: truncate f 100
         p0: truncate f 12288
         p0: load a[1]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: map a[2..3] r shared f
+        p0: map a[4..5] rw private f
+        p0: fork p1
+        p1: load a[1]
+        p1: store a[5] 0x11
+        p0: load a[3]
+        p0: load a[5]
+        p0: truncate f 4096
+        p0: load a[3]
+        p0: load a[5]
+        p1: load a[1]
+        p1: load a[5]
         """,
         containing=(Truncate, Map),
     )

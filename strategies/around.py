@@ -70,6 +70,7 @@ from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot
 from strategies.echo import emit
 from strategies.fields import WHERE, WISHES, Row, Wish, spread
+from strategies.making import MAKINGS, MOST_MADE, Making, made, may_be_made
 from strategies.ops import ROWS, Raw
 from strategies.scene import Limits, Scene, Space
 from strategies.stretch import pages_of, reach, stretched, with_places
@@ -96,18 +97,24 @@ TWIST_IN = 12
 """At one gap of a story in so many it takes a twist."""
 
 NEIGHBOUR_IN = 12
-"""At one gap of a story in so many something is mapped right behind what it maps, like it, or what was cut off is made like
+"""At one gap of a story in so many something is mapped right beside what it maps, like it, or what was cut off is made like
 it again: kernels join neighbours, and what is special about one must not become the other's, nor be lost.
 """
 
-Unlike = Opened | Sharing | str | None
-"""In what such a neighbour is another mapping: how its file was opened, whose its stores are, or which file it is."""
+Unlike = Opened | Sharing | str | int | None
+"""In what a neighbour is another mapping: how its file was opened, whose its stores are, which file or page it is of."""
 
-UNLIKE: tuple[Unlike, ...] = (*(None,) * 4, Opened.READ, Opened.BOTH, *Sharing, "f", "g")
+UNLIKE: tuple[Unlike, ...] = (*(None,) * 5, Opened.READ, Opened.BOTH, *Sharing, "f", "g", 0, 3)
 """What neighbours are like; mostly all as what the story maps."""
 
-CUTS: tuple[type[Op] | None, ...] = (*(None,) * 6, Unmap, Protect)
-"""How a mapping of a story came to be: as it is, or as the upper part of a larger one, by one of these operations."""
+SIDES = (1, 1, -1)
+"""On which side of what the story maps a neighbour is: behind it, or in front of it."""
+
+Origin = type[Op] | Making | None
+"""How a mapping of a story comes to be: as it is; as the upper part of a larger one, by this operation; or put together."""
+
+MADE: tuple[Origin, ...] = (*(None,) * 90, *(Unmap, Protect) * 15, *MAKINGS)
+"""How mappings come to be, and how often."""
 
 Kind = tuple[Sharing, Backing] | Address
 """What memory a story is about: how it is mapped, or where it lies in the image."""
@@ -127,10 +134,11 @@ stretched over watched pages of blocks of 2 MiB, which are mapped whole: huge pa
 TELLERS = (False, False, False, True)
 """Whether who is p0 in a story is a child of p0 in the program."""
 
-STRETCHES = (*(1,) * 10, 2, 3)
+STRETCHES = (*(1,) * 8, 2, 2, 2, 3)
 """How many pages a page of a story becomes."""
 
 _ANON = (Sharing.PRIVATE, Backing.ANON)
+_ORIGIN = st.sampled_from(MADE)
 _NOISE_ROWS = tuple(row for row in ROWS for _ in range(NOISE.get(row.op, 0)))
 _TWIST_ROWS = tuple(row for row in ROWS for _ in range(TWISTS.get(row.op, 0)))
 _HOTTEST = spread((2, WISHES.index(Wish(0))), (1, WISHES.index(Wish(1))), (1, WISHES.index(Wish(2))))
@@ -161,10 +169,10 @@ class Telling:
         ranges = [each for op in story.steps for each in places(self._moved(op)) if isinstance(each, PageRange)]
         self.pages = {page for each in ranges for page in pages_of(each)}
 
-    def tell(self, op: Op, cut: type[Op] | None = None) -> None:
+    def tell(self, op: Op, origin: Origin = None) -> None:
         """Do the next step of the story, unless steps that were left out have made it impossible.
 
-        What it maps is, with `cut`, the rest of a larger mapping, of which a page was unmapped or protected.
+        What it maps comes to be as `origin` says, where that can be.
         """
         if not self._is_possible(op):
             return
@@ -185,8 +193,8 @@ class Telling:
             moved = replace(moved, process=self.names[op.process])
         if isinstance(moved, Map):
             self.mapped.append(moved)
-        if isinstance(moved, Map) and cut and not self.is_wide and self._has_page_below(moved):
-            self._map_and_cut(moved, cut)
+        if isinstance(moved, Map) and origin and not self.is_wide:
+            self._make(moved, origin)
             return
         if isinstance(moved, Map):
             self._note_mapped(moved)
@@ -210,9 +218,9 @@ class Telling:
         self.scene.layouts[op.process].update(dict.fromkeys(ranks, op.prot))
         self.scene.used.update(ranks)
 
-    def add_neighbour(self, unlike: Unlike = None) -> None:
-        """Map a page right behind what the story mapped last, as that is, but for what it is to be `unlike` in, where that
-        can be; or give the page that was cut off below its protection back.
+    def add_neighbour(self, unlike: Unlike = None, side: int = 1) -> None:
+        """Map a page right behind what the story mapped last, or in front of it, as that is, but for what it is to be
+        `unlike` in, where that can be; or give the page that was cut off below its protection back.
         """
         if not self.mapped or self.mapped[-1].process not in self.scene.family.active:
             return
@@ -223,10 +231,12 @@ class Telling:
         if below is not None and layout.get(below) is Prot.NONE and (window, last.pages.first - 1) not in self.pages:
             layout[below] = last.prot
             self.scene.emit(Protect(last.process, PageRange(window, last.pages.first - 1, 1), last.prot))
-        elif end in WINDOW_BY_NAME[window].indexes and (window, end) not in self.pages:
-            pgoff = min(last.backing.pgoff + last.pages.npages, MAX_FILE_PAGES) if last.backing.name in FILES else 0
-            behind = replace(last, pages=PageRange(window, end, 1), backing=replace(last.backing, pgoff=pgoff))
-            more = _made_unlike(behind, unlike)
+            return
+        index = end if side > 0 else last.pages.first - 1
+        if index in WINDOW_BY_NAME[window].indexes and (window, index) not in self.pages:
+            pgoff = last.backing.pgoff + index - last.pages.first if last.backing.name in FILES else 0
+            backing = replace(last.backing, pgoff=min(max(pgoff, 0), MAX_FILE_PAGES))
+            more = _made_unlike(replace(last, pages=PageRange(window, index, 1), backing=backing), unlike)
             self._note_mapped(more)
             self.scene.emit(more)
 
@@ -235,6 +245,19 @@ class Telling:
         is_known = op.backing == Backing.ANON or op.backing.pgoff > 0
         is_whole = op.placement is Placement.FIXED and is_known
         return is_whole and op.pages.first > 0 and below not in self.pages
+
+    def _make(self, op: Map, origin: type[Op] | Making) -> None:
+        """Map what `op` maps, in more than one step where that can be."""
+        if isinstance(origin, Making):
+            steps = tuple(made(op, origin)) if may_be_made(op) and op.backing.name != SHM else (op,)
+        elif self._has_page_below(op):
+            self._map_and_cut(op, origin)
+            return
+        else:
+            steps = (op,)
+        self._note_mapped(op)
+        for step in steps:
+            self.scene.emit(step)
 
     def _map_and_cut(self, op: Map, cut: type[Op]) -> None:
         """Map one page more, below, and cut it off: what the story maps is then a part of a mapping that was split."""
@@ -319,6 +342,8 @@ def _made_unlike(op: Map, what: Unlike) -> Map:
         return op
     if isinstance(what, Sharing):
         return replace(op, sharing=what, backing=replace(op.backing, opened=Opened.BOTH))
+    if isinstance(what, int):
+        return replace(op, backing=replace(op.backing, pgoff=what))
     if FILES[op.backing.name].is_memfd:
         return op
     return replace(
@@ -350,8 +375,8 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
         if body < 0 and draw(st.integers(0, ONE_IN - 1)) == 0:
             continue
         steps = len(telling.scene.steps)
-        is_cut = twists and body < 1 and isinstance(op, Map) and len(telling.scene.steps) + len(story) < limits.max_steps
-        telling.tell(op, draw(st.sampled_from(CUTS)) if is_cut else None)
+        room = limits.max_steps - len(telling.scene.steps) - len(story)
+        telling.tell(op, draw(_ORIGIN) if twists and body < 1 and isinstance(op, Map) and room >= MOST_MADE else None)
         if isinstance(op, Repeat) and len(telling.scene.steps) > steps:
             body = op.body + 1
         if body > 1:
@@ -361,7 +386,7 @@ def _around(draw: st.DrawFn, stories: Sequence[Program], limits: Limits, twists:
             telling.disturb(draw(_twists()), twist=True)
         room = limits.max_steps - len(telling.scene.steps) - len(story)
         if twists and room > 0 and draw(st.integers(0, NEIGHBOUR_IN - 1)) == NEIGHBOUR_IN - 1:
-            telling.add_neighbour(draw(st.sampled_from(UNLIKE)))
+            telling.add_neighbour(draw(st.sampled_from(UNLIKE)), draw(st.sampled_from(SIDES)))
         if room > 0 and telling.scene.family.live and draw(st.integers(0, 3)) == 3:
             for raw in draw(st.lists(_raws(), max_size=min(MOST_NOISE, room))):
                 telling.disturb(raw)

@@ -166,15 +166,21 @@ def _content(machine: Machine, file: File, offset: int, length: int) -> bytes:
 
 
 def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size: int) -> None:
-    """Give a file another size; what lies behind it goes from the cache and from every address space."""
+    """Give a file another size; what lies behind it goes from the cache and from every address space, of which the first is
+    that of who asks.
+    """
     grows, file.size = size > file.size, size
     if grows:
         return
     first = -(-size // PAGE_SIZE)
+    keeps_tlb = machine.has("truncate-keeps-tlb")  # planted: the CPU goes on using what went
     if not machine.has("truncate-keeps-mapping"):  # planted: nobody looks who maps the pages
         for space in spaces:
-            _zap_file(machine, space, file, first)
-    machine.tlb.flush()
+            _zap_file(machine, space, file, first, keeps_tlb=keeps_tlb)
+            if machine.has("truncate-forgets-others"):  # planted: nobody else is looked for than who truncates
+                break
+    if not keeps_tlb:
+        machine.tlb.flush()
     if machine.has("truncate-forgets-page") and size % PAGE_SIZE:  # planted: where the file ends is rounded up twice
         first += 1
     file.evict(first, keep_hold=machine.has("cache-keeps-ref-after-truncate"))  # planted: the hold is forgotten
@@ -184,16 +190,19 @@ def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size:
         machine.frames[last].data[-tail:] = bytes(tail)
 
 
-def _zap_file(machine: Machine, space: AddressSpace, file: File, first: int) -> None:
-    for vma in space.vmas:
-        if vma.file is not file or vma.pgoff is None:
+def _zap_file(machine: Machine, space: AddressSpace, file: File, first: int, *, keeps_tlb: bool) -> None:
+    mappings = [vma for vma in space.vmas if vma.file is file]
+    if machine.has("truncate-forgets-mapping"):  # planted: a process has one mapping of a file, or two
+        mappings = mappings[:2]
+    for vma in mappings:
+        if vma.pgoff is None:
             continue
         start = max(vma.start, vma.start + first - vma.pgoff)
         for vpn in range(start, vma.end):
             pfn = machine.tables.frame_at(space.root, vpn)
             if pfn is None or (machine.has("truncate-keeps-copies") and machine.frames[pfn].anonymous):
                 continue  # planted: private copies are spared
-            drop_pages(machine, space, range(vpn, vpn + 1))
+            drop_pages(machine, space, range(vpn, vpn + 1), keeps_tlb=keeps_tlb)
 
 
 def unlink(machine: Machine, file: File) -> bool:

@@ -153,7 +153,8 @@ class KernelAccess(ProcessTable):
         return Failed("EFAULT") if done is None else Printed(done)
 
     def _truncate(self, op: Truncate) -> Outcome:
-        spaces = {id(space): space for name in self.live if (space := self.processes[name].space)}
+        names = (op.process, *self.live)
+        spaces = {id(space): space for name in names if (space := self.processes[name].space)}
         file_calls.truncate(self.machine, spaces.values(), self.machine.files.open(op.file), op.size)
         return Done()
 

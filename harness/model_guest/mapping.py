@@ -359,7 +359,11 @@ def move_break(machine: Machine, space: AddressSpace, to: int) -> bool:
             return False
         if not machine.may_expand(space, new - old):
             return False
-        map_anonymous(machine, space, range(old, new), _prot_of_heap(machine, space, old))
+        below = space.vmas.find(old - 1)
+        advice = 0
+        if machine.has("brk-inherits-advice") and below is not None:  # planted: what is below grows, as it is
+            advice = below.flags
+        map_anonymous(machine, space, range(old, new), _prot_of_heap(machine, space, old), flags=advice)
     elif new < old and not machine.has("brk-shrink-keeps"):  # planted: only the number changes
         more = machine.has("brk-shrink-takes-more")  # planted: the page behind the break is taken for its last one
         unmap(machine, space, range(new, old + more))

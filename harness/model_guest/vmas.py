@@ -180,13 +180,24 @@ class VmaList:
 
     def protect(self, start: int, end: int, prot: Prot) -> None:
         """Give the mapped pages of a range another protection."""
+        cut = self.find(end)
         for vma in self.carve(start, end):
             vma.count(1)
             flags = vma.flags
             if "protect-forgets-advice" in self.planted:  # planted: the VMA is made anew with its protection alone
                 flags &= GROWS_DOWN | NEVER_WRITABLE
             self._vmas.append(replace(vma, prot=prot, flags=flags))
+        if "border-keeps-offset" in self.planted and cut is not None and cut.start < end:
+            self._border_moves(start, end, prot, cut)
         self._tidy()
+
+    def _border_moves(self, start: int, end: int, prot: Prot, cut: Vma) -> None:
+        """Spoil what is left above of a VMA whose lower part joins the one below."""
+        at, below = max(start, cut.start), self.find(max(start, cut.start) - 1)
+        above = self.find(end)
+        joins = below is not None and replace(cut, start=at, prot=prot, pgoff=cut.file_page(at)).continues(below)
+        if joins and above is not None:  # planted: it begins elsewhere, and at the same page of its file as before
+            self._vmas[self._vmas.index(above)] = replace(above, pgoff=cut.file_page(at))
 
     def move(self, start: int, end: int, to: int) -> None:
         """Move the mapped pages of a range, which nothing is in the way of."""
@@ -257,6 +268,8 @@ class VmaList:
             )
         if "merge-ignores-file" in self.planted and None not in (vma.file, below.file):  # planted: of a file is of a file
             return replace(vma, file=below.file).continues(below)
+        if "merge-ignores-page" in self.planted and below.end == vma.start:  # planted: nor at which page of it each begins
+            return replace(vma, pgoff=below.file_page(vma.start)).continues(below)
         if "merge-ignores-sharing" in self.planted:  # planted: nor is whose the stores are
             return replace(vma, shared=below.shared).continues(below)
         return vma.continues(below)

@@ -136,6 +136,36 @@ CASES = {
         p0: load a[0]
         """,
     ),
+    "truncate-forgets-others": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: fork p1
+        p1: load a[0]
+        p0: truncate f 0
+        p1: load a[0]
+        """,
+    ),
+    "truncate-forgets-mapping": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: map b 1 rw shared f
+        p0: map c 1 rw shared f
+        p0: load c[0]
+        p0: truncate f 0
+        p0: load c[0]
+        """,
+    ),
+    "truncate-keeps-tlb": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f
+        p0: load a[0]
+        p0: truncate f 0
+        p0: load a[0]
+        """,
+    ),
     "truncate-forgets-page": Case(
         "outcomes",
         """

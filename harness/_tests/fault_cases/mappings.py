@@ -378,6 +378,16 @@ CASES = {
         p0: load heap[0]
         """,
     ),
+    "brk-inherits-advice": Case(
+        "outcomes",
+        """
+        p0: brk heap[1]
+        p0: advise heap[0] dontfork
+        p0: brk heap[2]
+        p0: fork p1
+        p1: load heap[1]
+        """,
+    ),
     "brk-inherits-protection": Case(
         "outcomes",
         """
@@ -501,6 +511,21 @@ CASES = {
         """
         p0: map a 1 r shared f
         p0: map a[1] r shared g+1
+        """,
+    ),
+    "merge-ignores-page": Case(
+        "observations",
+        """
+        p0: map a 1 r shared f+1
+        p0: map a[1] r shared f
+        """,
+    ),
+    "border-keeps-offset": Case(
+        "observations",
+        """
+        p0: map a 3 rw private f
+        p0: protect a[1..2] r
+        p0: protect a[1] rw
         """,
     ),
     "merge-ignores-sharing": Case(

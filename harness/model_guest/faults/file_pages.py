@@ -46,6 +46,21 @@ FILE_PAGES = (
         ("file.truncate-cuts",),
     ),
     Fault(
+        "truncate-forgets-others",
+        "truncation takes pages from the mappings of who truncates alone",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-forgets-mapping",
+        "truncation takes pages from two mappings of a process at most",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
+        "truncate-keeps-tlb",
+        "no flush after truncation",
+        ("file.truncate-cuts", "tlb.no-stale"),
+    ),
+    Fault(
         "truncate-forgets-page",
         "the first whole page behind the new end of a file is there again when the file grows",
         ("file.truncate-cuts",),

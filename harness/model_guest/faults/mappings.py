@@ -201,6 +201,16 @@ MAPPINGS = (
         ("mmap.geometry",),
     ),
     Fault(
+        "merge-ignores-page",
+        "neighbours become one mapping whatever page of their file each begins at",
+        ("mmap.geometry", "file.private-offset"),
+    ),
+    Fault(
+        "border-keeps-offset",
+        "where mprotect moves the border between two mappings of a file up, the upper one keeps the page it began at",
+        ("mmap.geometry", "file.private-offset"),
+    ),
+    Fault(
         "merge-ignores-sharing",
         "neighbours become one mapping though one of them is private",
         ("mmap.geometry",),
@@ -227,6 +237,11 @@ MAPPINGS = (
         "brk-inherits-protection",
         "what a heap grows by is protected as the page below it",
         ("brk.exact",),
+    ),
+    Fault(
+        "brk-inherits-advice",
+        "what a heap grows by is forked as the page below it was advised to be",
+        ("fork.dontfork", "brk.exact"),
     ),
     Fault(
         "brk-runs-over",
