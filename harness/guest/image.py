@@ -20,7 +20,6 @@ from harness.guest.agent_build import build_kernel
 from harness.guest.apt import Apt, Package
 from harness.guest.cache import cache_folder, locked, need_space, sha256_of, storage, write_atomically
 from harness.guest.definition import GuestDefinition
-from harness.guest.definition_values import KernelSource
 from harness.guest.kernel_check import check_kernel_image
 
 BOOT = Path("/boot")
@@ -64,7 +63,7 @@ def obtain_kernel(definition: GuestDefinition) -> KernelImage:
         return _host_kernel(definition.arch)
     folder = cache_folder("kernels", source.suite, source.package)
     with locked(folder / "kernel"):
-        return _cached(folder, definition) or _fetch(folder, source, definition.arch)
+        return _cached(folder, definition) or _fetch(folder, definition)
 
 
 def _described(path: Path, arch: str, note: str = "") -> KernelImage:
@@ -86,14 +85,15 @@ def _cached(folder: Path, definition: GuestDefinition) -> KernelImage | None:
     return replace(image, ramdisk=module) if is_whole else None
 
 
-def _fetch(folder: Path, source: KernelSource, arch: str) -> KernelImage:
+def _fetch(folder: Path, definition: GuestDefinition) -> KernelImage:
     try:
-        return _fetch_from_apt(folder, source, arch)
+        return _fetch_from_apt(folder, definition)
     except (ImageError, ToolMissing) as error:
         raise ImageError(f"no kernel for the guest: {error}; {_PASS_ONE}") from error
 
 
-def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImage:
+def _fetch_from_apt(folder: Path, definition: GuestDefinition) -> KernelImage:
+    source, arch = definition.kernel, definition.arch
     need_space(folder, FETCH_MB, "fetching a kernel")
     with (
         storage(f"the cache folder {folder}"),
@@ -101,20 +101,33 @@ def _fetch_from_apt(folder: Path, source: KernelSource, arch: str) -> KernelImag
     ):
         apt = Apt(Path(work), source.suite, architecture=_DEBIAN_ARCHITECTURES[arch])
         apt.update()
-        package, root, unpacked, note = _newest_image(apt, source.package)
-        place = folder / f"vmlinuz-{package.version.replace(':', '_')}"
-        checked = _described(unpacked, arch)
-        module = ramdisk_module(root, folder / f"brd-{package.version.replace(':', '_')}.ko")
-        unpacked.replace(place)
-    record = {
-        "image": place.name,
-        "sha256": checked.sha256,
-        "package": asdict(package),
-        "note": note,
-        "ramdisk": module.name if module else "",
-    }
+        found, note = _newest_image(apt, source.package)
+        version = found.package.version.replace(":", "_")
+        place = folder / f"vmlinuz-{version}"
+        checked = _described(found.image, arch)
+        record = {"image": place.name, "sha256": checked.sha256, "package": asdict(found.package), "note": note}
+        module = None
+        if definition.swap_pages:
+            module = ramdisk_module(found.modules(apt), folder / f"brd-{version}.ko")
+            record["ramdisk"] = module.name if module else ""
+        found.image.replace(place)
     write_atomically(folder / "kernel.json", json.dumps(record, indent=1).encode())
     return replace(checked, path=place, note=note, ramdisk=module)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image in its package, which is unpacked in a folder; `depends` is of all packages on the way to it."""
+
+    package: Package
+    folder: Path
+    image: Path
+    depends: str
+
+    def modules(self, apt: Apt) -> Path:
+        """Unpack the package with the kernel's modules, where that is another one (from 7.x on); return its folder."""
+        other = re.search(r"\b(linux-modules-\d[a-z0-9.+~-]*)", self.depends)
+        return apt.unpack(apt.versions(other[1])[0]) if other else self.folder
 
 
 def ramdisk_module(package: Path, place: Path) -> Path | None:
@@ -127,8 +140,8 @@ def ramdisk_module(package: Path, place: Path) -> Path | None:
     return place
 
 
-def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, Path, str]:
-    """Find the folder and the image of the newest version of `name` that can be had; say so where it is not the newest.
+def _newest_image(apt: Apt, name: str) -> tuple[_Found, str]:
+    """Find the image of the newest version of `name` that can be had, and say so where that is not the newest.
 
     The index of one area of a distribution (security) may name files that its mirror has no more, while another (main)
     still has an older version.
@@ -137,22 +150,24 @@ def _newest_image(apt: Apt, name: str) -> tuple[Package, Path, Path, str]:
     refusal: ImageError | None = None
     for candidate in versions:
         try:
-            package, root, path = _find_image(apt, candidate)
+            found = _find_image(apt, candidate)
         except ImageError as error:
             refusal = refusal or error
             continue
         note = f"{name} {versions[0].version} cannot be fetched, so {candidate.version} is used" if refusal else ""
-        return package, root, path, note
+        return found, note
     raise refusal or ImageError(f"the package {name} is not on the mirrors of this machine")
 
 
-def _find_image(apt: Apt, package: Package) -> tuple[Package, Path, Path]:
+def _find_image(apt: Apt, package: Package) -> _Found:
     """Unpack `package`, or what it depends on where it is a meta package, until an image turns up."""
+    depends = ""
     for _ in range(_META_DEPTH):
         unpacked = apt.unpack(package)
         images = [path for pattern in _IMAGES for path in unpacked.glob(pattern) if path.is_file()]
         if images:
-            return package, unpacked, images[0]
+            return _Found(package, unpacked, images[0], depends)
+        depends += f", {package.depends}"
         wanted = re.search(r"\b(linux-(?:image|binary)-(?:unsigned-)?\d[a-z0-9.+~-]*)", package.depends)
         if wanted is None:
             break
