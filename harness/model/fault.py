@@ -379,12 +379,13 @@ def _grant_neighbours(machine: Machine, process: Process, vpn: int) -> None:
     """Leave it open whether the pages around one that is reused may be written now, too: those of a huge page may, where
     nobody else has a part in any of them. Source: do_huge_pmd_wp_page, which reuses it as a whole.
     """
-    if not machine.semantics.huge_pages:
-        return
-    if not _vma(process, vpn).prot & WRITE:
+    if not (machine.semantics.huge_pages and is_wide(vpn)) or not _vma(process, vpn).prot & WRITE:
         return
     for pte in _read_only_around(process, vpn, 1 << BITS):
-        pte.write_pending = pte.write_pending or is_owned(machine, pte.frame)
+        if is_owned(machine, pte.frame):
+            pte.write_pending = True
+            pte.frame.doubtful_owner |= not pte.frame.exclusive
+            pte.frame.exclusive = True
 
 
 def copy(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:

@@ -48,7 +48,7 @@ class Frame:
     `also`: what it may hold in place of `content`, until somebody looks: its bytes were free to go (MADV_FREE) when it
     was written to.
     `doubtful_owner`: nobody knows whether it is exclusive: a fork that failed may have shared it on the way, or its page
-    may have been in swap, and be back in a frame that nobody has shared yet.
+    may have been in swap, and be back in a frame that nobody has shared yet, or it was reused if it is of a huge page.
     `is_hole`: it is a page of a file that nobody has stored to, and holds what the file has where it has no page.
     `is_paged_out`: as such it may have left the page cache, whose next frame for the page is another one.
     `was_advised`: it was advised to be free, so that a kernel may hold it for a while on the way to its list of such.

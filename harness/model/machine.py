@@ -24,8 +24,8 @@ class Pin:
     frame: Frame
     offset: int
     before: tuple[tuple[bytes, ...], ...] = ()
-    place: tuple[int, int] | None = None
-    """The process that pinned it, and the page that it was of: what frame that is may be a guess still."""
+    place: tuple[AddressSpace, int] | None = None
+    """Where the page was that was pinned, whoever works there: what frame that is may be a guess still."""
     is_fed: bool = False
     """The byte was written into the pipe: the frame is the kernel's own, and other such bytes may lie in it."""
 

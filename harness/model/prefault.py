@@ -32,7 +32,7 @@ from harness.model.fault import (
     untouched_contents,
 )
 from harness.model.frame import Frame, FrameKind
-from harness.model.machine import Machine
+from harness.model.machine import Machine, Pin
 from harness.model.page_table import PTE
 from harness.model.process import Process, State
 from harness.model.vma import Vma, VmaFlag
@@ -144,14 +144,13 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
 
     Pages that share a frame go on sharing it, if the guess allowed that; all others get one for themselves.
     """
-    names: dict[Frame, dict[Hashable, list[Place]]] = {}
-    known: dict[Frame, Frame] = {}
     guessed = guessed_places(machine)
     if not guessed:
         return
     guesses = {place.pte.frame for place in guessed}
-    ptes = {(place.process.number, place.vpn): place.pte for place in guessed}
-    pinned = [(pin, pte) for pin in machine.pins if pin.place and (pte := ptes.get(pin.place)) and pte.frame is pin.frame]
+    pinned = _pinned(machine, guessed)
+    names: dict[Frame, dict[Hashable, list[Place]]] = {}
+    known: dict[Frame, Frame] = {}
     for place in guessed:
         name, whose = seen.get((place.process.number, place.vpn), (None, Whose.UNKNOWN))
         if whose is Whose.UNKNOWN:
@@ -162,19 +161,36 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             frame = _entry_to(machine, place.vma, place.vpn, whose).frame
             known.setdefault(place.pte.frame, frame)
             _follow(place, frame)
-    for guess_of, by_name in names.items():
-        for number, places in enumerate(by_name.values()):
-            frame = machine.pool.fresh(FrameKind.ANON, guess_of.content) if number else guess_of
-            for place in places:
-                _follow(place, frame)
-            _make_own(machine, places, frame)
+    owned = _follow_names(machine, names)
     _let_zombies_follow(machine, known)
     for pin, pte in pinned:
         pin.frame = pte.frame  # it follows its page, whoever else was thought to have the frame
     for pin in machine.pins:
         if pin.frame in known and not entries(machine, pin.frame):
             pin.frame = known[pin.frame]  # what was pinned is what its page turned out to be
+    for places, frame in owned:  # once nobody else is thought to have it
+        _make_own(machine, places, frame)
     free_unheld(machine, guesses)
+
+
+def _pinned(machine: Machine, guessed: list[Place]) -> list[tuple[Pin, PTE]]:
+    """List the pins of pages whose frame is guessed, each with the entry that will tell."""
+    ptes = {(place.process.memory, place.vpn): place.pte for place in guessed}
+    return [(pin, pte) for pin in machine.pins if pin.place and (pte := ptes.get(pin.place)) and pte.frame is pin.frame]
+
+
+def _follow_names(
+    machine: Machine, names: Mapping[Frame, Mapping[Hashable, list[Place]]]
+) -> list[tuple[list[Place], Frame]]:
+    """Give pages of one guess that are one frame in the guest one frame, and those of another name another."""
+    owned = []
+    for guess_of, by_name in names.items():
+        for number, places in enumerate(by_name.values()):
+            frame = machine.pool.fresh(FrameKind.ANON, guess_of.content) if number else guess_of
+            for place in places:
+                _follow(place, frame)
+            owned.append((places, frame))
+    return owned
 
 
 def _let_zombies_follow(machine: Machine, known: Mapping[Frame, Frame]) -> None:

@@ -124,7 +124,7 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     """
     if pte.optional and pte.frame.kind not in RECREATABLE and not pte.swapped:
         machine.end_of_knowledge("whether the two share a page that exec may have left to its first touch is not said")
-    pte.writable = pte.write_pending = pte.frame.exclusive = False
+    pte.writable = pte.write_pending = pte.frame.exclusive = pte.frame.doubtful_owner = False
     choice = machine.semantics.fork_copies_clean_ptes
     clean = pte.frame.kind in RECREATABLE
     if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:

@@ -80,5 +80,5 @@ def _hold(machine: Machine, process: Process, op: ops.Pin) -> None:
     if pte is not None and pte.guessed and pte.frame.kind is FrameKind.ANON:
         machine.end_of_knowledge("a page is pinned of which the kernel may have made a copy, with others, or not")
     frame = take(machine, process, op.at.vpn, Access.LOAD)
-    machine.pins.append(Pin(frame, op.at.offset, place=(process.number, op.at.vpn)))
+    machine.pins.append(Pin(frame, op.at.offset, place=(process.memory, op.at.vpn)))
     machine.reach["pin"] += 1
