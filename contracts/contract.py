@@ -96,16 +96,22 @@ class Drawing:
     max_steps = 30
 
 
+MANY = 4
+"""Of so many stories each would be told too rarely."""
+
+
 def drawn(*stories: str, **wishes: Any) -> st.SearchStrategy[Program]:
     """Draw programs as `strategies.programs.programs` does, at most as long as `--steps` says.
 
     With stories (program texts, see `strategies.around`) half of the programs tell one of them, with anything else going on
-    between its steps.
+    between its steps; where there are `MANY` or more it is two thirds, so that each is told often enough.
     """
     strategy = programs(max_steps=Drawing.max_steps, **wishes)
     if stories:
         bounds = {name: wishes[name] for name in ("max_processes", "max_pages") if name in wishes}
-        strategy = st.one_of(around(*stories, max_steps=Drawing.max_steps, **bounds), strategy)
+        shares = 2 if len(stories) >= MANY else 1
+        told = [around(*stories, max_steps=Drawing.max_steps, **bounds) for _ in range(shares)]
+        strategy = st.one_of(*told, strategy)
     _needed[id(strategy)] = _needs_of(stories, wishes.get("containing", ()))
     return strategy
 

@@ -37,39 +37,43 @@ FAULTS = (
         """
         p0: map w 1026 rw private anon
         p0: store w[256] 0x11
-        p0: store w[511] 0x22
+        p0: store w[767] 0x22
         p0: fork p1
-        p1: store w[256] 0x33
-        p0: load w[256]
-        p0: load w[511]
+        p1: store w[0] 0x33
+        p0: load w[0]
         p0: store w[511] 0x44
         p1: load w[511]
+        p1: load w[256]
         p1: exit 0
-        p0: store w[510] 0x55
+        observe
+        p0: store w[1022] 0x55
+        p0: load w[767]
         """,
         """
         p0: map w 1026 rw private anon
         p0: fill w[1] 0x11
         p0: fill w[510] 0x22
-        p0: store w[512] 0x33
+        p0: load w[256]
         p0: unmap w[2..256]
+        p0: load w[256]
         p0: load w[1]
         p0: load w[510]
-        p0: load w[256]
+        p0: store w[512] 0x33
         p0: protect w[510..512] r
-        p0: store w[511] 0x44
-        p0: store w[513] 0x55
-        p0: store w[512] 0x66
+        p0: store w[512] 0x44
+        p0: store w[511] 0x55
+        p0: store w[513] 0x66
         """,
         """
         p0: map w 1026 rw private anon
         p0: store w[2] 0x11
         p0: store w[767] 0x22
-        p0: remap w[0..767] v[0..767]
-        p0: load v[2]
-        p0: store v[767] 0x33
-        p0: remap v[2..513] w[1..512]
-        p0: load w[1]
+        p0: remap w[2..511] v[1..510]
+        p0: load v[1]
+        p0: store v[510] 0x33
+        p0: remap w[512..1023] v[512..1023]
+        p0: load v[767]
+        p0: store v[512] 0x44
         """,
         """
         p0: map w 1026 rw private anon
@@ -93,9 +97,10 @@ FAULTS = (
         p0: load w[1]
         p0: fill w[1023] 0x33
         p0: unmap w[512..1025]
-        p0: map w[512..1025] rw private anon
+        p0: map w[512..767] rw private anon
         p0: store w[767] 0x44
-        p0: load w[1023]+7
+        p0: load w[512]+7
+        p0: load w[1022]
         """,
         containing=(Fork, Store),
         windows=("w", "v"),

@@ -70,20 +70,15 @@ def test_what_was_advised_away_reads_as_new(guest: Guest, program: Program) -> N
         """
         p0: map a 3 rw private anon
         p0: store a[0] 0x11
+        p0: store a[1] 0x22
         p0: advise a[0..1] free
-        p0: store a[0] 0x22
+        p0: store a[0] 0x33
+        p0: store a[1] 0x44
         p0: remap a[0] a[2]
-        p0: advise a[0..2] pageout
+        p0: protect a[1] r
+        p0: advise a[1..2] pageout
+        p0: load a[1]
         p0: load a[2]
-        """,
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: advise a[0] free
-        p0: store a[0] 0x22
-        p0: protect a[0..1] r
-        p0: advise a[0..1] pageout
-        p0: load a[0]
         """,
         """
         p0: map a 2 rw private anon

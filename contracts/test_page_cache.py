@@ -43,8 +43,8 @@ from harness.program.program import Program
         """
         p0: map a 3 rw shared anon
         p0: store a[0] 0x11
-        p0: protect a[1] r
         p0: unmap a[2]
+        p0: protect a[1] r
         p0: advise a[0] dontneed
         p0: load a[0]
         p0: unmap a[1]

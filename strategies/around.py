@@ -84,7 +84,7 @@ NOISE: dict[type[Op], int] = {Store: 8, Load: 8, Fill: 2, Print: 2, Map: 2, Fork
 MOST_NOISE = 4
 """The most operations between two steps of a story."""
 
-ONE_IN = 16
+ONE_IN = 32
 """One step of a story in so many is left out."""
 
 TWISTS: dict[type[Op], int] = {
