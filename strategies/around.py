@@ -193,7 +193,7 @@ class Telling:
             moved = replace(moved, process=self.names[op.process])
         if isinstance(moved, Map):
             self.mapped.append(moved)
-        if isinstance(moved, Map) and origin and not self.is_wide:
+        if isinstance(moved, Map) and origin and not WINDOW_BY_NAME[moved.pages.window].watched:
             self._make(moved, origin)
             return
         if isinstance(moved, Map):

@@ -136,6 +136,13 @@ def test_programs_are_well_formed_and_within_their_bounds(name: str) -> None:
         assert program.processes <= 16
 
 
+def test_what_a_story_maps_of_a_wide_window_comes_whole() -> None:
+    drawn = draw_many(around("p0: map w 1026 rw private anon\np0: store w[256] 0x11\n"), 150)
+
+    maps = [op for program in drawn for op in program.steps if isinstance(op, Map) and op.pages.window == "w"]
+    assert sum(op.pages.npages == WINDOW_BY_NAME["w"].npages for op in maps) > len(drawn) // 2
+
+
 def test_a_story_longer_than_the_bound_is_told_without_noise() -> None:
     story = parse_program(COPY)
     drawn = draw_many(around(COPY, max_steps=2), 60)
