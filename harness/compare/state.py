@@ -275,11 +275,7 @@ class StateCheck:
                 (self.binding.of_image if self._is_of_image(want) else self.binding.of_files).add(got)
             return
         if bound_model is not None:
-            partner = self._holder_of(bound_model, but=(number, vpn))
-            self._note(
-                Topic.SHARED, number, vpn, "a frame of its own", f"the frame of {place_text(partner)}",
-                frame=want, partner=partner, excess=self._uncounted(got),
-            )  # fmt: skip
+            self._note_shared(number, vpn, want, got)
             return
         partner = self._holder_of(want, but=(number, vpn), frame=bound_guest)
         if partner:
@@ -289,6 +285,22 @@ class StateCheck:
             )  # fmt: skip
         else:
             self._note(Topic.MOVED, number, vpn, "the same frame as before", "another frame", frame=want)
+
+    def _note_shared(self, number: int, vpn: int, want: ModelFrame, got: Frame) -> None:
+        """Note that a page has a frame which plays another part: that of a page, or of one that somebody has in swap."""
+        bound = self.binding.model_of[got]
+        partner = self._holder_of(bound, but=(number, vpn))
+        shown = f"the frame of {place_text(partner)}"
+        if partner is None:
+            partner = next((place for place, page in self._expected_pages() if page.frame is bound), None)
+            shown = f"the frame that {place_text(partner)} has in swap" if partner else shown
+        excess = self._uncounted(got)
+        self._note(Topic.SHARED, number, vpn, "a frame of its own", shown, frame=want, partner=partner, excess=excess)
+
+    def _expected_pages(self) -> Iterator[tuple[tuple[int, int], ExpectedPage]]:
+        for number, pages in self.expected.items():
+            for vpn, page in pages.items():
+                yield (number, vpn), page
 
     def _uncounted(self, frame: Frame) -> int:
         """Tell by how many the mapcount of a frame falls short of the pages that show it, as a negative number; else 0."""

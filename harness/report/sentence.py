@@ -177,6 +177,10 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         "{where} shares the frame of {0}, and should have a frame of its own",
     ),
     (
+        r"a frame of its own", r"the frame that (p.+) has in swap",
+        "{where} has the frame of what {0} has in swap, and should have a frame of its own",
+    ),
+    (
         r"a frame of its own", r"the frame of nobody",
         "{where} has a frame that already plays another part, and should have a frame of its own",
     ),
