@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.compare.state import OWNER_COPIED, OWNER_KEPT
+from harness.compare.frame_match import OWNER_COPIED, OWNER_KEPT
 from harness.coverage.reached import Reached
 from harness.report.coverage import coverage_lines
 from harness.runner import Statistics
