@@ -6,6 +6,7 @@
       └───── fault ─┬ no entry ─┬─ load ───▶ zero page, or file page      (read-only, shared)
                     │           ├─ store ──▶ fresh frame, its own         (zeroes, or the file's bytes)
                     │           └─ either, in a shared mapping ──▶ the file's page itself
+                    ├ in swap ──▶ brought back, to the frame of all who have it there; then as below     (see `swap`)
                     └ read-only entry, store
                                 ├─ shared mapping ─▶ now writable         (same frame: it is meant for all)
                                 └─ private: break copy-on-write

@@ -8,6 +8,7 @@
                  ── write: a zeroed frame, or a copy of the cache's ───> mapped, WRITABLE
                  ── shared mapping: the cache's frame itself ──────────> mapped, WRITABLE if the VMA is
                  ── behind the end of the file ───────────────────────> SIGBUS ADRERR
+    entry SWAPPED ─ the VMA allows ───────────────────────────────────> brought back with COW, and as below (see `swap`)
     entry present ─ it permits (the TLB was behind) ────────────────> again
                   ─ write, COW ── shared mapping ────────────────────> WRITABLE
                                ── the frame is ours alone ──────────> WRITABLE           (reuse)
