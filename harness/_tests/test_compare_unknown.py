@@ -124,6 +124,7 @@ WIDER = (
     "prefault_budget", "file_pages_may_appear", "processes_per_kernel_table", "tail_may_come_late", "rss_slack",
     "rss_slack_of_task", "copy_unit", "splice_may_copy", "grown_stack_stays_promised", "calls_may_do_less", "huge_pages",
     "populate_may_do_nothing", "huge_pages_count_as_one", "swaps",
+    "pageout_takes_shared",
 )  # fmt: skip
 """Fields of which one value allows all that another does."""
 WRONG = ("failed_write_extends", "moved_shrink_stays_promised")

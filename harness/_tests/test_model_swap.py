@@ -162,3 +162,17 @@ def test_pages_of_the_image_may_stay_in_swap_as_they_stay_in_memory(toy: ModelGu
     fewer = replace(trace, after=replace(trace.after, free_slots=trace.after.free_slots - lost))
 
     assert compare(program, fewer, semantics_of(toy)).conforms == conforms
+
+
+# ------------------------------------------------------------------------------ what others map, too
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_kernel_may_take_what_others_map_too_or_leave_it(taken: bool) -> None:
+    machine = Machine(replace(SWAPS, pageout_takes_shared=taken))
+    for op in parse_program(BEGIN + "p0: fork p1\n" + OUT).steps:
+        step(machine, op)
+
+    presence = expected_pages(machine, 1)[VPN].presence
+
+    assert presence is (Presence.OPTIONAL if taken else Presence.REQUIRED)

@@ -92,6 +92,7 @@ PRESETS = {
             file_pages_may_appear=True,
             huge_pages_count_as_one=True,
             swaps=True,
+            pageout_takes_shared=True,
             hint_is_taken=Choice.EITHER,
             processes_per_kernel_table=STACKS_PER_TABLE,
             unknown=(

@@ -341,6 +341,13 @@ class Semantics:
     Source: madvise(2), MADV_PAGEOUT: "reclaim a given range of pages"; shrink_folio_list, do_swap_page.
     """
 
+    pageout_takes_shared: bool = False
+    """MADV_PAGEOUT may take a page that others map, too; then their entries of it go as well.
+
+    madvise(2) does not say. Linux leaves such pages alone: "Do not interfere with other mappings of this page",
+    madvise_cold_or_pageout_pte_range.
+    """
+
     hint_is_taken: Choice = Choice.ALWAYS
     """mmap without MAP_FIXED maps the range at its address, where that is free.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.model.allowed import Allowed
 from harness.model.counts import fixed, free_unheld, pins
 from harness.model.fault import may_be_prefaulted, refusal, touch
-from harness.model.frame import OWN, FrameKind
+from harness.model.frame import OWN, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
 from harness.model.prefault import guess_pages
@@ -110,11 +110,22 @@ def _pageout(machine: Machine, process: Process, part: Vma) -> str:
         pte = process.memory.page_table.lookup(vpn)
         if pte is None:
             continue
-        if machine.semantics.swaps and pte.frame.kind in OWN:
-            swap_out(machine, pte)
-        elif pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
-            _drop_entry(machine, pte)
+        shared = machine.semantics.pageout_takes_shared and pte.frame.kind is not FrameKind.ZERO
+        for each in _entries_of(machine, pte.frame) if shared else (pte,):
+            _take(machine, each)
     return ""
+
+
+def _entries_of(machine: Machine, frame: Frame) -> list[PTE]:
+    return [pte for _, space in machine.spaces() for pte in space.page_table.ptes() if pte.frame is frame]
+
+
+def _take(machine: Machine, pte: PTE) -> None:
+    """Let the kernel have a page of one who maps it, where it is somewhere else, or can go to swap."""
+    if machine.semantics.swaps and pte.frame.kind in OWN:
+        swap_out(machine, pte)
+    elif pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
+        _drop_entry(machine, pte)
 
 
 def _drop_entry(machine: Machine, pte: PTE) -> None:
