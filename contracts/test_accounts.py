@@ -100,7 +100,7 @@ def test_the_size_of_an_address_space_is_that_of_its_mappings(guest: Guest, prog
     assert_conforms(verdict, to="account.size")
 
 
-@contract("account.promised", catches=("exit-keeps-promise", "remap-promises-twice"))
+@contract("account.promised", catches=("exit-keeps-promise", "remap-promises-twice", "wiped-not-promised"))
 @given(
     program=drawn(
         """
@@ -136,6 +136,15 @@ def test_the_size_of_an_address_space_is_that_of_its_mappings(guest: Guest, prog
         p1: brk heap[1]
         p0: write f 5000 d[5] 17
         p0: truncate f 100
+        """,
+        """
+        p0: map a 4 rw private anon
+        p0: advise a[1..2] wipeonfork
+        p0: fork p1
+        p0: unmap a[2]
+        p1: fork p2
+        p2: exec small
+        p1: remap a[1..2] b[0..2]
         """,
         containing=(Map, Remap, Fork, Unmap),
     )

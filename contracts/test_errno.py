@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Kill, Map, Scratch, Store, Try, Wait
+from harness.program.ops import Fork, Kill, Map, Scratch, Store, Sync, Try, Unmap, Wait
 from harness.program.program import Program
 
 
@@ -26,6 +26,50 @@ from harness.program.program import Program
     )
 )
 def test_bad_arguments_fail_as_documented(guest: Guest, program: Program) -> None:
+    """A system call fails with the documented errno, or does what it is documented to do."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="errno.table")
+
+
+@contract("errno.table", catches=("sync-forgets-hole",))
+@given(
+    program=drawn(
+        """
+        p0: map a[0] rw private anon
+        p0: map a[2..3] rw shared f
+        p0: store a[2] 0x11
+        p0: sync a[0..3]
+        p0: sync a[1..2]
+        p0: sync a[3..4]
+        p0: sync a[2..3]
+        """,
+        """
+        p0: map a[0] rw private anon
+        p0: map a[2] rw private anon
+        p0: map a[3] r private f
+        p0: store a[2] 0x11
+        p0: advise a[0..3] dontneed
+        p0: load a[2]
+        p0: store a[2] 0x22
+        p0: advise a[1..3] free
+        p0: advise a[0..4] populate-write
+        """,
+        """
+        p0: map a[0] r private anon
+        p0: map a[1] rw private anon
+        p0: map a[2] r shared anon
+        p0: store a[1] 0x11
+        p0: protect a[0..2] none
+        p0: load a[2]
+        p0: protect a[0..3] rw
+        p0: store a[2] 0x22
+        p0: unmap a[0..3]
+        """,
+        containing=(Map, Sync, Unmap),
+    )
+)
+def test_what_is_done_to_a_range_with_holes_tells_of_them(guest: Guest, program: Program) -> None:
     """A system call fails with the documented errno, or does what it is documented to do."""
     verdict = guest.run(program)
 

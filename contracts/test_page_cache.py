@@ -179,6 +179,7 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         "truncate-forgets-others",
         "truncate-forgets-mapping",
         "truncate-keeps-tlb",
+        "last-page-not-zeroed",
     ),
 )
 @given(
@@ -206,6 +207,16 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         p0: truncate f 100
         p0: truncate f 12288
         p0: load a[1]
+        """,
+        """
+        p0: map a 2 rw shared f+2
+        p0: store a[1]+600 0x11
+        p0: truncate f 12788
+        p0: load a[1]+600
+        p0: truncate f 13288
+        p0: load a[1]+600
+        p0: write f 13287 a[0] 1
+        p0: load a[1]+700
         """,
         """
         p0: map a 2 rw shared f

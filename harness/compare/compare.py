@@ -249,6 +249,9 @@ class _Comparison:
         return f"frame 0x{frame:x} of the guest"
 
     def _check_accounts(self) -> None:
+        """Hold what is counted as a whole against what it was: no more is in use, and what is promised is just the same,
+        since who gives back more than was promised to him takes it from others.
+        """
         before, after = self.trace.before, self.trace.after
         if before is None or after is None:
             return
@@ -258,7 +261,9 @@ class _Comparison:
             ("promised", "pages promised", ("account.promised",)),
         ):
             was, now = getattr(before, name), getattr(after, name)
-            if was is not None and now is not None and now > was + self._more_of_the_kernel(name):
+            if was is None or now is None:
+                continue
+            if now > was + self._more_of_the_kernel(name) or (name == "promised" and now < was):
                 self._note(
                     ids, len(self.program), "after the last exit",
                     f"{was} {what}, as before the program", f"{now}",

@@ -169,8 +169,8 @@ def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size:
     """Give a file another size; what lies behind it goes from the cache and from every address space, of which the first is
     that of who asks.
     """
-    grows, file.size = size > file.size, size
-    if grows:
+    old, file.size = file.size, size
+    if size > old:
         return
     first = -(-size // PAGE_SIZE)
     keeps_tlb = machine.has("truncate-keeps-tlb")  # planted: the CPU goes on using what went
@@ -185,6 +185,8 @@ def truncate(machine: Machine, spaces: Iterable[AddressSpace], file: File, size:
         first += 1
     file.evict(first, keep_hold=machine.has("cache-keeps-ref-after-truncate"))  # planted: the hold is forgotten
     last = file.lookup(size // PAGE_SIZE)
+    if machine.has("last-page-not-zeroed") and old <= first * PAGE_SIZE:  # planted: where no page goes nothing is done
+        return
     if last is not None and not machine.has("file-tail-not-zeroed"):  # planted: the rest of the last page stays
         tail = PAGE_SIZE - size % PAGE_SIZE
         machine.frames[last].data[-tail:] = bytes(tail)

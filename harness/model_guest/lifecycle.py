@@ -33,7 +33,7 @@ from harness.model_guest.paging import (
 from harness.model_guest.prefault import prefault_image, prefault_mapping
 from harness.model_guest.swap import let_go
 from harness.model_guest.trouble import OutOfMemory
-from harness.model_guest.vmas import Vma, VmaList
+from harness.model_guest.vmas import WIPED_ON_FORK, Vma, VmaList
 from harness.program.image import IMAGES, OWN, Image, Segment
 from harness.program.units import IMAGE, PAGE_SIZE
 
@@ -108,6 +108,8 @@ def forked_space(machine: Machine, parent: AddressSpace) -> AddressSpace:
     )  # fmt: skip
     if machine.has("shared-untouched-not-shared"):  # planted: what is not there yet is brought in by each for itself
         child.vmas.replace_files(lambda file: file if file.name else machine.files.adopt(file.twin()))
+    if machine.has("wiped-not-promised"):  # planted: nothing is set apart for what is empty, and given back all the same
+        machine.promised_to_nobody -= sum(len(vma.vpns) for vma in child.vmas if vma.flags & WIPED_ON_FORK)
     try:
         if machine.has("size-charges-dontfork"):  # planted: its size is copied with the rest, and then it gets less
             child.miscounted = parent.size - child.vmas.npages

@@ -67,12 +67,17 @@ def frame_seen(machine: Machine, pfn: Frame) -> FrameSeen:
     return FrameSeen(frame.mapcount, frame.refcount, flags)
 
 
+PROMISED_TO_OTHERS = 1000
+"""Pages that are promised to who is no process of a program."""
+
+
 def accounting(machine: Machine) -> Accounting:
     """Give the machine-wide counts. What the cache has of images can be read again, and counts as free."""
     frames = machine.frames
     cached = sum(len(file.cached()) for file in machine.images.values())
     slots = machine.swap.free_count if Feature.SWAP in machine.features else None
-    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous, machine.promised_to_nobody, slots)
+    promised = PROMISED_TO_OTHERS + machine.promised_to_nobody
+    return Accounting(frames.free_count + cached, machine.tables.count, frames.anonymous, promised, slots)
 
 
 def leftover(machine: Machine, observations: Iterable[Observation]) -> dict[Frame, FrameSeen]:

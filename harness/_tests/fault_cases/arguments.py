@@ -160,6 +160,13 @@ CASES = {
         p0: brk data[0]
         """,
     ),
+    "sync-forgets-hole": Case(
+        "outcomes",
+        """
+        p0: map a[1] rw shared f
+        p0: sync a[0..1]
+        """,
+    ),
     "length-wraps": Case(
         "outcomes",
         """

@@ -166,6 +166,15 @@ CASES = {
         p0: load a[0]
         """,
     ),
+    "last-page-not-zeroed": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw shared f+3
+        p0: load a[0]
+        p0: truncate f 12788
+        p0: load a[0]+600
+        """,
+    ),
     "truncate-forgets-page": Case(
         "outcomes",
         """

@@ -36,6 +36,11 @@ ACCOUNTS = (
         ("account.promised",),
     ),
     Fault(
+        "wiped-not-promised",
+        "nothing is set apart for what is wiped in a child, and it is given back when the child ends",
+        ("account.promised",),
+    ),
+    Fault(
         "remap-promises-twice",
         "what is set apart for a mapping is set apart once more when that is moved",
         ("account.promised",),

@@ -116,6 +116,11 @@ ARGUMENTS = (
         ("brk.exact",),
     ),
     Fault(
+        "sync-forgets-hole",
+        "msync of a range with a hole succeeds, if shared memory follows the hole",
+        ("errno.table",),
+    ),
+    Fault(
         "length-wraps",
         "mprotect and msync take a length that reaches around the end of all addresses for none",
         ("errno.table",),

@@ -61,6 +61,11 @@ FILE_PAGES = (
         ("file.truncate-cuts", "tlb.no-stale"),
     ),
     Fault(
+        "last-page-not-zeroed",
+        "truncation within the last page of a file leaves the bytes behind the new end",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
         "truncate-forgets-page",
         "the first whole page behind the new end of a file is there again when the file grows",
         ("file.truncate-cuts",),
