@@ -103,7 +103,24 @@ def test_a_first_write_takes_one_fault(guest: Guest, program: Program) -> None:
 
 
 @contract("frame.stays", catches=("mprotect-moves-pages",))
-@given(program=drawn(containing=(Store, Observe)))
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw private anon
+        p0: store a[0] 0x11
+        p0: store a[1] 0x22
+        observe
+        p0: protect a[0..1] r
+        p0: load a[0]
+        p0: fork p1
+        p1: protect a[1] rw
+        p1: exit 0
+        p0: protect a[0] rw
+        p0: load a[1]
+        """,
+        containing=(Store, Observe),
+    )
+)
 def test_a_page_keeps_its_frame(guest: Guest, program: Program) -> None:
     """A page keeps its frame until it is written while shared, unmapped, or replaced by exec."""
     verdict = guest.run(program)
