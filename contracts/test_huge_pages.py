@@ -72,6 +72,7 @@ FAULTS = (
         p0: load v[1]
         p0: store v[510] 0x33
         p0: remap w[512..1023] v[512..1023]
+        p0: load w[767]
         p0: load v[767]
         p0: store v[512] 0x44
         """,

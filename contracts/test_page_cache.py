@@ -179,6 +179,7 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         "truncate-forgets-others",
         "truncate-forgets-mapping",
         "truncate-keeps-tlb",
+        "merge-hides-from-truncate",
         "last-page-not-zeroed",
     ),
 )
@@ -207,6 +208,17 @@ def test_mappings_reads_and_writes_of_a_file_agree(guest: Guest, program: Progra
         p0: truncate f 100
         p0: truncate f 12288
         p0: load a[1]
+        """,
+        """
+        p0: map a[0] rw shared f
+        p0: map a[1..2] rw shared f+1
+        p0: map a[4] r private f+1
+        p0: map a[3] r private f
+        p0: load a[2]
+        p0: load a[4]
+        p0: truncate f 4096
+        p0: load a[2]
+        p0: load a[4]
         """,
         """
         p0: map a 2 rw shared f+2

@@ -202,7 +202,11 @@ def _zap_file(machine: Machine, space: AddressSpace, file: File, first: int, *, 
         start = max(vma.start, vma.start + first - vma.pgoff)
         for vpn in range(start, vma.end):
             pfn = machine.tables.frame_at(space.root, vpn)
-            if pfn is None or (machine.has("truncate-keeps-copies") and machine.frames[pfn].anonymous):
+            if (
+                pfn is None
+                or vpn in space.vmas.unlisted
+                or (machine.has("truncate-keeps-copies") and machine.frames[pfn].anonymous)
+            ):
                 continue  # planted: private copies are spared
             drop_pages(machine, space, range(vpn, vpn + 1), keeps_tlb=keeps_tlb)
 

@@ -68,6 +68,8 @@ class VmaList:
 
     def __init__(self, planted: frozenset[str], vmas: tuple[Vma, ...] = ()) -> None:
         self.planted = planted
+        self.unlisted: set[int] = set()
+        """The pages that a planted fault hides from who asks a file for its mappings."""
         self._vmas = list(vmas)
         for vma in vmas:
             vma.count(1)
@@ -157,6 +159,9 @@ class VmaList:
     def insert(self, vma: Vma) -> None:
         """Add a VMA where nothing is mapped."""
         vma.count(1)
+        below = self.find(vma.start - 1)
+        if "merge-hides-from-truncate" in self.planted and below is not None and vma.continues(below):
+            self.unlisted |= {*vma.vpns}  # planted: who asks the file for its mappings is told how long that one was
         self._vmas.append(vma)
         self._tidy()
 

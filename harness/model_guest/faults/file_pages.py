@@ -56,6 +56,11 @@ FILE_PAGES = (
         ("file.truncate-cuts",),
     ),
     Fault(
+        "merge-hides-from-truncate",
+        "truncation does not find what was mapped right behind another mapping of the file, and became one with it",
+        ("file.truncate-cuts",),
+    ),
+    Fault(
         "truncate-keeps-tlb",
         "no flush after truncation",
         ("file.truncate-cuts", "tlb.no-stale"),
