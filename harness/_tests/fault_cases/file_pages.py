@@ -160,7 +160,7 @@ CASES = {
     "merge-hides-from-truncate": Case(
         "outcomes",
         """
-        p0: map a[0] rw shared f
+        p0: map a 1 rw shared f
         p0: map a[1] rw shared f+1
         p0: load a[1]
         p0: truncate f 4096
