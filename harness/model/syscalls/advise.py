@@ -106,6 +106,8 @@ def _pageout(machine: Machine, process: Process, part: Vma) -> str:
     shmem_recalc_inode, "the mm can drop undirtied hole pages behind our back".
     """
     _cold(machine, process, part)
+    if machine.semantics.swaps and may_be_prefaulted(machine.semantics, part):
+        guess_pages(machine, process.memory, part)  # a page that nobody has touched yet may come back from swap, too
     for vpn in part.vpns:
         pte = process.memory.page_table.lookup(vpn)
         if pte is None:
