@@ -15,7 +15,7 @@ from harness.program.program import Program
     catches=(
         "swap-writes-half", "swap-writes-once", "swap-fork-forgets-slot", "swap-in-frees-slot", "swap-in-takes-shared",
         "swap-in-copies-each", "swap-dontneed-keeps", "swap-remap-forgets", "swap-keeps-protection",
-        "swap-takes-fixed-buffer",
+        "swap-in-comes-clean", "swap-takes-fixed-buffer",
     ),
 )  # fmt: skip
 @given(
@@ -85,6 +85,18 @@ from harness.program.program import Program
         p2: load a[0]
         observe
         p2: store a[0] 0x44
+        p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] pageout
+        p0: fork p1
+        p0: load a[0]
+        p1: load a[0]
+        p1: advise a[0] free
+        p1: exit 0
+        p0: advise a[0] pageout
         p0: load a[0]
         """,
         """

@@ -69,8 +69,11 @@ def test_a_stored_program_conforms_on_the_sound_kernel(path: Path, how: How) -> 
 
 @every_program
 @pytest.mark.parametrize("how", [SPARSE, DENSE], ids=["sparse", "dense"])
-def test_a_stored_program_conforms_on_a_sound_kernel_that_prefaults(path: Path, how: How) -> None:
-    guest = ModelGuest(features=(Feature.PREFAULT,))
+@pytest.mark.parametrize("features", [(Feature.PREFAULT,), (Feature.PREFAULT, Feature.SWAP)], ids=["", "and-swaps"])
+def test_a_stored_program_conforms_on_a_sound_kernel_that_prefaults(
+    path: Path, how: How, features: tuple[Feature, ...]
+) -> None:
+    guest = ModelGuest(features=features)
 
     verdict = Runner(guest, semantics_of(guest)).run_sequence([read_failure(path).program], how)
 

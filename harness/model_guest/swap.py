@@ -19,7 +19,7 @@ from __future__ import annotations
 from harness.model_guest.entries import install, live_root, own_bits, readable_bits
 from harness.model_guest.features import Feature
 from harness.model_guest.machine import AddressSpace, Machine
-from harness.model_guest.paging import COW, PRESENT, SWAPPED, USER, WRITABLE, entry_of, pfn_of
+from harness.model_guest.paging import COW, DIRTY, PRESENT, SWAPPED, USER, WRITABLE, entry_of, pfn_of
 from harness.model_guest.swap_area import Slot
 from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE
@@ -70,11 +70,13 @@ def swap_in(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
     number = pfn_of(entry)
     slot = machine.swap[number]
     pfn = _cached_frame(machine, slot)
-    bits = readable_bits(vma.prot)
+    bits = readable_bits(vma.prot) | DIRTY  # it was stored to, some time or other, which MADV_FREE has to know
     if write and machine.has("swap-in-takes-shared"):  # planted: who brings it back has it for himself
-        bits = own_bits(vma.prot)
+        bits = own_bits(vma.prot) | DIRTY
     if machine.has("swap-keeps-protection"):  # planted: what the entry allowed when the page went is what it allows
-        bits = PRESENT | entry & USER | (COW if entry & (WRITABLE | COW) else 0)
+        bits = PRESENT | DIRTY | entry & USER | (COW if entry & (WRITABLE | COW) else 0)
+    if machine.has("swap-in-comes-clean"):  # planted: the entry is made of the protection and the frame alone
+        bits &= ~DIRTY
     install(machine, space, vpn, pfn, bits)
     if not machine.has("swap-in-keeps-slot"):  # planted: the slot keeps the count of the entry that named it
         let_go(machine, number, at_once=machine.has("swap-in-frees-slot"))  # planted: nobody asks who else names it

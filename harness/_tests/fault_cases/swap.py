@@ -26,6 +26,10 @@ CASES = {
     "swap-dontneed-keeps": _case("outcomes", "p0: advise a[0] dontneed\np0: load a[0]"),
     "swap-remap-forgets": _case("outcomes", "p0: remap a[0] b[0]\np0: load b[0]"),
     "swap-keeps-protection": _case("outcomes", "p0: protect a[0] r\np0: load a[0]\np0: store a[0] 0x22"),
+    "swap-in-comes-clean": _case(
+        "outcomes",
+        "p0: fork p1\np0: load a[0]\np1: load a[0]\np1: advise a[0] free\np1: exit 0\n" + _OUT + "p0: load a[0]",
+    ),
     "swap-takes-fixed-buffer": _case(
         "outcomes", f"p0: fix a[0]\n{_OUT}p0: load a[0]\np0: deliver a[0] 0x33\np0: load a[0]", begin=_BEGIN
     ),

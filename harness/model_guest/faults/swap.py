@@ -53,6 +53,11 @@ SWAP = (
         ("swap.transparent", "mprotect.last-one-counts"),
     ),
     Fault(
+        "swap-in-comes-clean",
+        "a page that comes back from swap counts as one that nobody stored to, and goes where another advised it free",
+        ("swap.transparent", "madvise.pageout"),
+    ),
+    Fault(
         "swap-takes-fixed-buffer",
         "a page goes to swap though the kernel has it as a buffer, and what is delivered there is lost",
         ("swap.transparent", "cow.fixed-buffer-stays"),
