@@ -114,6 +114,16 @@ def test_a_sound_kernel_is_not_accused(guest: str) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("fault", [None, "cow-keeps-old-ref"])
+def test_who_holds_a_page_that_another_has_in_swap_may_be_the_swap_cache_too(fault: str | None) -> None:
+    begin = "p0: map a 2 rw private anon\np0: fill a[0] 0x11\np0: advise a[0] pageout\np0: fork p1\np0: load a[0]\n"
+    copied = "observe\np1: load a[0]\np1: store a[0] 0x22\n"
+    with silent(*filter(None, [fault])) as runner:
+        verdict = runner.run(parse_program(begin + copied))
+
+    assert verdict.conforms is (fault is None)
+
+
 @pytest.mark.parametrize("guest", GUESTS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_by_what_only_the_kernels_memory_tells(fault: str, guest: str) -> None:

@@ -127,6 +127,7 @@ PRESETS = {
             taking_grows_stack=True,
             prefault_budget=8,
             huge_pages=True,
+            swaps=True,
             file_pages_may_appear=True,
             fixed_buffer_references=1,
         ),
