@@ -149,6 +149,10 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
         return
     guesses = {place.pte.frame for place in guessed}
     pinned = _pinned(machine, guessed)
+    following = {pin for pin, _ in pinned}
+    for pin in machine.pins:
+        if pin.frame in guesses and pin not in following and not pin.before:
+            pin.before = (pin.frame.contents,)  # its page is gone, and nobody can tell any more what frame that had
     names: dict[Frame, dict[Hashable, list[Place]]] = {}
     known: dict[Frame, Frame] = {}
     for place in guessed:
