@@ -99,6 +99,10 @@ ROUNDS = {
         "p0: write f 4096 a[0]+4090 17; p0: read f 0 a[0]+4090 17; p0: read f 4096 a[1] 17; "
         "p0: truncate f 0; p0: truncate f 8192"
     ),
+    "touches behind the end of a file": (
+        "p0: map a 2 rw private g+2; p0: map b 2 rw shared g+2; p0: store a[0] 0x11; p0: store a[1] 0x11; p0: load b[1]; "
+        "p0: store b[0] 0x22; p0: read f 100 a[1] 17; p0: force a[0] 0x33"
+    ),
     "forks that fail": (
         "p0: map a 2 rw shared anon; p0: store a[1] 0x11; p0: map b 2 rw private f; p0: store b[1] 0x22; p0: refuse; "
         "p0: starve 6; p0: unmap a[0..1]; p0: unmap b[0..1]"

@@ -212,6 +212,15 @@ def test_the_kernel_stores_no_byte_too_many(guest: Guest, program: Program) -> N
         p0: load data[1]+9
         """,
         """
+        p0: map a 3 r private anon
+        p0: force a[0] 0x22
+        p0: store a[0] 0x33
+        p0: load a[1]
+        p0: force a[1] 0x44
+        p0: store a[1] 0x55
+        p0: load a[0]
+        """,
+        """
         p0: map a 1 r private f
         p0: load a[0]
         p0: force a[0] 0x22
