@@ -69,6 +69,7 @@ from harness.program.program import Program
         p0: load a[4]
         p0: advise a[5] dontneed
         p0: load a[5]
+        p0: protect a[2] none
         p0: protect a[2] r
         p0: load a[2]
         p0: store a[2] 0x44
@@ -98,6 +99,16 @@ from harness.program.program import Program
         p1: exit 0
         p0: advise a[0] pageout
         p0: load a[0]
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: advise a[0] pageout
+        p0: fork p1
+        p0: load a[0]
+        p0: advise a[0] pageout
+        p0: store a[0] 0x22
+        p1: load a[0]
         """,
         """
         p0: map a 2 rw private anon
