@@ -106,6 +106,7 @@ from harness.program.program import Program
         p0: advise a[0] pageout
         p0: fork p1
         p0: load a[0]
+        observe
         p0: advise a[0] pageout
         p0: store a[0] 0x22
         p1: load a[0]
