@@ -70,7 +70,7 @@ class MachineSubject:
 
     def _check_swap(self) -> None:
         """Raise BootFailure where the definition asks for swap, and there is none."""
-        if self.session.definition.swap_pages and not self.client.has_swap():
+        if self.session.definition.swap_pages and not self.client.has_swap:
             raise BootFailure(
                 "the guest has no swap, for which its definition asks (swap_pages): its kernel needs CONFIG_SWAP, and "
                 "CONFIG_BLK_DEV_RAM built in, or as the module brd.ko in its package"

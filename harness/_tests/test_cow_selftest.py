@@ -62,6 +62,12 @@ LEFT_OUT = {
 TOLD = ANONYMOUS | OTHER_MEMORY
 
 
+def steps_of(name: str) -> list[str]:
+    """Give the steps of the stored program that tells a scenario."""
+    text = (PROGRAMS / f"{TOLD[name]}.prog").read_text(encoding="utf-8")
+    return text.partition("pagepact 1\n")[2].strip().splitlines()
+
+
 @pytest.fixture(scope="module", params=["model", "mini", "linux"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     try:

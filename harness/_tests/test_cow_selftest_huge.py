@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness._tests.test_cow_selftest import ANONYMOUS, PROGRAMS
+from harness._tests.test_cow_selftest import ANONYMOUS, steps_of
 from harness.errors import ToolMissing
 from harness.guests import open_runner, semantics_of
 from harness.model_guest import ModelGuest
@@ -48,11 +48,10 @@ BEGINS = ("p0: map a 1 rw private anon", "p0: fill a[0] 0x11")
 
 
 def told(name: str, form: str) -> Program:
-    text = (PROGRAMS / f"{ANONYMOUS[name]}.prog").read_text(encoding="utf-8").partition("pagepact 1\n")[2]
     prepared, pages = FORMS[form]
     lines = [
         line.replace("a[0]", pages if line.split()[1] in ("protect", "unmap") else "w[256]")
-        for line in text.strip().splitlines()[len(BEGINS) :]
+        for line in steps_of(name)[len(BEGINS) :]
         if line != "observe"
     ]
     return parse_program(BEGIN + prepared + "\n".join(lines))
@@ -83,6 +82,4 @@ def test_a_scenario_of_the_selftest_is_told_of_a_huge_page_and_holds(runner: Run
 
 @pytest.mark.parametrize("name", ANONYMOUS)
 def test_each_story_begins_with_its_page(name: str) -> None:
-    lines = (PROGRAMS / f"{ANONYMOUS[name]}.prog").read_text(encoding="utf-8").partition("pagepact 1\n")[2].splitlines()
-
-    assert [line.replace("store", "fill") for line in lines[: len(BEGINS)]] == list(BEGINS)
+    assert [line.replace("store", "fill") for line in steps_of(name)[: len(BEGINS)]] == list(BEGINS)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness._tests.test_cow_selftest import ANONYMOUS, PROGRAMS
+from harness._tests.test_cow_selftest import ANONYMOUS, steps_of
 from harness._tests.test_cow_selftest_huge import BEGINS
 from harness.errors import ToolMissing
 from harness.guests import open_runner, semantics_of
@@ -23,8 +23,7 @@ from harness.subject import How
 
 
 def told(name: str) -> Program:
-    text = (PROGRAMS / f"{ANONYMOUS[name]}.prog").read_text(encoding="utf-8").partition("pagepact 1\n")[2]
-    lines = text.strip().splitlines()
+    lines = steps_of(name)
     return parse_program("\n".join([*lines[: len(BEGINS)], "p0: advise a[0] pageout", *lines[len(BEGINS) :]]))
 
 

@@ -64,7 +64,7 @@ def test_a_block_is_split_before_a_page_of_it_goes(subject: MachineSubject) -> N
 def test_the_slots_are_counted_and_are_free_again_in_the_end(subject: MachineSubject) -> None:
     trace = run(subject, STORED + OUT + "p0: fork p1")
 
-    assert subject.client.has_swap()
+    assert subject.client.has_swap
     assert trace.before is not None
     assert trace.after is not None
     assert (trace.before.free_slots, trace.after.free_slots) == (256, 256)
@@ -79,5 +79,5 @@ def test_where_all_slots_are_taken_a_page_stays(subject: MachineSubject) -> None
 @pytest.mark.parametrize("guest", GUESTS)
 def test_a_quirk_switches_it_off(guest: str) -> None:
     with opened(guest, append="quirk=no-swap") as subject:
-        assert not subject.client.has_swap()
+        assert not subject.client.has_swap
         assert presence(subject, STORED + OUT) == [True, True, True]

@@ -125,6 +125,8 @@ class AgentClient:
         self.probe: Probe | None = None
         self.switched_off: tuple[tuple[str, bytes], ...] = ()
         """Settings beside SETTINGS: of a kernel that was booted to give memory several pages at a time."""
+        self.has_swap = False
+        """Whether the kernel has swap, as `prepare` finds out: the agent's area, which it made at its start."""
         self.is_watched = False
         """Whether somebody looks at the processes from outside, so that the agent shows them at each observation."""
 
@@ -158,6 +160,7 @@ class AgentClient:
         errors = self._write_settings()
         faults_around = any(errno for (path, _), errno in zip(SETTINGS, errors, strict=True) if path == FAULT_AROUND)
         banner = (self.read_file("/proc/version", length=300) or b"").decode("ascii", "replace").strip()
+        self.has_swap = bool(_number_behind(b"SwapTotal:", self.read_file("/proc/meminfo")))
         reasons: dict[Level, str] = {}
         view = self._choose_view(reasons)
         answer = self._configure(view)
@@ -167,10 +170,6 @@ class AgentClient:
         levels = _levels(view, answer, reasons)
         self.probe = Probe(view, answer.zero_frame, levels, reasons, banner, faults_around, self._counts_kernel_tables())
         return self.probe
-
-    def has_swap(self) -> bool:
-        """Tell whether the kernel has swap: the agent's area, which it made at its start."""
-        return bool(_number_behind(b"SwapTotal:", self.read_file("/proc/meminfo")))
 
     def _counts_kernel_tables(self) -> bool:
         """Tell whether /proc/vmstat counts more page tables than those of processes: the agent is the only one yet."""
@@ -235,14 +234,14 @@ class AgentClient:
             accounting="/proc/vmstat",
             promises="/proc/meminfo",
             refresh="/proc/sys/vm/stat_refresh",
-            keys=(*_KEYS, FREE_SWAP) if self.has_swap() else _KEYS,
+            keys=(*_KEYS, FREE_SWAP) if self.has_swap else _KEYS,
             free_lists="/proc/zoneinfo",
         )
 
     def _choose_sources(self, reasons: dict[Level, str]) -> tuple[Source, ...]:
         head = self.read_file(linux.KCORE, length=linux.HEAD_LENGTH)
         if head:
-            source, reason = linux.struct_page_source(head, has_swap=self.has_swap())
+            source, reason = linux.struct_page_source(head, has_swap=self.has_swap)
             if source:
                 return (source,)
         else:

@@ -274,8 +274,10 @@ class _Comparison:
 
     def _check_slots(self, before: int | None, after: int | None) -> None:
         """Hold the free slots of swap against those before the program; pages of the image may stay there, as it does."""
+        if before is None or after is None:
+            return
         image = sum(frame.is_paged_out for (name, _), frame in self.machine.cache.frames.items() if name in SEGMENT_OF)
-        if before is not None and after is not None and after < before - image:
+        if after < before - image:
             self._note(
                 ("account.swap",), len(self.program), "after the last exit",
                 f"{before} free slots of swap, as before the program", f"{after}",

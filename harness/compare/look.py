@@ -49,13 +49,12 @@ class Look:
 
     def _holder_of(self, model: ModelFrame, *, but: tuple[int, int], frame: Frame | None = None) -> tuple[int, int] | None:
         """Find another page that the model maps to `model` (and the guest, where given, to `frame`)."""
-        for number, pages in self.expected.items():
-            for vpn, page in pages.items():
-                seen = self.seen.processes[number].pages.get(vpn)
-                if page.frame is not model or (number, vpn) == but or not (seen and seen.present):
-                    continue
-                if frame is None or seen.frame == frame:
-                    return number, vpn
+        for (number, vpn), page in self._expected_pages():
+            seen = self.seen.processes[number].pages.get(vpn)
+            if page.frame is not model or (number, vpn) == but or not (seen and seen.present):
+                continue
+            if frame is None or seen.frame == frame:
+                return number, vpn
         return None
 
     def _is_prefaulted(self, frame: ModelFrame) -> bool:

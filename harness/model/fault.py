@@ -356,15 +356,15 @@ def is_unshared(machine: Machine, frame: Frame) -> bool:
 def reuse(machine: Machine, process: Process, vpn: int, pte: PTE) -> PTE:
     """Make the sole owner's entry writable; the frame `may_move` where the kernel may copy it."""
     semantics, frame = machine.semantics, pte.frame
-    held = [pin for pin in machine.pins if pin.frame is frame]
-    choice = semantics.pinned_owner_write if held else semantics.sole_owner_write
-    if held and frame.doubtful_owner:
+    pinned = [pin for pin in machine.pins if pin.frame is frame]
+    choice = semantics.pinned_owner_write if pinned else semantics.sole_owner_write
+    if pinned and frame.doubtful_owner:
         choice = SoleOwner.EITHER  # where it is not exclusive, its owner's pin is one more holder
     if fixed(machine, frame):
         choice = SoleOwner.REUSE  # what the owner stores and what the kernel delivers meet in one frame
     if frame.kind is FrameKind.UNDETERMINED or frame.was_advised or choice is not SoleOwner.REUSE:
         frame.may_move = True
-        for pin in held:
+        for pin in pinned:
             pin.before = (*pin.before, frame.contents)
     frame.kind = FrameKind.ANON
     frame.exclusive = True

@@ -61,6 +61,12 @@ class PTE:
     guessed: bool = False
     swapped: bool = False
 
+    def let_go(self) -> None:
+        """Leave it open whether the entry is there; where it is, whether it may still be written through."""
+        self.optional = True
+        self.write_pending |= self.writable
+        self.writable = False
+
 
 @dataclass(slots=True, eq=False)
 class LeafTable:

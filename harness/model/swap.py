@@ -34,9 +34,8 @@ def swap_out(machine: Machine, pte: PTE) -> None:
     One that a buffer or a pipe holds keeps its frame: that stays in the swap cache, whatever its entry says.
     """
     assert pte.frame.kind in OWN, "pages of files go another way"
-    pte.optional = pte.swapped = True
-    pte.write_pending |= pte.writable
-    pte.writable = False
+    pte.let_go()
+    pte.swapped = True
     if not pins(machine, pte.frame) and not fixed(machine, pte.frame):
         pte.frame.may_move = True
 
@@ -45,7 +44,7 @@ def swap_in(pte: PTE, *, is_sole: bool, prot: Prot) -> None:
     """Note that a page is back, brought by a load. Where nobody else has it, its frame may be a new one, and exclusive,
     though the page was shared before; and its entry may be writable at once.
     """
-    pte.optional = pte.swapped = False
+    pte.swapped = False
     if is_sole:
         pte.write_pending |= bool(prot & Prot.W)
         pte.frame.doubtful_owner |= not pte.frame.exclusive

@@ -336,14 +336,17 @@ def _first_hole(space: AddressSpace, vpns: range) -> int:
 
 def present(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
     """List (virtual page, entry) of the pages of a range that are present."""
-    entries = machine.tables.lookup_range(live_root(space), vpns)
-    return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & PRESENT]
+    return _entries_with(machine, space, vpns, PRESENT)
 
 
 def swapped(machine: Machine, space: AddressSpace, vpns: range) -> list[tuple[int, int]]:
     """List (virtual page, entry) of the pages of a range that are in swap."""
+    return _entries_with(machine, space, vpns, SWAPPED)
+
+
+def _entries_with(machine: Machine, space: AddressSpace, vpns: range, bit: int) -> list[tuple[int, int]]:
     entries = machine.tables.lookup_range(live_root(space), vpns)
-    return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & SWAPPED]
+    return [(vpn, entry) for vpn, entry in zip(vpns, entries, strict=True) if entry & bit]
 
 
 # ------------------------------------------------------------------- the program break, and what the kernel chooses

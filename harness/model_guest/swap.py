@@ -20,7 +20,6 @@ from harness.model_guest.entries import install, live_root, own_bits, readable_b
 from harness.model_guest.features import Feature
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.paging import COW, DIRTY, PRESENT, SWAPPED, USER, WRITABLE, entry_of, pfn_of
-from harness.model_guest.swap_area import Slot
 from harness.model_guest.vmas import Vma
 from harness.program.units import PAGE_SIZE
 
@@ -43,14 +42,18 @@ def swap_out(machine: Machine, space: AddressSpace, vpn: int, entry: int) -> Non
     number = swap.slot_of(pfn)
     if number is None:
         number = swap.take(_written(machine, pfn))
-    slot = swap[number]
-    slot.count += 1
+    swap[number].count += 1
     machine.tables.store(live_root(space), vpn, entry_of(number, SWAPPED | entry & (USER | WRITABLE | COW)))
     machine.tlb.forget(vpn)
     machine.count_rss(space, pfn, -1)
     machine.frames[pfn].mapcount -= 1
     machine.frames.put(pfn)
-    cached, slot.pfn = slot.pfn, None
+    _leave_cache(machine, number)
+
+
+def _leave_cache(machine: Machine, number: int) -> None:
+    """Let the swap cache let go of the frame that it has for a slot, if it has one."""
+    cached = machine.swap.take_from_cache(number)
     if cached is not None:
         machine.frames.put(cached)
 
@@ -68,8 +71,7 @@ def swap_in(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
     """Bring a page back, for reading; a store has to ask then who else has it. Raises OutOfMemory."""
     entry = machine.tables.lookup(live_root(space), vpn)
     number = pfn_of(entry)
-    slot = machine.swap[number]
-    pfn = _cached_frame(machine, slot)
+    pfn = _cached_frame(machine, number)
     bits = readable_bits(vma.prot) | DIRTY  # it was stored to, some time or other, which MADV_FREE has to know
     if write and machine.has("swap-in-takes-shared"):  # planted: who brings it back has it for himself
         bits = own_bits(vma.prot) | DIRTY
@@ -82,8 +84,9 @@ def swap_in(machine: Machine, space: AddressSpace, vma: Vma, vpn: int, *, write:
         let_go(machine, number, at_once=machine.has("swap-in-frees-slot"))  # planted: nobody asks who else names it
 
 
-def _cached_frame(machine: Machine, slot: Slot) -> int:
+def _cached_frame(machine: Machine, number: int) -> int:
     """Give the frame that has a slot's bytes, held once more. Raises OutOfMemory."""
+    slot = machine.swap[number]
     if slot.pfn is not None:
         machine.frames.get(slot.pfn)
         return slot.pfn
@@ -91,7 +94,7 @@ def _cached_frame(machine: Machine, slot: Slot) -> int:
     machine.frames[pfn].data[:] = slot.data
     machine.swap.written[pfn] = slot.data
     if not machine.has("swap-in-copies-each"):  # planted: there is no swap cache, and each gets a frame
-        slot.pfn = pfn
+        machine.swap.put_in_cache(number, pfn)
         machine.frames.get(pfn)
     return pfn
 
@@ -101,6 +104,5 @@ def let_go(machine: Machine, number: int, *, at_once: bool = False) -> None:
     slot = machine.swap[number]
     slot.count -= 1
     if slot.count == 0 or at_once:
-        pfn = machine.swap.free(number)
-        if pfn is not None:
-            machine.frames.put(pfn)
+        machine.swap.free(number)
+        _leave_cache(machine, number)

@@ -28,6 +28,7 @@ class SwapArea:
     def __init__(self) -> None:
         self._slots = [Slot() for _ in range(SLOTS)]
         self._free = list(reversed(range(SLOTS)))
+        self._slot_of: dict[int, int] = {}
         self.written: dict[int, bytes] = {}
         """What was written for a frame. Only a fault looks here."""
 
@@ -42,19 +43,28 @@ class SwapArea:
 
     def slot_of(self, pfn: int) -> int | None:
         """Give the slot whose bytes the frame has, where it is in the swap cache."""
-        return next((number for number, slot in enumerate(self._slots) if slot.pfn == pfn), None)
+        return self._slot_of.get(pfn)
+
+    def put_in_cache(self, number: int, pfn: int) -> None:
+        """Note that a frame is in the swap cache, with the bytes of a slot."""
+        self[number].pfn = pfn
+        self._slot_of[pfn] = number
+
+    def take_from_cache(self, number: int) -> int | None:
+        """Note that no frame is in the swap cache for a slot any more. Returns the one that was."""
+        pfn, self[number].pfn = self[number].pfn, None
+        if pfn is not None and self._slot_of.get(pfn) == number:
+            del self._slot_of[pfn]
+        return pfn
 
     def take(self, data: bytes) -> int:
         """Hand out a slot, which nobody names yet. One has to be free."""
         number = self._free.pop()
-        slot = self._slots[number]
-        slot.data, slot.count, slot.pfn = data, 0, None
+        self.take_from_cache(number)
+        self[number].data, self[number].count = data, 0
         return number
 
-    def free(self, number: int) -> int | None:
-        """Put a slot on the list of free ones. Returns the frame that was in the swap cache for it."""
-        slot = self[number]
-        pfn, slot.pfn = slot.pfn, None
-        slot.data = JUNK
+    def free(self, number: int) -> None:
+        """Put a slot on the list of free ones."""
+        self[number].data = JUNK
         self._free.append(number)
-        return pfn

@@ -108,46 +108,45 @@ def _pageout(machine: Machine, process: Process, part: Vma) -> str:
     _cold(machine, process, part)
     if machine.semantics.swaps and may_be_prefaulted(machine.semantics, part):
         guess_pages(machine, process.memory, part)  # a page that nobody has touched yet may come back from swap, too
+    mappers = _mappers(machine)
     for vpn in part.vpns:
         pte = process.memory.page_table.lookup(vpn)
         if pte is None:
             continue
         shared = machine.semantics.pageout_takes_shared and pte.frame.kind is not FrameKind.ZERO
-        for each in _entries_of(machine, pte.frame) if shared else (pte,):
-            _take(machine, each)
+        for each in mappers[pte.frame] if shared else (pte,):
+            _take(machine, each, mappers[pte.frame])
     return ""
 
 
-def _entries_of(machine: Machine, frame: Frame) -> list[PTE]:
-    return [pte for _, space in machine.spaces() for pte in space.page_table.ptes() if pte.frame is frame]
+def _mappers(machine: Machine) -> dict[Frame, list[PTE]]:
+    """Find all entries of each frame, in one walk: a range may have a thousand pages."""
+    mappers: dict[Frame, list[PTE]] = {}
+    for _, space in machine.spaces():
+        for pte in space.page_table.ptes():
+            mappers.setdefault(pte.frame, []).append(pte)
+    return mappers
 
 
-def _take(machine: Machine, pte: PTE) -> None:
+def _take(machine: Machine, pte: PTE, mappers: list[PTE]) -> None:
     """Let the kernel have a page of one who maps it, where it is somewhere else, or can go to swap."""
     if machine.semantics.swaps and pte.frame.kind in OWN:
         swap_out(machine, pte)
     elif pte.frame.kind in (FrameKind.CACHE, FrameKind.UNDETERMINED):
-        _drop_entry(machine, pte)
+        _drop_entry(machine, pte, mappers)
 
 
-def _drop_entry(machine: Machine, pte: PTE) -> None:
+def _drop_entry(machine: Machine, pte: PTE, mappers: list[PTE]) -> None:
     """Let an entry go that a fault brings back, and with the last one what the page cache need not keep in memory."""
-    pte.optional = True
-    pte.write_pending |= pte.writable
-    pte.writable = False
+    pte.let_go()
     may_leave = pte.frame.is_hole or machine.semantics.swaps
-    if may_leave and _is_last(machine, pte):
+    if may_leave and _is_last(machine, pte, mappers):
         pte.frame.may_move = pte.frame.is_paged_out = True
 
 
-def _is_last(machine: Machine, pte: PTE) -> bool:
+def _is_last(machine: Machine, pte: PTE, mappers: list[PTE]) -> bool:
     """Tell whether nobody but the page cache may hold the frame beside this entry: others may be absent."""
-    others = [
-        each
-        for _, space in machine.spaces()
-        for each in space.page_table.ptes()
-        if each.frame is pte.frame and each is not pte and not each.optional
-    ]
+    others = [each for each in mappers if each is not pte and not each.optional]
     return not others and not pins(machine, pte.frame) and not fixed(machine, pte.frame)
 
 
