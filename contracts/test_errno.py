@@ -6,21 +6,24 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Fork, Kill, Map, Scratch, Store, Sync, Try, Unmap, Wait
+from harness.program.ops import Fork, Kill, Map, Misuse, Scratch, Store, Sync, Try, Unmap, Wait
 from harness.program.program import Program
+
+MISUSES = [misuse.value for misuse in Misuse]
+AT_A_TIME = 6
+"""So many calls fail in one story, so that each of them is met in every run."""
+
+
+def in_vain(misuses: list[str]) -> str:
+    """Write a story in which each of these calls fails, and leaves the memory that it names as it is."""
+    tries = "".join(f"p0: try {misuse} a[0..1]\n" for misuse in misuses)
+    return f"p0: map a 2 rw private anon\np0: store a[0] 0x11\n{tries}p0: load a[0]"
 
 
 @contract("errno.table", catches=("errno-wrong", "length-wraps", "remap-length-wraps"))
 @given(
     program=drawn(
-        """
-        p0: map a 2 rw private anon
-        p0: store a[0] 0x11
-        p0: try unmap-length-0 a[0..1]
-        p0: try remap-length-0 a[0..1]
-        p0: try map-length-0 a[0..1]
-        p0: load a[0]
-        """,
+        *(in_vain(MISUSES[at : at + AT_A_TIME]) for at in range(0, len(MISUSES), AT_A_TIME)),
         containing=(Try, Try, Try),
         weights={Try: 12},
     )

@@ -378,6 +378,36 @@ def test_a_pinned_frame_is_left_alone(guest: Guest, program: Program) -> None:
         p0: deliver a[0]+1 0x22
         p0: load a[1]+1
         """,
+        """
+        p0: map a 16 rw private anon
+        p0: fix a[0]
+        p0: unmap a[0]
+        p0: advise a[1..15] populate-write
+        p0: deliver a[0]+1 0x22
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p1: fix a[0]
+        p1: exec
+        p0: map b 16 rw private anon fixed populate
+        p1: deliver a[0]+1 0x22
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p1: fix a[0]
+        p1: exit 0
+        p0: map b 16 rw private anon fixed populate
+        p0: deliver a[0]+1 0x22
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: fix a[0]
+        p0: advise a[0] dontneed
+        p0: map b 16 rw private anon fixed populate
+        p0: deliver a[0]+1 0x22
+        """,
         containing=(Fix, Deliver, Fork),
     )
 )

@@ -186,6 +186,41 @@ def test_a_process_dies_of_its_program_alone(guest: Guest, program: Program) -> 
         p0: protect data[0] rw
         p0: write f 4096 data[0] 100
         """,
+        """
+        p0: map a 2 rw private f
+        p0: load a[0]
+        p0: store a[0] 0x11
+        p0: print a[0] 5
+        p0: write g 100 a[0] 17
+        p0: pin a[0]
+        p0: unpin
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: store a[0] 0x22
+        p1: print a[0] 5
+        p0: print a[0] 5
+        p1: write f 0 a[0] 17
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: fork p1
+        p0: print a[1] 5
+        p1: store a[1] 0x22
+        p0: print a[1] 5
+        p0: pin a[1]
+        p0: unpin
+        """,
+        """
+        p0: map a 2 rw private anon
+        p0: print a[0] 5
+        p0: store a[0] 0x11
+        p0: advise a[0] pageout
+        p0: print a[0] 5
+        p0: write f 100 a[0] 17
+        """,
         containing=(Store, Print),
     )
 )

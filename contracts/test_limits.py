@@ -60,6 +60,18 @@ from harness.program.program import Program
         p0: unmap a[0]
         p0: scratch 1
         """,
+        """
+        p0: map a 3 rw private anon
+        p0: store a[1] 0x11
+        p0: clone p1
+        p1: limit 0
+        p0: map a[6..7] rw private anon
+        p1: remap a[0..1] a[4..5]
+        p1: load a[5]
+        p1: map a[4] rw private anon
+        p1: roam a[4..5] a[0]
+        p1: remap a[0] a[0..1]
+        """,
         containing=(Limit, Map, Remap, Brk),
         weights={Limit: 6, Map: 8, Remap: 6, Brk: 5},
     )

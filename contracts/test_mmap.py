@@ -7,7 +7,7 @@ from hypothesis import given
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
 from contracts.stories import PARENT_STORES_AFTER_FORK, STORE_TO_WHAT_IS_READ_ONLY_NOW
-from harness.program.ops import Fork, Load, Map, Protect, Store, Unmap
+from harness.program.ops import Fork, Load, Map, Protect, Remap, Store, Unmap
 from harness.program.program import Program
 
 
@@ -346,6 +346,19 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: receive pipe a[0] 3 0x22
         p0: load a[0]
         """,
+        containing=(Store, Unmap, Load),
+    )
+)
+def test_no_stale_translation_is_used(guest: Guest, program: Program) -> None:
+    """After munmap, mprotect, mremap, fork or a copy returns, no CPU uses the old translation."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="tlb.no-stale")
+
+
+@contract("tlb.no-stale", catches=("mprotect-keeps-tlb", "remap-keeps-tlb", "truncate-keeps-tlb", "flush-first-page"))
+@given(
+    program=drawn(
         """
         p0: map w 1026 rw private anon
         p0: store w[511] 0x11
@@ -375,10 +388,10 @@ def test_file_pages_keep_their_offset_over_splits(guest: Guest, program: Program
         p0: remap a[1] a[3]
         p0: load a[1]
         """,
-        containing=(Store, Unmap, Load),
+        containing=(Load, Protect, Remap),
     )
 )
-def test_no_stale_translation_is_used(guest: Guest, program: Program) -> None:
+def test_no_stale_translation_of_a_block_or_a_file_is_used(guest: Guest, program: Program) -> None:
     """After munmap, mprotect, mremap, fork or a copy returns, no CPU uses the old translation."""
     verdict = guest.run(program)
 

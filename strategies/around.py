@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from harness.program.files import FILES, MAX_FILE_PAGES, SHM
+from harness.program.files import FILES, SHM
 from harness.program.ops import (
     ENDING,
     FORKS,
@@ -70,7 +70,7 @@ from harness.program.text import parse_program
 from harness.program.units import WINDOW_BY_NAME, Address, PageRange, Prot
 from strategies.echo import emit
 from strategies.fields import WHERE, WISHES, Row, Wish, spread
-from strategies.making import MAKINGS, MOST_MADE, Making, made, may_be_made
+from strategies.making import MAKINGS, MOST_MADE, Making, backing_from, made, may_be_made
 from strategies.ops import ROWS, Raw
 from strategies.scene import Limits, Scene, Space
 from strategies.stretch import pages_of, reach, stretched, with_places
@@ -234,9 +234,8 @@ class Telling:
             return
         index = end if side > 0 else last.pages.first - 1
         if index in WINDOW_BY_NAME[window].indexes and (window, index) not in self.pages:
-            pgoff = last.backing.pgoff + index - last.pages.first if last.backing.name in FILES else 0
-            backing = replace(last.backing, pgoff=min(max(pgoff, 0), MAX_FILE_PAGES))
-            more = _made_unlike(replace(last, pages=PageRange(window, index, 1), backing=backing), unlike)
+            beside = replace(last, pages=PageRange(window, index, 1), backing=backing_from(last, index))
+            more = _made_unlike(beside, unlike)
             self._note_mapped(more)
             self.scene.emit(more)
 
@@ -263,8 +262,8 @@ class Telling:
         """Map one page more, below, and cut it off: what the story maps is then a part of a mapping that was split."""
         window, first, npages = op.pages.window, op.pages.first, op.pages.npages
         below = PageRange(window, first - 1, 1)
-        backing = replace(op.backing, pgoff=max(op.backing.pgoff - 1, 0))
-        whole = replace(op, pages=replace(op.pages, first=first - 1, npages=npages + 1), backing=backing)
+        pages = replace(op.pages, first=first - 1, npages=npages + 1)
+        whole = replace(op, pages=pages, backing=backing_from(op, pages.first))
         self._note_mapped(whole)
         self.scene.emit(whole)
         rank = self.scene.space.ranks(below)[0]

@@ -24,8 +24,8 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from harness.program.files import FILES
-from harness.program.ops import Load, Map, Op, Placement, Populate, Protect, Store
+from harness.program.files import FILES, MAX_FILE_PAGES
+from harness.program.ops import Backing, Load, Map, Op, Placement, Populate, Protect, Store
 from harness.program.units import Address, PageRange, Prot
 
 VALUE = 0x6D
@@ -107,14 +107,21 @@ def made(op: Map, making: Making) -> Iterator[Op]:
             yield Protect(op.process, _part(op.pages, k - 1, n), op.prot)
 
 
+def backing_from(op: Map, first: int) -> Backing:
+    """Give what a mapping would be of that begins at page `first` of the window of `op`, and goes on with what `op` maps:
+    of a file the page that lies there, or the nearest that a mapping may begin with.
+    """
+    pgoff = op.backing.pgoff + first - op.pages.first
+    return replace(op.backing, pgoff=min(max(pgoff, 0), MAX_FILE_PAGES)) if op.backing.name in FILES else op.backing
+
+
 def _part(pages: PageRange, first: int, end: int) -> PageRange:
     return replace(pages, first=pages.first + first, npages=end - first)
 
 
 def _piece(op: Map, pages: PageRange, prot: Prot | None = None) -> Map:
     """Map a part of what `op` maps, of the same pages of its file."""
-    pgoff = op.backing.pgoff + (pages.first - op.pages.first if op.backing.name in FILES else 0)
-    return replace(op, pages=pages, prot=op.prot if prot is None else prot, backing=replace(op.backing, pgoff=pgoff))
+    return replace(op, pages=pages, prot=op.prot if prot is None else prot, backing=backing_from(op, pages.first))
 
 
 def _otherwise(prot: Prot) -> Prot:

@@ -76,6 +76,22 @@ def test_who_works_in_the_memory_of_another_has_a_limit_of_his_own() -> None:
     assert last(shared + "p0: scratch 1")[1] == (Failed("ENOMEM"),)
 
 
+@pytest.mark.parametrize(
+    ("call", "fits"),
+    [
+        ("remap a[0..1] c[0..1]", True),
+        ("remap a[0..1] c[0]", True),
+        ("roam a[0..1] c[0]", True),
+        ("remap a[0..1] c[0..2]", False),
+        ("map a 2 rw private anon", False),
+    ],
+)
+def test_who_is_beyond_the_limit_already_may_move_what_there_is(call: str, *, fits: bool) -> None:
+    shared = "p0: map a 2 rw private anon\np0: clone p1\np1: limit 0\np0: map b 2 rw private anon\n"
+
+    assert last(f"{shared}p1: {call}")[1] == ((Done(),) if fits else (Failed("ENOMEM"),))
+
+
 def test_a_stack_does_not_grow_beyond_the_limit() -> None:
     stack = "p0: map a[5] rw private stack\np0: limit 2\n"
 

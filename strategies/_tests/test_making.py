@@ -10,12 +10,13 @@ from harness.model.adopt import expected_vmas
 from harness.model.machine import Machine
 from harness.model.presets import PRESETS
 from harness.model.step import step
+from harness.program.files import MAX_FILE_PAGES
 from harness.program.ops import Advise, Backing, Map, Op, Placement, Populate, Protect, Sharing
 from harness.program.program import Program
 from harness.program.units import PageRange, Prot
 from strategies._tests.drawing import draw_many
 from strategies.around import around
-from strategies.making import MAKINGS, MOST_MADE, Making, Way, made, may_be_made
+from strategies.making import MAKINGS, MOST_MADE, Making, Way, backing_from, made, may_be_made
 
 RW = Prot.R | Prot.W
 KINDS = ((Sharing.PRIVATE, Backing.ANON), (Sharing.PRIVATE, Backing("f", 1)), (Sharing.SHARED, Backing("m")))
@@ -46,6 +47,13 @@ def test_a_making_takes_more_than_one_step_and_no_more_than_it_may(making: Makin
     lengths = {len([*made(_whole(npages, KINDS[0], RW), making)]) for npages in range(2, 9)}
 
     assert 2 <= min(lengths) <= max(lengths) <= MOST_MADE
+
+
+def test_what_lies_beside_a_mapping_goes_on_with_its_file_as_far_as_a_mapping_may_begin_there() -> None:
+    of_file = Map(0, PageRange("a", 2, 3), RW, Sharing.PRIVATE, Backing("f", 1))
+
+    assert [backing_from(of_file, first).pgoff for first in (0, 1, 3, 5, 30)] == [0, 0, 2, 4, MAX_FILE_PAGES]
+    assert backing_from(_whole(3, KINDS[0], RW), 5) == Backing.ANON
 
 
 def test_every_way_is_drawn() -> None:

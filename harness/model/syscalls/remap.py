@@ -145,7 +145,8 @@ def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     if certain is False:
         machine.reach["remap.efault"] += 1
         return _HOLE
-    if not process.has_room(op.to.npages - op.kept):
+    more = op.to.npages - op.kept
+    if more and not process.has_room(more):  # who is beyond his limit already may move what he has
         return _no_room(machine, _LIMITED, certain)
     return _if_one(machine, certain, move)
 
