@@ -161,14 +161,13 @@ class Runner:
 
     def _once(self, program: Program, how: How) -> Verdict:
         """Run and compare; what seems lost of the free memory has to be lost again and again, see `harness.hoard`."""
-        verdict = again = compare(program, self.subject.execute(program, how), self.semantics)
+        first = last = compare(program, self.subject.execute(program, how), self.semantics)
         hoard = Hoard()
-        while hoard.may_hold_what_went(again):
-            again = compare(program, self.subject.execute(program, how), self.semantics)
-        if not hoard.frames or hoard.is_full:
-            return verdict
-        self.statistics.hoarded = max(self.statistics.hoarded, hoard.frames)
-        return again
+        while hoard.may_hold_what_went(last):
+            last = compare(program, self.subject.execute(program, how), self.semantics)
+        if not hoard.is_full:
+            self.statistics.hoarded = max(self.statistics.hoarded, hoard.frames)
+        return hoard.judge(first, last)
 
     def _count(self, program: Program, verdict: Verdict) -> None:
         self.statistics.programs += 1

@@ -115,7 +115,7 @@ CONTRACTS = _table(
     ("conserve.frames", Level.REFCOUNTS,
      "After the last process of a program is reaped, every frame it had is free or in the page cache."),
     ("conserve.free-memory", Level.ACCOUNTING,
-     "Rounds of the same steps cost less than a frame each: what a round takes from the free memory it gives back."),
+     "Rounds of the same steps cost no memory, however many: what they take from the free memory they give back."),
     ("conserve.process", Level.OUTCOMES,
      "Every process can exit and be waited for, and orphans are reaped by init."),
     ("wait.status", Level.OUTCOMES,

@@ -67,8 +67,16 @@ class ProcessCalls(ProcessTable):
             space = lifecycle.forked_space(self.machine, self._space(op))
         except OutOfMemory:
             return self._fork_failed("ENOMEM")
+        self._leak_after_fork()
         self.processes[op.child] = Process(space, parent=op.process, limit=self.processes[op.process].limit)
         return Done()
+
+    def _leak_after_fork(self) -> None:
+        """Lose a frame. (Faults, which nothing but the free memory tells.)"""
+        self.forks += 1
+        is_leak = self.machine.has("fork-leaks-frame")  # planted: the page in which the copying was noted stays
+        if is_leak or (self.machine.has("fork-leaks-at-times") and self.forks % 4 == 0):  # planted: once in a while
+            self.machine.frames.allocate()
 
     def _vfork(self, op: Vfork) -> Outcome:
         failed = self._share(op, waits=True)

@@ -69,6 +69,7 @@ class ProcessTable:
         self.outputs: dict[int, bytes] = {}
         self.unreaped = 0
         self.lost_slots = 0
+        self.forks = 0
         """Places in the table of processes that nobody has, and that are not free."""
         self.pipe = Pipe(self.machine)
 

@@ -114,6 +114,11 @@ class Program:
         return 1 + sum(isinstance(op, FORKS) for op in self.steps)
 
     @property
+    def rounds(self) -> int:
+        """How often the program does the steps that it does most often."""
+        return max((op.rounds for op in self.steps if isinstance(op, Repeat)), default=1)
+
+    @property
     def forks(self) -> int:
         """How often the program makes a process, with p0, idle children and every round of its repetitions."""
         total, rounds, ends = 1, 1, -1

@@ -174,6 +174,13 @@ class Trace:
     """Whether it waited in vain for a process that had no CPU: the machine had none of the host, or the process none of the
     machine's."""
 
+    @property
+    def free(self) -> tuple[int, int] | None:
+        """How many frames were free before the program and after it, where the guest can tell."""
+        before = self.before.free if self.before is not None else None
+        after = self.after.free if self.after is not None else None
+        return None if before is None or after is None else (before, after)
+
 
 _RUN = re.compile(rb"(.)\1*", re.DOTALL)
 

@@ -224,8 +224,8 @@ _STATE: tuple[tuple[str, str, str], ...] = (
         "the kernel has promised {1} pages to what is mapped, and had promised {0} before the program",
     ),
     (
-        r"less than a frame a round gone from the free memory, in (\d+) rounds", r"(\d+) frames gone",
-        "{1} frames are gone from the free memory: that is a frame a round or more, in {0} rounds",
+        r"what (\d+) rounds take from the free memory is given back", r"(\d+) frames gone in (\d+ runs?)",
+        "{1} frames are gone from the free memory after {2} of the program, with {0} rounds each",
     ),
     (
         r"an address space of (\d+) pages", r"(\d+) are counted",

@@ -29,6 +29,21 @@ CASES = {
         p0: exec
         """,
     ),
+    "fork-leaks-frame": Case(
+        "after",
+        """
+        p0: fork p1
+        """,
+    ),
+    "fork-leaks-at-times": Case(
+        "after",
+        """
+        p0: fork p1
+        p0: fork p2
+        p0: fork p3
+        p0: fork p4
+        """,
+    ),
     "exec-forgets-threads": Case(
         "observations",
         """

@@ -62,6 +62,16 @@ TEARDOWN = (
         ("conserve.free-memory",),
     ),
     Fault(
+        "fork-leaks-frame",
+        "fork keeps a frame of its own, in which it had noted what it copied",
+        ("conserve.free-memory",),
+    ),
+    Fault(
+        "fork-leaks-at-times",
+        "every fourth fork keeps a frame of its own",
+        ("conserve.free-memory",),
+    ),
+    Fault(
         "stack-growth-leaks",
         "a page of a stack has a reference for the growing, which nobody drops",
         ("count.equals-references", "conserve.free-memory"),
