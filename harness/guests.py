@@ -94,7 +94,7 @@ class MachineSubject:
     @property
     def overrides(self) -> dict[str, object]:
         """What the definition changes in that preset."""
-        return dict(self.session.definition.overrides)
+        return overrides_of(self.session.definition)
 
     @property
     def has_another_cpu(self) -> bool:
@@ -281,7 +281,7 @@ def choose_definition(
     if definition.kernel.source == "given" and kernel is None:
         raise DefinitionError(f"the guest {definition.name!r} has no kernel of its own: pass one with --kernel IMAGE")
     check_faults(definition, faults)
-    semantics_by_name(definition.semantics, dict(definition.overrides))
+    semantics_by_name(definition.semantics, overrides_of(definition))
     return definition
 
 
@@ -311,6 +311,21 @@ def semantics_of(subject: Subject) -> Semantics:
     if not getattr(subject, "maps_tell_files", True):
         semantics = replace(semantics, maps_tell_files=False)
     return replace(semantics, uname=getattr(subject, "uname", b"") or semantics.uname)
+
+
+def overrides_of(definition: GuestDefinition) -> dict[str, object]:
+    """Give what a definition changes in its preset. A guest that is given swap may swap, and need not say so; one that
+    is given none may have its own, as `mini` has, and says so.
+
+    Raises DefinitionError where it is given swap, and may not swap.
+    """
+    overrides = dict(definition.overrides)
+    if definition.swap_pages and overrides.setdefault("swaps", True) is False:
+        raise DefinitionError(
+            f"{definition.file}: the key 'swap_pages' is {definition.swap_pages}, which gives the guest swap, but "
+            "'semantics.swaps' is false: leave one of them out"
+        )
+    return overrides
 
 
 def semantics_by_name(preset: str, overrides: Mapping[str, object], *, has_another_cpu: bool = False) -> Semantics:

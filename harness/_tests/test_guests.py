@@ -23,6 +23,7 @@ from harness.guests import (
     choose_definition,
     open_runner,
     open_subject,
+    overrides_of,
     semantics_by_name,
     semantics_of,
 )
@@ -86,6 +87,34 @@ def machine(files: dict[str, bytes]) -> tuple[MachineSubject, TwinSource]:
 
 
 # ---------------------------------------------------------------------------------- by name
+
+
+def definition_file(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text('name = "mine"\nkind = "qemu"\ntitle = "mine"\n' + text + '\n[kernel]\nsource = "file"\npath = "k"\n')
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "swaps"),
+    [
+        ('semantics = "linux-6.1"', False),
+        ('swap_pages = 256\nsemantics = "linux-6.1"', True),
+        ('swap_pages = 256\n[semantics]\npreset = "linux-6.1"\nhuge_pages = true', True),
+        ('[semantics]\npreset = "linux-6.1"\nswaps = true', True),
+    ],
+)
+def test_who_is_given_swap_may_swap_and_who_has_its_own_says_so(tmp_path: Path, said: str, swaps: bool) -> None:
+    definition = choose_definition(definition_file(tmp_path, said))
+
+    assert semantics_by_name(definition.semantics, overrides_of(definition)).swaps is swaps
+
+
+def test_a_guest_that_is_given_swap_and_may_not_swap_is_refused(tmp_path: Path) -> None:
+    file = definition_file(tmp_path, 'swap_pages = 256\n[semantics]\npreset = "linux-6.1"\nswaps = false')
+
+    with pytest.raises(DefinitionError, match=r"mine.toml: the key 'swap_pages' is 256, .* 'semantics.swaps' is false"):
+        choose_definition(file)
 
 
 def test_the_toy_kernel_is_opened_by_its_name_with_faults() -> None:
