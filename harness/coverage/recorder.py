@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
 
 from harness.coverage.situation import Action, Memory, Role, Situation, State
-from harness.model.counts import entries, reference_index
+from harness.model.address_space import AddressSpace
+from harness.model.counts import entry_counts
 from harness.model.frame import Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
-from harness.model.process import Process
 from harness.model.vma import Vma, VmaFlag
 from harness.program.files import FILES
 from harness.program.image import SEGMENT_OF
 from harness.program.ops import FORKS, Kill, Op, Remap
 from harness.program.program import places
-from harness.program.units import HEAP, Address, PageRange, Prot, address_of, in_windows
+from harness.program.units import HEAP, PageRange, Prot, in_windows
 
 ACTIONS = {
     "store": Action.STORE, "fill": Action.STORE,
@@ -51,37 +51,31 @@ class Recorder:
         if action is None or process is None or process.space is None:
             return
         role = (Role.PARENT, Role.CHILD, Role.GRANDCHILD)[min(self._generation.get(actor, 0), 2)]
-        if action in _WHOLE:
-            self._note_all(machine, process, action, role)
-        else:
-            self._note_some(machine, process, op, action, role)
+        space = process.space
+        parts = list(space.vmas) if action in _WHOLE else _parts(space, op)
+        self._note(machine, space, parts, action, role)
         if isinstance(op, FORKS):
             self._generation[op.child] = self._generation.get(op.process, 0) + 1
-            self._was_shared.update(pte.frame for pte in process.space.page_table.ptes())
+            self._was_shared.update(pte.frame for pte in space.page_table.ptes())
+        if isinstance(op, Remap) and not op.in_place:
+            ptes = (space.page_table.lookup(vpn) for part in parts for vpn in in_windows(part.start, part.end))
+            self._moved.update(pte.frame for pte in ptes if pte is not None)
 
-    def _note_all(self, machine: Machine, process: Process, action: Action, role: Role) -> None:
-        ptes = dict(process.memory.page_table.walk())
-        index = reference_index(machine)
+    def _note(self, machine: Machine, space: AddressSpace, parts: list[Vma], action: Action, role: Role) -> None:
+        """Note each page of these VMAs, or parts of them, that is watched."""
+        counted: Counter[Frame] | None = None  # nobody asks, where nothing was touched
         before = None
-        for vma in process.memory.vmas:
-            for vpn in in_windows(vma.start, vma.end):
-                pte = ptes.get(vpn)
-                met = memory_of(vpn, pte, vma), self._state(vma, pte, index[pte.frame].mapcount if pte else 0)
+        for part in parts:
+            kind = kind_of(part)
+            for vpn in in_windows(part.start, part.end):
+                pte = space.page_table.lookup(vpn)
+                if pte is not None and counted is None:
+                    counted = entry_counts(machine)
+                sharers = counted[pte.frame] if counted is not None and pte is not None else 0
+                met = memory_of(pte, kind), self._state(part, pte, sharers)
                 if met != before:  # most pages are as the one before them
                     self.situations.add(Situation(*met, action, role))
                 before = met
-
-    def _note_some(self, machine: Machine, process: Process, op: Op, action: Action, role: Role) -> None:
-        space = process.memory
-        for vpn in _pages(places(op)):
-            vma = space.vmas.find(vpn)
-            if vma is None:
-                continue
-            pte = space.page_table.lookup(vpn)
-            sharers = entries(machine, pte.frame) if pte else 0
-            self.situations.add(Situation(memory_of(vpn, pte, vma), self._state(vma, pte, sharers), action, role))
-            if isinstance(op, Remap) and not op.in_place and pte is not None:
-                self._moved.add(pte.frame)
 
     def _state(self, vma: Vma, pte: PTE | None, sharers: int) -> State:
         if pte is None:
@@ -95,16 +89,19 @@ class Recorder:
         return State.FORMERLY_SHARED if pte.frame in self._was_shared else State.RESIDENT
 
 
-def memory_of(vpn: int, pte: PTE | None, vma: Vma) -> Memory:
-    """Tell what kind of memory page `vpn` of `vma` is; `pte` is its entry."""
-    if pte is not None and pte.frame.kind in (FrameKind.ZERO, FrameKind.UNDETERMINED):
-        return Memory.ZERO
+def memory_of(pte: PTE | None, kind: Memory) -> Memory:
+    """Tell what kind of memory a page with this entry is, in a mapping of this kind."""
+    is_zero = pte is not None and pte.frame.kind in (FrameKind.ZERO, FrameKind.UNDETERMINED)
+    return Memory.ZERO if is_zero else kind
+
+
+def kind_of(vma: Vma) -> Memory:
+    """Tell what kind of memory the pages of `vma` are that somebody has written to."""
     if vma.flags & VmaFlag.GROWS_DOWN:
         return Memory.STACK
     if vma.file in SEGMENT_OF:
         return Memory.DATA if vma.file.endswith("data") else Memory.TEXT
-    place = address_of(vpn)
-    if place is not None and place.window == HEAP.name:
+    if vma.start in range(HEAP.vpn, HEAP.vpn + HEAP.npages):
         return Memory.BRK
     if vma.file in FILES:
         return Memory.MEMFD if FILES[vma.file].is_memfd else Memory.SHARED_FILE if vma.shared else Memory.PRIVATE_FILE
@@ -113,9 +110,7 @@ def memory_of(vpn: int, pte: PTE | None, vma: Vma) -> Memory:
     return Memory.ANON
 
 
-def _pages(operands: Iterable[Address | PageRange]) -> Iterator[int]:
-    for operand in operands:
-        if isinstance(operand, PageRange):
-            yield from operand.vpns
-        else:
-            yield operand.vpn
+def _parts(space: AddressSpace, op: Op) -> list[Vma]:
+    """List the parts of VMAs that lie in the operands of `op`."""
+    spans = [each.vpns if isinstance(each, PageRange) else range(each.vpn, each.vpn + 1) for each in places(op)]
+    return [part for span in spans for part in space.vmas.parts(span.start, span.stop)]

@@ -10,6 +10,7 @@ nor references to it. Here they are as they are; who compares leaves frames of k
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -58,7 +59,9 @@ def reference_index(machine: Machine) -> dict[Frame, Holders]:
     index: dict[Frame, Holders] = {}
     for process, space in machine.spaces():
         for vpn, pte in space.page_table.walk():
-            holders = index.setdefault(pte.frame, Holders())
+            holders = index.get(pte.frame)
+            if holders is None:
+                holders = index[pte.frame] = Holders()
             if pte.swapped:
                 holders.swapped += space.idle or 1
             elif space.idle:
@@ -83,6 +86,15 @@ def entries(machine: Machine, frame: Frame) -> int:
         for pte in leaf.entries.values()
         if pte.frame is frame
     )
+
+
+def entry_counts(machine: Machine) -> Counter[Frame]:
+    """Count the same of all frames, in one walk."""
+    counts: Counter[Frame] = Counter()
+    for _, space in machine.spaces():
+        for pte in space.page_table.ptes():
+            counts[pte.frame] += space.idle or 1
+    return counts
 
 
 def held(machine: Machine, frame: Frame) -> int:

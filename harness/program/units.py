@@ -33,6 +33,7 @@ Units: `npages`, `index` and `vpn` count pages of 4 KiB, `offset` and `length` c
 from __future__ import annotations
 
 import enum
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -193,12 +194,15 @@ def last_watched(pages: PageRange) -> Address:
 
 def in_windows(start: int, end: int) -> Iterator[int]:
     """Give those of the virtual page numbers [start, end) that are watched in a window, in their order."""
-    for first, last in _SPANS:
-        if first < end and start < last:
-            yield from range(max(start, first), min(end, last))
+    at = max(0, bisect_right(_FIRSTS, start) - 1)  # the span in which `start` lies, or the last below it
+    while at < len(_SPANS) and _FIRSTS[at] < end:
+        first, last = _SPANS[at]
+        yield from range(max(start, first), min(end, last))
+        at += 1
 
 
 _SPANS = sorted((run.vpn, run.vpn + run.npages) for window in WINDOWS for run in window.runs())
+_FIRSTS = [first for first, _ in _SPANS]
 
 
 def is_watched(vpn: int) -> bool:
