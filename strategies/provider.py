@@ -12,10 +12,27 @@ from __future__ import annotations
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
 
 NAME = "pagepact"
+EVEN = 256
+"""Source: INTEGERS_DISTRIBUTION, which is uniform between -256 and 256."""
 
 
 class FreshPrograms(HypothesisProvider):
     """Draws as Hypothesis does, but for its favourite numbers: ours stand for choices, and none is more telling."""
+
+    def draw_integer(
+        self,
+        min_value: int | None = None,
+        max_value: int | None = None,
+        *,
+        weights: dict[int, float] | None = None,
+        shrink_towards: int = 0,
+    ) -> int:
+        """Draw a choice among few: Hypothesis gives all integers up to EVEN the same weight, on a longer way."""
+        if weights is None and min_value is not None and max_value is not None and -EVEN <= min_value <= max_value < EVEN:
+            assert self._random is not None, "a test case is drawn"
+            drawn = round(min_value - 0.5 + self._random.random() * (max_value - min_value + 1))
+            return min(max(drawn, min_value), max_value)
+        return super().draw_integer(min_value, max_value, weights=weights, shrink_towards=shrink_towards)
 
     def _maybe_draw_constant(self, *_args: object, **_options: object) -> None:
         return None

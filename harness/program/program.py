@@ -19,6 +19,7 @@ from harness.program.ops import (
     ENDING,
     FORKS,
     MAX_CROWD,
+    OPS,
     STATUS_WORD,
     WAITS,
     Advise,
@@ -317,12 +318,18 @@ def _survivors(family: Family, steps: tuple[Op, ...]) -> tuple[object, ...]:
 
 def places(op: Op) -> Iterator[Address | PageRange]:
     """Give the operands of `op` that lie in a window; an address from which on it reaches several pages as their range."""
-    for each in fields(op):
-        value = getattr(op, each.name)
+    for value in _operands(op):
         if isinstance(value, Address) and value.offset + extent(op) > PAGE_SIZE:
             yield PageRange(value.window, value.index, (value.offset + extent(op) - 1) // PAGE_SIZE + 1)
         elif isinstance(value, Address | PageRange):
             yield value
+
+
+_NAMES = {kind: [each.name for each in fields(kind)] for kind in OPS}
+
+
+def _operands(op: Op) -> list[object]:
+    return [getattr(op, name) for name in _NAMES[type(op)]]
 
 
 def brought(op: Op) -> tuple[PageRange, ...]:
@@ -371,7 +378,7 @@ def _check_places(op: Op) -> None:
         first, npages = (place.first, place.npages) if isinstance(place, PageRange) else (place.index, 1)
         if first < 0 or npages < 1 or first + npages > window.npages:
             raise ProgramError(f"{place} is not inside window {window.name} of {window.npages} pages")
-    for touched in (value for each in fields(op) if isinstance(value := getattr(op, each.name), Address)):
+    for touched in (value for value in _operands(op) if isinstance(value, Address)):
         window = WINDOW_BY_NAME[touched.window]
         if touched.index not in window.indexes:
             watched = ", ".join(map(str, window.indexes))
@@ -379,8 +386,7 @@ def _check_places(op: Op) -> None:
 
 
 def _check_form(op: Op) -> None:
-    for each in fields(op):
-        value = getattr(op, each.name)
+    for value in _operands(op):
         if isinstance(value, Address) and not 0 <= value.offset < PAGE_SIZE:
             raise ProgramError(f"{value}: an offset is 0 to {PAGE_SIZE - 1}")
         if isinstance(value, PageRange):
