@@ -12,7 +12,7 @@ from harness.errors import GuestPanicked
 from harness.guest.channel import Channel
 from harness.guest.console import Console
 from harness.guest.definition import LINUX_PANICS
-from harness.guest.frames import BELL
+from harness.guest.frames import BELL, RING
 from harness.guest.mailbox import ROOM, Mailbox, MailboxLost, Notice
 from harness.guest.memory_transport import FakeAgent, Line, MemoryTransport
 from harness.guest.ram import PAGE_SIZE, GuestRam
@@ -57,7 +57,7 @@ class BoxAgent(FakeAgent):
         return memoryview(self.ram.bytes)[at : at + 4].cast("I")
 
     def hear(self, line: bytes) -> list[bytes]:
-        return self._look() if line == BELL else super().hear(line)
+        return self._look() if line == RING else super().hear(line)
 
     def _words(self) -> list[int]:
         return list(WORDS.unpack_from(self.ram.bytes, self.places[0] * PAGE_SIZE + 32))
@@ -132,7 +132,7 @@ def test_a_request_and_its_answer_lie_in_memory_and_the_console_only_rings(ram: 
     answers = [channel.request(request, timeout_s=1) for _ in range(2)]
 
     assert answers == [request[::-1]] * 2
-    assert transport.sent == [BELL + b"\n"] * 2
+    assert transport.sent == [RING + b"\n"] * 2
 
 
 def test_what_does_not_fit_goes_over_the_console(ram: GuestRam) -> None:
@@ -232,7 +232,7 @@ def test_an_answer_whose_bell_is_lost_is_found_by_looking(ram: GuestRam) -> None
 
 
 def test_a_request_whose_bell_is_lost_is_sent_over_the_console(ram: GuestRam) -> None:
-    channel, agent, _ = connected(ram, to_guest=lambda line: b"" if line.startswith(BELL) else line)
+    channel, agent, _ = connected(ram, to_guest=lambda line: b"" if line.startswith(RING) else line)
 
     assert channel.request(b"abc", timeout_s=20) == b"cba"
     assert agent.requests == [b"abc"]
@@ -255,7 +255,7 @@ def test_a_page_that_the_kernel_moved_is_found_again(ram: GuestRam) -> None:
         agent.places[agent.places.index(old)] = new
 
     assert channel.request(b"def", timeout_s=1) == b"fed"
-    assert transport.sent == [BELL + b"\n"] * 2
+    assert transport.sent == [RING + b"\n"] * 2
 
 
 @pytest.mark.parametrize("old", [70, 4000])
@@ -264,7 +264,7 @@ def test_a_page_that_is_moved_while_the_program_runs_is_found_again(ram: GuestRa
     agent.before_bell = lambda: agent.move(old, 31, leaves=b"W\0\0\0" * (PAGE_SIZE // 4))
 
     assert channel.request(b"abc", timeout_s=20) == b"cba"
-    assert transport.sent == [BELL + b"\n"]
+    assert transport.sent == [RING + b"\n"]
 
 
 @pytest.mark.parametrize("old", [12, 4000])
@@ -317,4 +317,4 @@ def test_the_step_that_begins_is_known_without_a_word(ram: GuestRam) -> None:
         channel.request(b"abc", timeout_s=1)
 
     assert channel.last_step == 4
-    assert transport.sent == [BELL + b"\n"]
+    assert transport.sent == [RING + b"\n"]

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from harness.errors import GuestDied, ProtocolError
 from harness.guest.console import Console
 from harness.guest.frames import (
-    BELL,
     HELLO,
     LINE_PAYLOAD,
     MAX_MESSAGE,
     MAX_SEQUENCE,
     NEVER_SEEN,
+    RING,
     UNREADABLE,
     Control,
     Damaged,
@@ -140,7 +140,7 @@ class Channel:
             self.mailbox = None
             return False
         if is_asleep:
-            self._console.send(BELL + b"\n", deadline=exchange.deadline)
+            self._console.send(RING + b"\n", deadline=exchange.deadline)
         self._next_line = len(self._lines)  # nothing is left to be sent
         return True
 
@@ -152,7 +152,7 @@ class Channel:
             is_more_to_come = exchange.looks > 1
             mailbox.polls(is_more_to_come)
             if mailbox.looked(notice, differs):
-                self._console.send(BELL + b"\n", deadline=exchange.deadline)
+                self._console.send(RING + b"\n", deadline=exchange.deadline)
             if is_more_to_come:
                 self._poll(mailbox, exchange)
 
