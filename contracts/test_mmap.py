@@ -356,7 +356,7 @@ def test_no_stale_translation_is_used(guest: Guest, program: Program) -> None:
     assert_conforms(verdict, to="tlb.no-stale")
 
 
-@contract("tlb.no-stale", catches=("mprotect-keeps-tlb", "remap-keeps-tlb", "truncate-keeps-tlb", "flush-first-page"))
+@contract("tlb.no-stale", catches=("mprotect-keeps-tlb", "remap-keeps-tlb", "flush-first-page"))
 @given(
     program=drawn(
         """
