@@ -138,6 +138,20 @@ def test_who_publishes_nothing_and_tears_down_late_is_found_out_by_what_would_ha
         assert runner.statistics.is_late
 
 
+def test_what_was_promised_to_the_program_before_is_not_missed_when_it_is_torn_down_late() -> None:
+    load = parse_program("p0: load data[0]")
+    with quirky("late-reap", "no-kpagecount", "promises") as runner:
+        for _ in range(5):
+            assert runner.run(stored(CROWD)).conforms
+
+            trace = runner.subject.execute(load, How(accounting=True))
+
+            assert trace.before is not None
+            assert trace.after is not None
+            assert trace.after.promised is not None
+            assert trace.after.promised == trace.before.promised
+
+
 @pytest.mark.parametrize(
     ("quirk", "level"),
     [
