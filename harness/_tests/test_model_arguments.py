@@ -170,13 +170,25 @@ def test_memory_is_reached_past_its_protection_up_to_a_page_that_is_not_there(ca
     assert last(f"{TWO_PAGES}p0: store a[1] 0x11\np0: protect a[0..1] none\np0: {call}") == (outcome,)
 
 
-def test_a_read_past_the_protection_leaves_an_access_flag_as_it_is() -> None:
-    arm64 = PRESETS["linux-6.1-arm64"]
-    text = f"{TWO_PAGES}p0: store a[0] 0x11\np0: fork p1\np1: peek a[0] 1\np1: load a[0]"
+@pytest.mark.parametrize("taken", ["peek a[0] 1", "advise a[0] populate-read", "pin a[0]"])
+def test_what_the_kernel_takes_leaves_an_access_flag_as_it_is(taken: str) -> None:
+    text = f"{TWO_PAGES}p0: store a[0] 0x11\np0: fork p1\np1: {taken}\np1: load a[0]"
 
-    machine, _ = run(text, arm64)
+    machine, _ = run(text, PRESETS["linux-6.1-arm64"])
 
     assert machine.last_faults_range == (0, 1)
+
+
+@pytest.mark.parametrize(("preset", "most"), [("linux-6.1-arm64", 1), ("linux-6.1", 0)])
+@pytest.mark.parametrize("taken", ["force a[0] 0x11", "advise a[0] populate-write", "fix a[0]"])
+def test_what_the_kernel_stores_to_a_shared_page_leaves_a_dirty_flag_as_it_is(taken: str, preset: str, most: int) -> None:
+    text = f"p0: map a 1 rw shared anon\np0: load a[0]\np0: {taken}\np0: store a[0] 0x22"
+
+    machine, _ = run(text, PRESETS[preset])
+
+    assert machine.last_faults_range == (0, most)
+    step(machine, parse_program("p0: store a[0] 0x33").steps[0])
+    assert machine.last_faults_range == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -118,16 +118,28 @@ def take(machine: Machine, process: Process, vpn: int, access: Access) -> Frame:
     """Have the kernel take page `vpn` for itself, with the fault that it may take; give the frame behind it.
 
     A page that is there is found in the table by software, which notes the use with the frame and not in the entry: where
-    the access flag is clear, the process's next touch takes its fault still.
+    the access flag is clear, the process's next touch takes its fault still, and so does its next store where software
+    sets the dirty flag, and the entry of a shared page, which grants the store, has none yet.
 
-    Source: gup_pte_range, follow_page_pte (FOLL_TOUCH: mark_page_accessed, set_page_dirty).
+    Source: gup_pte_range, follow_page_pte (FOLL_TOUCH: mark_page_accessed, set_page_dirty), can_follow_write_pte;
+    populate_vma_page_range and faultin_vma_page_range, which go the same way.
     """
     pte = process.memory.page_table.lookup(vpn)
-    is_old = pte is not None and pte.old
+    if pte is None:
+        return touch(machine, process, vpn, access)
+    is_old = pte.old
+    is_clean = access is Access.STORE and _is_clean_for_software(machine, _vma(process, vpn), pte)
+    pte.write_pending |= is_clean  # else the kernel meets a fault of its own
     frame = touch(machine, process, vpn, access)
-    if pte is not None:
-        pte.old = is_old
+    pte.old = is_old
+    if is_clean:
+        pte.writable, pte.write_pending = False, True
     return frame
+
+
+def _is_clean_for_software(machine: Machine, vma: Vma, pte: PTE) -> bool:
+    """Tell whether an entry may be read-only for nothing but the dirty flag: `shared_load_grants_write`, on arm64."""
+    return vma.shared and bool(vma.prot & WRITE) and not pte.writable and machine.semantics.forked_entries_are_old
 
 
 def _touch_to_load(machine: Machine, process: Process, vpn: int, pte: PTE | None) -> Frame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.model.fault import WRITE, has_key, is_behind_end, touch
+from harness.model.fault import WRITE, has_key, is_behind_end, take
 from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.vma import Vma
@@ -23,4 +23,4 @@ def populate(machine: Machine, process: Process, vma: Vma) -> None:
     for vpn in vma.vpns:
         if is_behind_end(machine, vma, vpn):
             return
-        touch(machine, process, vpn, access)
+        take(machine, process, vpn, access)

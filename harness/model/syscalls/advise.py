@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.model.allowed import Allowed
 from harness.model.counts import fixed, free_unheld, pins
-from harness.model.fault import may_be_prefaulted, refusal, touch
+from harness.model.fault import may_be_prefaulted, refusal, take
 from harness.model.frame import OWN, Frame, FrameKind
 from harness.model.machine import Machine
 from harness.model.page_table import PTE
@@ -181,7 +181,7 @@ def _replace(process: Process, part: Vma, flags: VmaFlag) -> None:
 
 
 def _populate(access: Access, need: Prot) -> Effect:
-    """Touch every page, as a load or a store would, without a change of its bytes.
+    """Take every page, with the fault of a load or a store, without a change of its bytes.
 
     The protection has to name the access: write without read is no right to populate for reading, though a load works.
     Source: madvise_populate, faultin_vma_page_range, check_vma_flags.
@@ -195,7 +195,7 @@ def _populate(access: Access, need: Prot) -> Effect:
             assert at is not None, "a program names no other pages"
             if refusal(machine, process, at, access) is not None:
                 return "EFAULT"
-            touch(machine, process, vpn, access)
+            take(machine, process, vpn, access)
         return ""
 
     return effect
