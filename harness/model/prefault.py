@@ -36,7 +36,6 @@ from harness.model.machine import Machine, Pin
 from harness.model.page_table import PTE
 from harness.model.process import Process, State
 from harness.model.vma import Vma, VmaFlag
-from harness.program.units import in_windows
 
 
 class Whose(enum.Enum):
@@ -61,11 +60,8 @@ def guess(machine: Machine, space: AddressSpace) -> None:
 
 
 def guess_pages(machine: Machine, space: AddressSpace, part: Vma) -> None:
-    """Do so for the pages of one VMA, or of a part of one, in which the kernel may bring pages in.
-
-    Only for those that are watched: what an untouched page would lead to that nobody looks at, nobody can tell.
-    """
-    for vpn in in_windows(part.start, part.end):
+    """Do so for the pages of one VMA, or of a part of one, in which the kernel may bring pages in."""
+    for vpn in part.vpns:
         if space.page_table.lookup(vpn) is None and not is_behind_end(machine, part, vpn):
             pte = _possible_entry(machine, part, vpn)
             pte.optional = pte.prefaulted = True
