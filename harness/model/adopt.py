@@ -147,8 +147,7 @@ def adopt_presence(machine: Machine, number: int, vpn: int, present: bool) -> No
         raise ValueError(f"page {vpn:#x} of p{number} is not optional")
     if present:
         pte.optional = pte.swapped = False
-    elif pte.swapped:  # it is in swap, or was free to go and went: only its next touch tells
-        pte.frame.kind = FrameKind.ANON
+    elif pte.swapped:  # it is in swap, was free to go and went, or is the zero page, not copied by a fork: a touch tells
         machine.reach["swap"] += 1
     elif pte.lazy or pte.frame.kind in RECREATABLE:  # else it is made when it is touched, and as it is here
         process.memory.page_table.unmap(vpn)
