@@ -155,13 +155,14 @@ def _run(runner: Runner, failure: Failure) -> Verdict:
     """Run the file's programs: first as they were run then, and if that conforms, with all eyes open.
 
     A look changes what it looks at (it flushes TLBs, and takes time), so the second run is no substitute
-    for the first; and what is missing when all is over says least, so that it is asked for last, once more without looks in
-    between. Gives the first verdict that diverges, or the last.
+    for the first; and what is missing when all is over says least, so that it is asked for late, once more without looks in
+    between. At last nothing is looked at but memory: a count of faults tells the model what it has to find out else.
+    Gives the first verdict that diverges, or the last.
     """
     first = failure.how if failure.contract else How(count_faults=True, pte_bits=True)
     first = dataclasses.replace(first, patient=True)
     everything = How(dense=True, pte_bits=True, accounting=True, patient=True)
-    for how in (first, everything, dataclasses.replace(first, accounting=True)):
+    for how in (first, everything, dataclasses.replace(first, accounting=True), How(patient=True)):
         verdict = runner.run_sequence(failure.programs, how)
         if not verdict.conforms:
             break
