@@ -92,8 +92,8 @@ def entry_counts(machine: Machine) -> Counter[Frame]:
     """Count the same of all frames, in one walk."""
     counts: Counter[Frame] = Counter()
     for _, space in machine.spaces():
-        for pte in space.page_table.ptes():
-            counts[pte.frame] += space.idle or 1
+        mapped = Counter([pte.frame for _, leaf in space.page_table.leaves() for pte in leaf.entries.values()])
+        counts.update({frame: count * space.idle for frame, count in mapped.items()} if space.idle else mapped)
     return counts
 
 

@@ -61,6 +61,13 @@ class PTE:
     guessed: bool = False
     swapped: bool = False
 
+    def copied(self, *, write_pending: bool, optional: bool, old: bool) -> PTE:
+        """Give an entry for another table: read-only, and else as this one. (A fork copies hundreds.)"""
+        return PTE(
+            self.frame, self.readable, writable=False, optional=optional, write_pending=write_pending,
+            prefaulted=self.prefaulted, lazy=self.lazy, old=old, guessed=self.guessed, swapped=self.swapped,
+        )  # fmt: skip
+
     def let_go(self) -> None:
         """Leave it open whether the entry is there; where it is, whether it may still be written through."""
         self.optional = True

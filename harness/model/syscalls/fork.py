@@ -130,7 +130,7 @@ def copy_present_pte(machine: Machine, pte: PTE) -> PTE | None:
     if clean and choice is Choice.NEVER and pte.frame.kind is not FrameKind.UNDETERMINED:
         return None
     optional = pte.optional or (clean and choice is not Choice.ALWAYS)
-    return replace(pte, writable=False, optional=optional, old=machine.semantics.forked_entries_are_old)
+    return pte.copied(write_pending=False, optional=optional, old=machine.semantics.forked_entries_are_old)
 
 
 def copy_shared_pte(machine: Machine, pte: PTE) -> PTE | None:
@@ -147,4 +147,4 @@ def copy_shared_pte(machine: Machine, pte: PTE) -> PTE | None:
         pte.writable, pte.write_pending = False, True
     optional = pte.optional or choice is Choice.EITHER
     old = machine.semantics.forked_entries_are_old
-    return replace(pte, writable=False, optional=optional, write_pending=may_write, old=old)
+    return pte.copied(write_pending=may_write, optional=optional, old=old)
