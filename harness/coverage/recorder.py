@@ -53,26 +53,22 @@ class Recorder:
         role = (Role.PARENT, Role.CHILD, Role.GRANDCHILD)[min(self._generation.get(actor, 0), 2)]
         space = process.space
         parts = list(space.vmas) if action in _WHOLE else _parts(space, op)
-        self._note(machine, space, parts, action, role)
+        pages = [(part, [space.page_table.lookup(vpn) for vpn in in_windows(part.start, part.end)]) for part in parts]
+        touched = [pte.frame for _, ptes in pages for pte in ptes if pte is not None]
+        self._note(pages, entry_counts(machine) if touched else Counter(), action, role)
         if isinstance(op, FORKS):
             self._generation[op.child] = self._generation.get(op.process, 0) + 1
             self._was_shared.update(pte.frame for pte in space.page_table.ptes())
         if isinstance(op, Remap) and not op.in_place:
-            ptes = (space.page_table.lookup(vpn) for part in parts for vpn in in_windows(part.start, part.end))
-            self._moved.update(pte.frame for pte in ptes if pte is not None)
+            self._moved.update(touched)
 
-    def _note(self, machine: Machine, space: AddressSpace, parts: list[Vma], action: Action, role: Role) -> None:
-        """Note each page of these VMAs, or parts of them, that is watched."""
-        counted: Counter[Frame] | None = None  # nobody asks, where nothing was touched
+    def _note(self, pages: list[tuple[Vma, list[PTE | None]]], sharers: Counter[Frame], action: Action, role: Role) -> None:
+        """Note the entries of pages of these VMAs, or parts of them; `sharers` tells how many entries each frame has."""
         before = None
-        for part in parts:
+        for part, ptes in pages:
             kind = kind_of(part)
-            for vpn in in_windows(part.start, part.end):
-                pte = space.page_table.lookup(vpn)
-                if pte is not None and counted is None:
-                    counted = entry_counts(machine)
-                sharers = counted[pte.frame] if counted is not None and pte is not None else 0
-                met = memory_of(pte, kind), self._state(part, pte, sharers)
+            for pte in ptes:
+                met = memory_of(pte, kind), self._state(part, pte, sharers[pte.frame] if pte else 0)
                 if met != before:  # most pages are as the one before them
                     self.situations.add(Situation(*met, action, role))
                 before = met

@@ -92,7 +92,7 @@ def entry_counts(machine: Machine) -> Counter[Frame]:
     """Count the same of all frames, in one walk."""
     counts: Counter[Frame] = Counter()
     for _, space in machine.spaces():
-        mapped = Counter([pte.frame for _, leaf in space.page_table.leaves() for pte in leaf.entries.values()])
+        mapped = Counter(pte.frame for pte in space.page_table.ptes())
         counts.update({frame: count * space.idle for frame, count in mapped.items()} if space.idle else mapped)
     return counts
 

@@ -69,8 +69,9 @@ class ProcessTable:
         self.outputs: dict[int, bytes] = {}
         self.unreaped = 0
         self.lost_slots = 0
-        self.forks = 0
         """Places in the table of processes that nobody has, and that are not free."""
+        self.forks = 0
+        """How many forks there were, for a fault that not each of them has."""
         self.pipe = Pipe(self.machine)
 
     @property
