@@ -130,8 +130,9 @@ def take(machine: Machine, process: Process, vpn: int, access: Access) -> Frame:
     is_old = pte.old
     is_clean = access is Access.STORE and _is_clean_for_software(machine, _vma(process, vpn), pte)
     pte.write_pending |= is_clean  # else the kernel meets a fault of its own
+    was_freed = pte.writable and pte.lazy and access is Access.STORE and machine.semantics.forked_entries_are_old
     frame = touch(machine, process, vpn, access)
-    pte.old = is_old
+    pte.old = is_old or was_freed
     if is_clean:
         pte.writable, pte.write_pending = False, True
     return frame
