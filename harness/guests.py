@@ -33,8 +33,8 @@ CANARY = Program((Load(0, Address("bss", 0)), Fork(0, 1), Exit(1, 0)))
 """The least that a guest must be able to do, for its answers to mean anything."""
 COUNTED = parse_program("p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np0: store a[0] 0x22\np1: exit 0\n")
 """A program with a page fault in it, whatever the kernel brings in early."""
-MAPPED = parse_program("p0: map a 1 r private f+1\nobserve\n")
-"""A program after which /proc/PID/maps has a page of a file that is not the file's first."""
+MAPPED = parse_program("p0: map a 1 r private f+1\np0: load bss[0]\nobserve\n")
+"""A program after which /proc/PID/maps has a page of a file that is not the file's first, and a zeroed one of the image."""
 
 HASTY_S = 2.0
 """The least time that a guest has for an answer; what takes longest on the slowest takes a tenth of it."""
@@ -60,7 +60,7 @@ class MachineSubject:
             self.uname = self.client.uname()
             may_do_less = semantics_by_name(self.semantics, self.overrides).calls_may_do_less
             self.lacking = probe_abilities(self.client.execute, self.restore, may_do_less=may_do_less)
-            self.maps_tell_files = not may_do_less or self._probe_maps()
+            self.maps_tell_files, self.maps_tell_bss = self._probe_maps() if may_do_less else (True, True)
             self._counts_faults = self._probe_fault_counts()
             self.patience.probe(self._execute)
             self.outside.watch(self.execute, self.restore, CANARY)
@@ -125,12 +125,15 @@ class MachineSubject:
             missing.setdefault(Level.ACCOUNTING, "the guest's getrusage counts no faults")
         return missing | ({Level.PTE_BITS: self.outside.why_not} if self.outside.why_not else {})
 
-    def _probe_maps(self) -> bool:
-        """Whether /proc/PID/maps, where there is one, tells the pages of files."""
+    def _probe_maps(self) -> tuple[bool, bool]:
+        """Whether /proc/PID/maps, where there is one, tells the pages of files, and that bss is no file's."""
         trace = self.client.execute(MAPPED, How())
         shown = [seen for each in trace.observations for seen in each.processes.values()]
-        vmas = [vma for seen in shown for vma in seen.vmas or () if vma.vpn == Address("a", 0).vpn]
-        return not vmas or trace.outcomes[0] != Done() or any(vma.pgoff == 1 for vma in vmas)
+        vmas = [vma for seen in shown for vma in seen.vmas or ()]
+        mapped = [vma for vma in vmas if vma.vpn == Address("a", 0).vpn]
+        bss = [vma for vma in vmas if vma.vpn <= Address("bss", 0).vpn < vma.vpn + vma.npages]
+        tells_files = not mapped or trace.outcomes[0] != Done() or any(vma.pgoff == 1 for vma in mapped)
+        return tells_files, all(vma.pgoff is None for vma in bss)
 
     def _probe_fault_counts(self) -> bool:
         """Whether any fault is counted where one is certain: at a store to a page that fork has just shared."""
@@ -221,6 +224,8 @@ class MachineSubject:
             lines.append("note: fault-around cannot be turned off here, so untouched file pages may be present")
         if not self.maps_tell_files:
             lines.append("note: /proc/PID/maps does not tell the pages of files, so only rights are compared with it")
+        elif not self.maps_tell_bss:
+            lines.append("note: /proc/PID/maps shows bss as pages of the image's file, so it is not compared there")
         switched_off = large_folios.note(self.client.switched_off)
         notes = (*session.notes, *self.outside.notes, self.patience.note, switched_off)
         return lines + [f"note: {note}" for note in notes if note]
@@ -310,6 +315,8 @@ def semantics_of(subject: Subject) -> Semantics:
         semantics = replace(semantics, processes_per_kernel_table=STACKS_PER_TABLE)
     if not getattr(subject, "maps_tell_files", True):
         semantics = replace(semantics, maps_tell_files=False)
+    if not getattr(subject, "maps_tell_bss", True):
+        semantics = replace(semantics, maps_tell_bss=False)
     return replace(semantics, uname=getattr(subject, "uname", b"") or semantics.uname)
 
 

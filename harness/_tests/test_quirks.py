@@ -34,7 +34,7 @@ WRONG = {"exit-for-kill"}
 
 UNLIKE_LINUX = {
     *("copies-files", "free-at-wait", "whole-buffers", "vfork-is-fork", "fixed-stacks", "plain-maps"),
-    "huge-copies-whole",
+    *("huge-copies-whole", "bss-in-file", "other-errors"),
 }
 """The quirks that are right by the documents alone, so that they take a guest of which nothing is known."""
 
@@ -180,6 +180,7 @@ def test_an_operation_that_cannot_be_done_is_named(quirk: str, word: str) -> Non
         ("vfork-is-fork", "vfork (is a fork, whose parent runs on)"),
         ("fixed-stacks", "map stack (does not grow)"),
         ("plain-maps", "/proc/PID/maps does not tell the pages of files"),
+        ("bss-in-file", "/proc/PID/maps shows bss as pages of the image's file"),
     ],
 )
 def test_a_call_that_does_less_than_it_may_is_named(quirk: str, line: str) -> None:

@@ -55,11 +55,19 @@ def compare_vmas(machine: Machine, number: int, seen: ProcessSeen, bases: dict[s
     expected = _expected(machine, number, observed, bases)
     if not machine.semantics.maps_tell_files:
         expected, observed = _without_files(expected), _without_files(observed)
+    if not machine.semantics.maps_tell_bss:
+        observed = {vpn: _as_anonymous(kind, expected.get(vpn)) for vpn, kind in observed.items()}
     for vpn in seen.pages:
         if expected.get(vpn) != observed.get(vpn):
             words = [str(each) if each else "not mapped" for each in (expected.get(vpn), observed.get(vpn))]
             return VmaDifference(vpn, *words)
     return None
+
+
+def _as_anonymous(kind: PageKind, expected: PageKind | None) -> PageKind:
+    """Read as anonymous what should be, and is shown as a page of a file that is none of the program's: its image."""
+    is_bss = expected is not None and expected.file_page is None and kind.file is None and not kind.shared
+    return PageKind(kind.prot, kind.shared, None) if is_bss else kind
 
 
 def _without_files(kinds: dict[int, PageKind]) -> dict[int, PageKind]:

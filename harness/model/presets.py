@@ -84,6 +84,7 @@ PRESETS = {
             name="any-kernel",
             tail_may_come_late=True,
             calls_may_do_less=True,
+            errors_may_differ=True,
             populate_may_do_nothing=True,
             splice_may_copy=True,
             zero_page_on_read=Choice.EITHER,

@@ -57,6 +57,11 @@ class Semantics:
     path are the file's), but young kernels leave them out, and what is mapped is right all the same.
     """
 
+    maps_tell_bss: bool = True
+    """/proc/PID/maps says that the zeroed memory of an image is no file's: a fact, too. elf(5) says only that it is zeroed;
+    there are kernels that show it as more pages of the image. Linux: set_brk, vm_brk_flags.
+    """
+
     unknown: tuple[tuple[str, tuple[object, ...]], ...] = ()
     """The fields whose value is one of several, and not known; each with the other values that it may have."""
 
@@ -413,6 +418,11 @@ class Semantics:
     calls_may_do_less: bool = False
     """A system call may be there and do less than Linux's, where the documents let it: a guest is asked at boot, and one
     that is found to do so counts as lacking it (see `LESSER` in `harness.program.abilities`).
+    """
+
+    errors_may_differ: bool = False
+    """Where the documents name several errors for what is wrong, a call may fail with any of them; and where they name one
+    for what Linux does all the same, it may fail (see `try_` and `remap`).
     """
 
     kernel_wants_read: bool = False

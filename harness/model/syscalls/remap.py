@@ -84,13 +84,22 @@ def _overlap(op: Remap) -> bool:
 
 
 def _shrink(machine: Machine, space: AddressSpace, op: Remap) -> Allowed:
-    """Unmap the tail, in which holes and other mappings are no error.
+    """Unmap the tail, in which holes and other mappings are no error to Linux.
 
-    Source: mremap, `old_len >= new_len`: "Always allow a shrinking remap", before it asks for one VMA.
+    Source: mremap, `old_len >= new_len`: "Always allow a shrinking remap", before it asks for one VMA. mremap(2), EFAULT:
+    "You can also get EFAULT even if there exist mappings that cover the whole address space requested".
     """
-    free_unheld(machine, space.remove(op.to.vpns.stop, op.pages.vpns.stop))
-    machine.reach["remap.shrink"] += 1
-    return _DONE
+
+    def cut() -> None:
+        free_unheld(machine, space.remove(op.to.vpns.stop, op.pages.vpns.stop))
+        machine.reach["remap.shrink"] += 1
+
+    return _if_one(machine, _may_cut(machine, space, op) or None, cut)
+
+
+def _may_cut(machine: Machine, space: AddressSpace, op: Remap) -> bool:
+    """Tell whether a tail is cut off for certain: where all is one mapping; else it may be an error, by the documents."""
+    return not machine.semantics.errors_may_differ or bool(_is_one(space, op.pages.vpn, op.pages.vpns.stop))
 
 
 def _grow(machine: Machine, process: Process, op: Remap) -> Allowed:
@@ -124,6 +133,8 @@ def _move(machine: Machine, process: Process, op: Remap) -> Allowed:
     space = process.memory
     first, last = op.pages.vpn, op.pages.vpn + op.kept
     certain = _is_one(space, first, last)
+    if certain and not _may_cut(machine, space, op):
+        certain = None
 
     def clear() -> None:
         free_unheld(machine, space.remove(op.to.vpn, op.to.vpns.stop))
