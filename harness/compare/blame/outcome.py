@@ -105,7 +105,8 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
         case Write() if Failed("EFAULT") in (expected, observed):
             return ("kernel-read.sees-memory", "errno.table")
         case _:
-            return _ANSWERS.get(type(op), ("errno.table",))
+            is_other_error = isinstance(expected, Failed) and isinstance(observed, Failed)
+            return ("errno.table",) if is_other_error else _ANSWERS.get(type(op), ("errno.table",))
 
 
 _SHAPES: dict[type[Op], str] = {
