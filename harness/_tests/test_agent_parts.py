@@ -53,8 +53,9 @@ def run(parts: Path, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def console(parts: Path, *lines: bytes, mode: str = "echo") -> list[bytes]:
-    """Say `lines` on the console, and give what comes back after the hello."""
-    said = run(parts, mode, given=b"".join(lines)).splitlines(keepends=True)
+    """Say `lines` on the console, and give what comes back after the hello, up to the words for why it went away."""
+    *said, last = run(parts, mode, given=b"".join(lines)).splitlines(keepends=True)
+    assert last == b"pagepact agent: the console ends\n"
     hello, _ = decode_line(said[0])
     assert isinstance(hello, Frame)
     assert (hello.sequence, decode_payload([hello.payload])) == (0, b"parts")

@@ -274,7 +274,7 @@ def test_a_definition_may_change_its_preset() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"prefault": 8}, "'prefault' is no choice that a kernel has; there are maps_tell_files, zero_page_on_read"),
+        ({"prefault": 8}, "'prefault' is no choice that a kernel has; there are maps_tell_files, maps_tell_bss"),
         ({"prefault_budget": -1}, "'prefault_budget' is -1, and must be a whole number that is not negative"),
         ({"prefault_budget": True}, "must be a whole number"),
         ({"sole_owner_write": "perhaps"}, "'sole_owner_write' is 'perhaps', and must be one of reuse, copy, either"),

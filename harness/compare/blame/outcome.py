@@ -105,8 +105,7 @@ def _wrong_outcome(timeline: Timeline, op: Op, expected: Outcome, observed: Outc
         case Write() if Failed("EFAULT") in (expected, observed):
             return ("kernel-read.sees-memory", "errno.table")
         case _:
-            is_other_error = isinstance(expected, Failed) and isinstance(observed, Failed)
-            return ("errno.table",) if is_other_error else _ANSWERS.get(type(op), ("errno.table",))
+            return _answer(op, expected, observed)
 
 
 _SHAPES: dict[type[Op], str] = {
@@ -139,6 +138,13 @@ _ANSWERS: dict[type[Op], Ids] = {
     Scratch: ("mmap.geometry", "zero.fresh-memory", "alloc.never-twice"),
 }
 """What a wrong outcome breaks, where that does not depend on more."""
+
+
+def _answer(op: Op, expected: Outcome, observed: Outcome) -> Ids:
+    """Blame by the operation alone; but another error from /proc/PID/mem tells nothing of what is reached through it."""
+    if isinstance(op, Force | Peek) and isinstance(expected, Failed) and isinstance(observed, Failed):
+        return ("errno.table",)
+    return _ANSWERS.get(type(op), ("errno.table",))
 
 
 def _wrong_kernel_store(timeline: Timeline, op: Receive | Ask | Reap, expected: Outcome, observed: Outcome) -> Ids:
