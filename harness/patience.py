@@ -14,7 +14,8 @@ So a look without a wait counts only on a kernel of which we have reason to thin
    so that the same program is always looked at in the same way. Counts that move mean that the kernel is late; counts that
    become wrong are a finding.
 3. A finding made without the wait runs again with it, and without it. Where the wait alone makes the difference, both
-   times, the kernel is late, and what was seen was no quiet point (`Runner`). Where it makes none, it is a finding.
+   times, the kernel is late, and what was seen was no quiet point (`Runner`). Where it makes none, it is a finding. As a
+   look comes too early by chance, what is not seen again is looked for some times more before that is said.
 
 Once late is late to the end of the run: each look waits then, as it does where a definition says so. That is all that the
 third rule grants; no finding is dropped that a definition with the wait would have shown.

@@ -23,6 +23,9 @@ from harness.program.program import Program
 from harness.program.trace import Ending
 from harness.subject import How, Subject
 
+LOOKS = 4
+"""How often a finding is looked for that may have been seen too early, and was not seen again."""
+
 MAX_HISTORY = 400
 """How many programs since the last restore are kept; a restore happens when so many have passed."""
 
@@ -182,9 +185,7 @@ class Runner:
         if first.trace.is_starved:
             return self._given_time(program, replace(how, unhurried=True))
         found = self._reproduce(program, first, how)
-        if found.reproduced and getattr(self.subject, "is_hasty", False):
-            return self._looked_again(found, how)
-        return found
+        return self._looked_again(found, how) if getattr(self.subject, "is_hasty", False) else found
 
     def _given_time(self, program: Program, how: How) -> Verdict:
         """Run what did not end in time, while the host gave the machine little of it, with all the time that it may take.
@@ -203,18 +204,21 @@ class Runner:
     def _looked_again(self, found: Verdict, how: How) -> Verdict:
         """Run a finding with looks that wait, and again without; see `harness.patience`.
 
-        Where the wait alone makes it conform, the kernel is late, and is waited for from now on.
+        Where the wait alone makes it conform, or counts move in it, the kernel is late, and is waited for from now on. A
+        look comes too early by chance, so what neither shows is looked for some times more.
         """
         programs = [*found.after, found.program]
-        patient = self.run_sequence(programs, replace(how, patient=True))
-        if not patient.conforms:
+        for _ in range(LOOKS):
+            patient = self.run_sequence(programs, replace(how, patient=True))
+            if not patient.conforms:
+                return patient
+            if self.subject.is_hasty and self.run_sequence(programs, how).conforms:  # type: ignore[attr-defined]
+                continue
+            self.subject.wait_from_now_on()  # type: ignore[attr-defined]
+            self.statistics.is_late = True
             return patient
-        if self.run_sequence(programs, how).conforms:
-            self.restore()
-            return replace(found, reproduced=False)
-        self.subject.wait_from_now_on()  # type: ignore[attr-defined]
-        self.statistics.is_late = True
-        return patient
+        self.restore()
+        return replace(found, reproduced=False)
 
     def _reproduce(self, program: Program, first: Verdict, how: How) -> Verdict:
         history = tuple(self._history)

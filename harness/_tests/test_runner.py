@@ -416,6 +416,27 @@ def test_what_only_haste_showed_was_no_quiet_point_and_the_kernel_is_waited_for_
     assert runner.statistics.findings == 0
 
 
+@dataclass
+class SometimesHasty(HastySubject):
+    """One whose looks come too early by chance: those of `early`, counted from 1."""
+
+    early: tuple[int, ...] = ()
+
+    def execute(self, program: Program, how: How) -> Trace:
+        self.late = len(self.hows) + 1 in self.early
+        return super().execute(program, how)
+
+
+def test_what_haste_showed_and_did_not_show_again_at_once_is_looked_for_some_times_more() -> None:
+    for later in (3, 5, 7):
+        subject = SometimesHasty(never, early=(1, later))
+        runner = Runner(subject, PRESETS["model"])
+
+        assert runner.run(VICTIM).conforms
+        assert not subject.is_hasty
+        assert runner.statistics.is_late
+
+
 def test_what_is_wrong_with_the_wait_too_is_a_finding_and_tells_nothing_of_lateness() -> None:
     subject = HastySubject(always, late=False)
     runner = Runner(subject, PRESETS["model"])
