@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from harness.model.allowed import Allowed
 from harness.model.fault import readings, refusal, take, touch
 from harness.model.frame import Frame
 from harness.model.machine import Machine
 from harness.model.process import Process
+from harness.model.semantics import Semantics
 from harness.model.user_memory import page_by_page
 from harness.program.ops import Access
+from harness.program.outcome import Failed
 from harness.program.units import Address
 
 
@@ -96,6 +99,15 @@ def _first_refused(machine: Machine, process: Process, parts: list[tuple[Address
         if refusal(machine, process, place, Access.STORE) is not None:
             return number
     return len(parts)
+
+
+_EIO = Allowed((Failed("EIO"),), "mem_rw: EIO where access_remote_vm reaches nothing")
+_EIO_OR_EFAULT = Allowed((Failed("EIO"), Failed("EFAULT")), 'ptrace(2), EFAULT: "EIO or EFAULT more or less arbitrarily"')
+
+
+def out_of_reach(semantics: Semantics) -> Allowed:
+    """Say how `force` and `peek` fail where there is nothing that they reach."""
+    return _EIO_OR_EFAULT if semantics.errors_may_differ else _EIO
 
 
 def _store(

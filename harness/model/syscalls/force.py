@@ -10,13 +10,11 @@ from harness.model.process import Process
 from harness.model.stack import vma_for
 from harness.model.user_memory import page_by_page
 from harness.program.ops import Force
-from harness.program.outcome import Done, Failed, Printed
+from harness.program.outcome import Done, Printed
 from harness.program.units import Address
 
 _DONE = Allowed((Done(),), "proc_pid_mem(5): memory is accessed through it as through ptrace(2), PTRACE_POKEDATA")
 _SHORT = "mem_rw: what was stored before the page that access_remote_vm does not reach"
-_EIO = Allowed((Failed("EIO"),), "mem_rw: EIO where access_remote_vm reaches nothing")
-_EIO_OR_EFAULT = Allowed((Failed("EIO"), Failed("EFAULT")), 'ptrace(2), EFAULT: "EIO or EFAULT more or less arbitrarily"')
 
 
 def force(machine: Machine, op: Force) -> Allowed:
@@ -45,7 +43,7 @@ def force(machine: Machine, op: Force) -> Allowed:
     machine.reach["force.partial" if done else "force.eio"] += 1
     if done:
         return Allowed((Printed(done),), _SHORT)
-    return _EIO_OR_EFAULT if machine.semantics.errors_may_differ else _EIO
+    return kernel_access.out_of_reach(machine.semantics)
 
 
 def _is_in_reach(machine: Machine, process: Process, at: Address) -> bool:

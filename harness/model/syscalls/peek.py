@@ -9,10 +9,8 @@ from harness.model.machine import Machine
 from harness.model.stack import vma_for
 from harness.model.user_memory import page_by_page
 from harness.program.ops import Peek
-from harness.program.outcome import Failed, Printed
+from harness.program.outcome import Printed
 
-_EIO = Allowed((Failed("EIO"),), "mem_rw: EIO where access_remote_vm reaches nothing")
-_EIO_OR_EFAULT = Allowed((Failed("EIO"), Failed("EFAULT")), 'ptrace(2), EFAULT: "EIO or EFAULT more or less arbitrarily"')
 _READ = "proc_pid_mem(5): as through ptrace(2), PTRACE_PEEKDATA; mem_rw: up to what is out of reach"
 
 
@@ -37,5 +35,5 @@ def peek(machine: Machine, op: Peek) -> Allowed:
     # OUTCOME
     if not done:
         machine.reach["peek.eio"] += 1
-        return _EIO_OR_EFAULT if machine.semantics.errors_may_differ else _EIO
+        return kernel_access.out_of_reach(machine.semantics)
     return Allowed((Printed(done),), _READ)
