@@ -58,7 +58,7 @@ def test_a_kernel_that_is_not_known_may_be_any_of_those_that_are(preset: str, ou
     ("text", "outcomes"),
     [
         ("p0: try map-wrapping a[0..1]", ("EINVAL",)),
-        ("p0: try sync-wrapping a[0..1]", ("EINVAL",)),
+        ("p0: try advise-wrapping a[0..1]", ("ENOMEM",)),
         ("p0: peek a[0] 1", ("EFAULT",)),
         ("p0: force a[0] 0x11", ("EFAULT",)),
         ("p0: map a 2 rw private anon\np0: remap a[0..7] a[0]\np0: load a[1]", (None, "EFAULT", 0)),
@@ -73,6 +73,13 @@ def test_where_documents_name_several_errors_a_kernel_may_give_any(
 
     assert verdict(text, *given_, preset="any-kernel").conforms
     assert not verdict(text, *given_, preset="linux").conforms
+
+
+@pytest.mark.parametrize("misuse", ["protect-wrapping", "sync-wrapping"])
+def test_where_they_name_one_no_kernel_may_give_another(misuse: str) -> None:
+    found = verdict(f"p0: try {misuse} a[0..1]", Failed("EINVAL"), preset="any-kernel").first()
+
+    assert (found.expected, found.contracts) == ("ENOMEM", ("errno.table",))
 
 
 def test_but_not_one_now_and_another_then() -> None:

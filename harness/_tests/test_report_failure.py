@@ -16,6 +16,7 @@ from harness.program.text import parse_program
 from harness.program.trace import Ending, Trace
 from harness.report.failure import CONSOLE_LINES, failure_text
 from harness.report.listing import legend
+from harness.report.sentence import without_point
 from harness.runner import Runner
 from harness.subject import How
 
@@ -209,6 +210,24 @@ def test_an_unknown_phrase_is_said_as_it_stands() -> None:
 
     assert "p0: expected something new; observed something else" in " ".join(text.split())
     assert "not.in-catalogue" in text
+
+
+@pytest.mark.parametrize(
+    ("expected", "observed", "said"),
+    [
+        ("0 minor faults", "1 minor faults", "p0 a[0] took 1 page fault, and should have taken 0"),
+        ("1 minor faults", "11 minor faults", "p0 a[0] took 11 page faults, and should have taken 1"),
+        ("what 50 rounds take from the free memory is given back", "1 frames gone in 1 run", "1 frame is gone from"),
+        ("an address space of 2 pages", "1 are counted", "the kernel counts 1 page in the address space"),
+        ("a resident set of 1 anonymous pages, 2 of files, 0 shared", "0 anonymous pages, 2 of files, 0 shared",
+         "its page tables hold 1 anonymous page, 2 of files"),
+    ],
+)  # fmt: skip
+def test_one_is_counted_in_the_singular(expected: str, observed: str, said: str) -> None:
+    program = parse_program(ISOLATION)
+    found = Divergence(("errno.table",), 2, "p0 a[0]", expected, observed)
+
+    assert said in without_point(Verdict(program, Trace(tuple(Done() for _ in program.steps)), (found,)), found)
 
 
 def test_a_process_that_dies_is_named() -> None:

@@ -241,13 +241,19 @@ _STATE: tuple[tuple[str, str, str], ...] = (
 """(expected, observed, sentence): patterns of what the comparison says, a sentence from their groups."""
 
 
+def _of_one(sentence: str) -> str:
+    """Put what is counted into the singular where it is one."""
+    sentence = re.sub(r"\b1 frames are\b", "1 frame is", sentence)
+    return re.sub(r"\b1 ((?:anonymous )?(?:page fault|page|slot|frame))s\b", r"1 \1", sentence)
+
+
 def _phrase(divergence: Divergence) -> str:
     for expected, observed, sentence in _STATE:
         left = re.fullmatch(expected, divergence.expected)
         right = re.fullmatch(observed, divergence.observed)
         if left and right:
             words = (*left.groups(), *right.groups())
-            return sentence.format(*words, where=divergence.where).replace("page-tables", "page-table")
+            return _of_one(sentence.format(*words, where=divergence.where).replace("page-tables", "page-table"))
     return f"{divergence.where}: expected {divergence.expected}; observed {divergence.observed}"
 
 

@@ -63,13 +63,17 @@ _ERRORS = {
 _ALSO_NAMED = {
     Misuse.MAP_BEYOND: _fails("EINVAL", "mmap(2), EINVAL: addr, length, or offset are too large"),
     Misuse.MAP_HUGE: _fails("EINVAL", "mmap(2), EINVAL: addr, length, or offset are too large"),
-    Misuse.MAP_WRAPPING: _fails("EINVAL", "mmap(2), EINVAL: addr, length, or offset are too large", "EOVERFLOW"),
-    Misuse.PROTECT_WRAPPING: _fails("EINVAL", "mprotect(2), EINVAL: the range is not one that a process can have"),
+    Misuse.MAP_WRAPPING: _fails(
+        "EINVAL", "mmap(2), EINVAL: addr, length, or offset are too large; EOVERFLOW: the pages are too many", "EOVERFLOW"
+    ),
     Misuse.REMAP_OLD_WRAPPING: _fails("ENOMEM", "mremap(2), ENOMEM: no room for that much"),
     Misuse.ADVISE_WRAPPING: _fails("ENOMEM", "madvise(2), ENOMEM: addresses in the range are not currently mapped"),
-    Misuse.SYNC_WRAPPING: _fails("EINVAL", "msync(2), EINVAL: the range is not one that a process can have"),
 }
-"""What the documents name for a misuse, too: what a kernel answers there is its choice."""
+"""What the documents name for a misuse, too: what a kernel answers there is its choice.
+
+Of a range of mprotect and msync that wraps they name but one error: ENOMEM, "addresses in the range are invalid for the
+address space of the process" (mprotect(3p), msync(3p)). Linux said EINVAL once, and called that a bug (2.6.5).
+"""
 
 
 def try_(machine: Machine, op: Try) -> Allowed:
