@@ -165,6 +165,7 @@ def settle(machine: Machine, seen: Mapping[tuple[int, int], tuple[Hashable, Whos
             frame = _entry_to(machine, place.vma, place.vpn, whose).frame
             known.setdefault(place.pte.frame, frame)
             _follow(place, frame)
+            place.pte.write_pending = False  # it is not the process's own
     owned = _follow_names(machine, names)
     _let_zombies_follow(machine, known)
     for pin, pte in pinned:
@@ -202,7 +203,7 @@ def _let_zombies_follow(machine: Machine, known: Mapping[Frame, Frame]) -> None:
     for process, space in machine.spaces():
         for pte in space.page_table.ptes() if process.state is not State.LIVE else ():
             if pte.guessed and pte.frame in known:
-                pte.frame, pte.guessed = known[pte.frame], False
+                pte.frame, pte.guessed, pte.write_pending = known[pte.frame], False, False
 
 
 def _make_own(machine: Machine, places: list[Place], frame: Frame) -> None:
