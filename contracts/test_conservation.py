@@ -15,7 +15,13 @@ from strategies.rounds import MOST_STEPS, in_rounds
 
 @contract(
     "conserve.frames",
-    catches=("dec-only-teardown", "no-vm-drop", "cache-keeps-ref-after-truncate", "exit-leaks-shared-memory"),
+    catches=(
+        "dec-only-teardown",
+        "no-vm-drop",
+        "cache-keeps-ref-after-truncate",
+        "punch-keeps-hold",
+        "exit-leaks-shared-memory",
+    ),
 )
 @given(
     program=drawn(
@@ -36,6 +42,12 @@ from strategies.rounds import MOST_STEPS, in_rounds
         p0: load a[1]
         observe
         p0: truncate f 4096
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: store a[1] 0x11
+        observe
+        p0: punch f 4096 8192
         """,
         """
         p0: map a 2 rw private anon
@@ -75,6 +87,10 @@ ROUNDS = {
         "p0: map a 1 rw private anon; p0: fix a[0]; p0: fork p1; p1: exit 0; p0: wait p1; p0: deliver a[0] 0x55; p0: unfix"
     ),
     "truncation": "p0: map b 2 rw private f; p0: store b[1] 0x11; p0: truncate f 0; p0: truncate f 8192; p0: load b[1]",
+    "holes": (
+        "p0: map a 2 rw shared f; p0: map b 2 rw private f; p0: store a[0] 0x11; p0: store b[1] 0x22; "
+        "p0: punch f 100 8192; p0: load a[1]; p0: load b[0]; p0: advise a[0] remove; p0: store a[0] 0x33"
+    ),
     "stores by the kernel": (
         "p0: fork p1; p1: receive pipe data[0] 17 0x33; p1: force text[0] 0x44; p1: exit 0; p0: wait p1"
     ),

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from contracts.contract import assert_conforms, contract, drawn
 from contracts.plugin.guest import Guest
-from harness.program.ops import Copyrange, Feed, Fork, Map, Pin, Read, Splice, Truncate, Write
+from harness.program.ops import Copyrange, Feed, Fork, Map, Pin, Punch, Read, Splice, Truncate, Write
 from harness.program.program import Program
 
 
@@ -253,6 +253,95 @@ def test_truncation_cuts_every_mapping(guest: Guest, program: Program) -> None:
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="file.truncate-cuts")
+
+
+@contract(
+    "file.punch-hole",
+    catches=(
+        "punch-keeps-mappings",
+        "punch-forgets-others",
+        "punch-takes-copies",
+        "punch-keeps-cache",
+        "punch-leaves-parts",
+        "punch-rounds-out",
+        "punch-forgets-last-page",
+        "punch-cuts-size",
+        "punch-keeps-tlb",
+        "remove-is-dontneed",
+        "remove-forgets-offset",
+    ),
+)
+@given(
+    program=drawn(
+        """
+        p0: map a 3 rw shared f
+        p0: store a[0] 0x11
+        p0: store a[1] 0x22
+        p0: punch f 4096 8192
+        p0: load a[0]
+        p0: load a[1]
+        p0: store a[1] 0x33
+        """,
+        """
+        p0: map a 4 rw shared f
+        p0: load a[1]
+        p0: punch f 100 8292
+        p0: load a[0]+99
+        p0: load a[0]+100
+        p0: load a[2]+99
+        p0: load a[2]+100
+        """,
+        """
+        p0: map a 2 rw private f
+        p0: map b 2 rw shared f
+        p0: store a[0] 0x11
+        p0: load a[1]
+        p0: fork p1
+        p1: punch f 0 8192
+        p0: load a[0]
+        p0: load a[1]
+        p0: load b[0]
+        """,
+        """
+        p0: map a 4 r shared f
+        p0: load a[3]
+        p0: punch f 8192 16384
+        p0: load a[3]
+        p0: read f 13000 bss[0] 17
+        """,
+        """
+        p0: map a 3 rw shared f+1
+        p0: store a[1] 0x11
+        p0: fork p1
+        p1: advise a[1] remove
+        p0: load a[0]
+        p0: load a[1]
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: store a[0] 0x11
+        p0: store a[1] 0x22
+        p0: fork p1
+        p0: advise a[0] remove
+        p1: load a[0]
+        p1: load a[1]
+        """,
+        """
+        p0: map a 2 rw shared f
+        p0: store a[0] 0x11
+        p0: pin a[0]
+        p0: punch f 0 4096
+        p0: store a[0] 0x22
+        p0: unpin
+        """,
+        containing=(Punch, Map),
+    )
+)
+def test_a_hole_is_gone_from_every_mapping(guest: Guest, program: Program) -> None:
+    """A hole that is punched into a file reads zero for all who share it; private copies and all around it stay."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="file.punch-hole")
 
 
 @contract("pipe.keeps-pages", catches=("splice-takes-more",))

@@ -86,7 +86,7 @@ RESIZES = spread(
 ADVICE = spread(
     (4, Advice.DONTNEED), (2, Advice.FREE), (2, Advice.DONTFORK), (1, Advice.DOFORK), (2, Advice.WIPEONFORK),
     (1, Advice.KEEPONFORK), (2, Advice.POPULATE_READ), (2, Advice.POPULATE_WRITE), (1, Advice.COLD),
-    (3, Advice.PAGEOUT),
+    (3, Advice.PAGEOUT), (2, Advice.REMOVE),
 )  # fmt: skip
 EXECED = spread((4, OWN), *((1, name) for name in IMAGES if name != OWN))
 """What exec runs; the first image as often as all others."""

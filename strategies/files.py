@@ -13,6 +13,7 @@ from harness.program.ops import (
     Opened,
     Placement,
     Populate,
+    Punch,
     Read,
     Readv,
     Sendfile,
@@ -88,10 +89,15 @@ SIZES = spread((2, 0), (3, PAGE_SIZE), (2, PAGE_SIZE + 904), (1, 2 * PAGE_SIZE),
                (1, 100))  # fmt: skip
 """What files are truncated to, in bytes."""
 
+HOLES = spread((4, PAGE_SIZE), (2, 2 * PAGE_SIZE), (1, 4 * PAGE_SIZE), (2, 100), (1, PAGE_SIZE + 1000),
+               (1, PAGE_SIZE - 1), (1, 0))  # fmt: skip
+"""How many bytes are punched out of a file; none at all is refused."""
+
 MIRROR_KIND = Field(0, len(MIRRORED) - 1)
 MAP_KIND = Field(0, len(MAP_KINDS) - 1)
 EXTENT = Field(0, len(FILE_NAMES) * len(OFFSETS) - 1)  # a file in the low bits, an offset above
 BULK = Field(0, len(LENGTHS) - 1)
+HOLE = Field(0, len(HOLES) - 1)
 NEW_SIZE = Field(0, len(FILE_NAMES) * len(SIZES) - 1)  # a file in the low bits, a size above
 FILE = Field(0, len(FILE_NAMES) - 1)
 
@@ -136,6 +142,11 @@ def _truncate(_scene: Scene, process: int, new_size: int) -> Op:
     return Truncate(process, *of_file(new_size, SIZES))
 
 
+def _punch(_scene: Scene, process: int, extent: int, hole: int) -> Op:
+    file, start = of_file(extent, OFFSETS)
+    return Punch(process, file, start, start + pick(HOLES, hole))
+
+
 def _unlink(_scene: Scene, process: int, file: int) -> Op:
     name = pick(FILE_NAMES, file)
     return Unlink(process, "f" if name == "m" else name)  # a memfd has no name
@@ -152,6 +163,7 @@ FILE_ROWS: tuple[Row, ...] = (
     Row(Sendfile, 1, (ACTOR, EXTENT, EXTENT, BULK), _sendfile),
     Row(Copyrange, 1, (ACTOR, EXTENT, EXTENT, BULK), _copyrange),
     Row(Truncate, 1, (ACTOR, NEW_SIZE), _truncate),
+    Row(Punch, 1, (ACTOR, EXTENT, HOLE), _punch),
     Row(Sync, 1, (ACTOR, WHERE, UNMAP_SHAPE), _sync),
     Row(Unlink, 1, (ACTOR, FILE), _unlink),
 )

@@ -51,6 +51,7 @@ from harness.program.ops import (
     Populate,
     Print,
     Protect,
+    Punch,
     Query,
     Read,
     Readv,
@@ -237,6 +238,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = kind(process, source, offset, BACKINGS[part.byte()], part.number(), part.number())
     elif kind in (Truncate, Splice):
         op = kind(process, BACKINGS[part.byte()], part.number())
+    elif kind is Punch:
+        op = Punch(process, BACKINGS[part.byte()], part.number(), part.number())
     elif kind is Unlink:
         op = Unlink(process, BACKINGS[part.byte()])
     elif kind is Sync:

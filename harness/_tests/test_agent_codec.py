@@ -86,6 +86,7 @@ EVERY_OPERATION = parse_program(
     p0: readv f 4095 c[3]+4090 c[5] 17
     p0: write m 65535 c[4] 1
     p0: truncate g 65536
+    p0: punch m 4095 65536
     p0: unlink g
     p0: sync c[3..4]
     p0: fork p1

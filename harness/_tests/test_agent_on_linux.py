@@ -149,6 +149,8 @@ PROGRAMS = {
         p0: copyrange f 4096 g 100 4096
         p0: copyrange g 100 f 8000 17
         p0: load many[19]
+        p0: punch f 4096 8192
+        p0: load a[1]
         p0: disperse
         """,
     "a crowd": """

@@ -40,6 +40,8 @@ CONTRACTS = _table(
      "Shared mappings, read and write of one file agree at once; nothing is lost by msync, munmap or unlink."),
     ("file.truncate-cuts", Level.OUTCOMES,
      "Truncation takes the pages behind the new end from every mapping, and what is cut within a page reads zero."),
+    ("file.punch-hole", Level.OUTCOMES,
+     "A hole that is punched into a file reads zero for all who share it; private copies and all around it stay."),
     ("fork.failed-is-no-op", Level.OUTCOMES,
      "A fork that fails leaves the parent, every count and free memory as they were."),
     ("exec.failed-is-no-op", Level.OUTCOMES,

@@ -137,16 +137,29 @@ class PageCache:
         for key in [key for key, frame in self.frames.items() if frame in frames]:
             self.pool.give_back(self.frames.pop(key))
 
-    def drop(self, file: CachedFile, first: int) -> list[Frame]:
-        """Let the pages of `file` from page `first` on go, which nobody maps; give the frames that lost a holder."""
-        dropped = [self.frames.pop(key) for key in list(self.frames) if key[0] == file.name and key[1] >= first]
+    def drop(self, file: CachedFile, first: int, stop: int | None = None) -> list[Frame]:
+        """Let the pages of `file` from page `first` on go, up to `stop` where that is given, which nobody maps.
+        Give the frames that lost a holder.
+        """
+        ours = [key for key in self.frames if key[0] == file.name and key[1] >= first]
+        dropped = [self.frames.pop(key) for key in ours if stop is None or key[1] < stop]
         for frame in dropped:
             frame.kind = FrameKind.DETACHED
         return dropped
 
     def blank(self, file: CachedFile, start: int) -> None:
         """Zero the rest of the page in which byte `start` of `file` lies, where it has a frame and is not at its start."""
+        rest = -start % PAGE_SIZE
+        if rest:
+            self.zero(file, start, start + rest)
+
+    def zero(self, file: CachedFile, start: int, end: int) -> None:
+        """Zero bytes `start` up to `end` of `file`, all of one page, where that has a frame: a hole is zero already.
+
+        A frame that may have been dropped as a hole may still be one: then there was nothing to write to.
+        """
         frame = self.frames.get((file.name, start // PAGE_SIZE))
-        at = start % PAGE_SIZE
-        if frame is not None and at:
-            frame.write(at, bytes(PAGE_SIZE - at))
+        if frame is not None and start < end:
+            may_be_hole = frame.is_hole and frame.is_paged_out
+            frame.write(start % PAGE_SIZE, bytes(end - start))
+            frame.is_hole = may_be_hole

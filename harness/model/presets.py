@@ -29,6 +29,7 @@ _DIFFERS_IN_LINUX = (
     ("growth_shows_tail", (Choice.NEVER,)),
     ("private_mappings_duplicate", (True,)),
     ("copies_between_file_systems", (True,)),
+    ("remove_asks_for_protection", (True,)),
 )
 """What differs from one Linux to another; each field says where."""
 
@@ -56,6 +57,7 @@ PRESETS = {
             sole_owner_write=SoleOwner.EITHER,
             pinned_owner_write=SoleOwner.EITHER,
             taking_grows_stack=True,
+            remove_asks_for_protection=True,
             protect_grants_write=Choice.NEVER,
             write_wants_whole_part=True,
             hole_is_spliced_as_zeroes=Choice.NEVER,
@@ -109,6 +111,8 @@ PRESETS = {
                 ("kernel_wants_read", (True,)),
                 ("stack_guard_gap", (1, 0)),
                 ("truncate_to_same_clears_tail", (False,)),
+                ("punch_clears_tail", (False,)),
+                ("hole_in_first_page_unmaps_rest", (False,)),
                 ("copy_stops_at_refused_page", (False,)),
                 ("copy_range_is_cut_first", (False,)),
                 ("protect_changes_before_hole", (False,)),
@@ -120,6 +124,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="mini",
+            hole_in_first_page_unmaps_rest=False,
             rss_slack_of_task=0,
             copies_between_file_systems=True,
             truncate_to_same_clears_tail=False,
@@ -137,6 +142,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="model",
+            hole_in_first_page_unmaps_rest=False,
             rss_slack_of_task=0,
             copies_between_file_systems=True,
             fork_copies_clean_ptes=Choice.ALWAYS,
@@ -147,6 +153,7 @@ PRESETS = {
         replace(
             LINUX_6_1,
             name="textbook",
+            hole_in_first_page_unmaps_rest=False,
             rss_slack_of_task=0,
             copies_between_file_systems=True,
             zero_page_on_read=Choice.NEVER,

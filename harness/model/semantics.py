@@ -283,6 +283,28 @@ class Semantics:
     `newsize <= oldsize` covers it; truncate_setsize elsewhere in Linux.
     """
 
+    punch_clears_tail: bool = True
+    """A hole that is punched beyond the end of a file takes in what a shared mapping stored there, in the last page.
+
+    fallocate(2) says nothing of it, as of all that is stored there. Source: shmem_undo_range, which knows pages alone; and
+    ext4_punch_hole ("set the hole to end after the page that contains i_size").
+    """
+
+    hole_in_first_page_unmaps_rest: bool = True
+    """A hole that ends within the first page of a file takes the entries of all pages away that begin behind its start.
+    They come back by a fault each, with the same frames: nothing but time is lost.
+
+    Source: shmem_fallocate, "(u64)unmap_end > (u64)unmap_start", where unmap_end is -1 if the hole ends in the first page.
+    Found by `pytest contracts`, in three steps; seen in Linux 5.10 to 6.17.
+    """
+
+    remove_asks_for_protection: bool = False
+    """MADV_REMOVE wants a mapping that may be written to now; else one to which mprotect could give that right.
+
+    madvise(2): "must be mapped shared and writable". Source: madvise_remove, VM_WRITE, and since Linux 6.7
+    vma_is_shared_maywrite, which stable branches took over: Debian's 6.1 has it, and its 5.10 has not.
+    """
+
     rss_slack: int = 0
     """By how many pages each number of RssAnon, RssFile and RssShmem may be off, once all who work in the address space
     have been told to hand in what they have counted.

@@ -34,6 +34,7 @@ from harness.model.syscalls.peek import peek
 from harness.model.syscalls.pin import pin
 from harness.model.syscalls.print_ import print_
 from harness.model.syscalls.protect import protect
+from harness.model.syscalls.punch import punch
 from harness.model.syscalls.read_ import read, readv
 from harness.model.syscalls.reap import reap
 from harness.model.syscalls.receive import receive
@@ -85,6 +86,7 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Punch,
     Read,
     Readv,
     Reap,
@@ -165,6 +167,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Copyrange: copyrange,
     Write: write,
     Truncate: truncate,
+    Punch: punch,
     Unlink: unlink,
     Sync: sync,
 }

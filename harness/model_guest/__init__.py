@@ -13,6 +13,7 @@ walking the tables; this kernel increments and decrements, as kernels do, and so
     machine     all of the above, the image and the zero page, as one booted machine
     mapping     mmap, munmap, mprotect, mremap
     file_calls  read, write, truncate, unlink
+    holes       holes that are punched into files
     advice      madvise
     pagefault   demand faults, and break CoW or reuse
     uaccess     stores that the kernel does, and the pipe that pins pages

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.model_guest.entries import live_root
+from harness.model_guest.holes import remove
 from harness.model_guest.huge_pages import without_parts
 from harness.model_guest.machine import AddressSpace, Machine
 from harness.model_guest.mapping import drop_pages, drop_swapped, flush, present
@@ -17,15 +18,22 @@ from harness.program.ops import Advice
 from harness.program.units import Prot
 
 
-def advise(machine: Machine, space: AddressSpace, vpns: range, advice: Advice) -> str:
-    """Do what is advised. Returns the errno, "" where there is none. Raises OutOfMemory, Panic, Stuck."""
+def advise(machine: Machine, spaces: list[AddressSpace], vpns: range, advice: Advice) -> str:
+    """Do what is advised to the first of all address spaces. Returns the errno, "" where there is none.
+
+    Raises OutOfMemory, Panic, Stuck.
+    """
+    space = spaces[0]
     if not vpns:
         return ""
     mapped = 0
     for vma in [vma for vma in space.vmas if vma.start < vpns.stop and vpns.start < vma.end]:
         part = range(max(vma.start, vpns.start), min(vma.end, vpns.stop))
         mapped += len(part)
-        errno = _EFFECTS[advice](machine, space, vma, part)
+        if advice is Advice.REMOVE:
+            errno = remove(machine, spaces, vma, part)
+        else:
+            errno = _EFFECTS[advice](machine, space, vma, part)
         if errno:
             return errno
     return "" if mapped == len(vpns) else "ENOMEM"

@@ -65,9 +65,9 @@ class File:
         """Give a page its first content."""
         self.frames[self.page(page)].data[:] = content
 
-    def evict(self, first: int, *, keep_hold: bool = False) -> None:
-        """Take the pages from `first` on out of the cache, which lets go of each."""
-        for page in [page for page in self._pfn_of if page >= first]:
+    def evict(self, first: int, stop: int | None = None, *, keep_hold: bool = False) -> None:
+        """Take the pages from `first` on, up to `stop` where that is given, out of the cache, which lets go of each."""
+        for page in [page for page in self._pfn_of if page >= first and (stop is None or page < stop)]:
             pfn = self._pfn_of.pop(page)
             if not keep_hold:
                 self.frames.put(pfn)

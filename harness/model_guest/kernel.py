@@ -46,6 +46,7 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Punch,
     Read,
     Readv,
     Reap,
@@ -133,6 +134,7 @@ class Kernel(MappingCalls, Accesses, KernelAccess, ProcessCalls):
             Copyrange: self._copyrange,
             Write: self._write,
             Truncate: self._truncate,
+            Punch: self._punch,
             Unlink: self._unlink,
             Sync: self._sync,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.model_guest import file_calls
+from harness.model_guest.holes import punch
 from harness.model_guest.process_table import ProcessTable
 from harness.model_guest.trouble import Segfault
 from harness.model_guest.uaccess import (
@@ -24,6 +25,7 @@ from harness.program.ops import (
     Force,
     Peek,
     Pin,
+    Punch,
     Query,
     Read,
     Readv,
@@ -153,9 +155,13 @@ class KernelAccess(ProcessTable):
         return Failed("EFAULT") if done is None else Printed(done)
 
     def _truncate(self, op: Truncate) -> Outcome:
-        names = (op.process, *self.live)
-        spaces = {id(space): space for name in names if (space := self.processes[name].space)}
-        file_calls.truncate(self.machine, spaces.values(), self.machine.files.open(op.file), op.size)
+        file_calls.truncate(self.machine, self._spaces(op), self.machine.files.open(op.file), op.size)
+        return Done()
+
+    def _punch(self, op: Punch) -> Outcome:
+        if op.end <= op.start:
+            return Failed("EINVAL")
+        punch(self.machine, self._spaces(op), self.machine.files.open(op.file), op.start, op.end)
         return Done()
 
     def _unlink(self, op: Unlink) -> Outcome:

@@ -118,7 +118,7 @@ class MappingCalls(ProcessTable):
 
     def _advise(self, op: Advise) -> Outcome:
         vpns = mapping.rounded(self.machine, op.pages, down=self.machine.has("madvise-rounds-down"))  # planted: see there
-        errno = advise(self.machine, self._space(op), vpns, op.advice)
+        errno = advise(self.machine, self._spaces(op), vpns, op.advice)
         return Failed(errno) if errno else Done()
 
     def _brk(self, op: Brk) -> Outcome:

@@ -82,6 +82,12 @@ class ProcessTable:
     def _space(self, op: Op) -> AddressSpace:
         return self.processes[op.process].space
 
+    def _spaces(self, op: Op) -> list[AddressSpace]:
+        """List all address spaces, each once, that of who acts first."""
+        processes = [self.processes[name] for name in (op.process, *self.live)]
+        spaces = [space for process in processes for space in (process.space, *process.crowd)]
+        return list({id(space): space for space in spaces}.values())
+
     def _page(self, op: Op, at: Address, *, write: bool) -> bytearray:
         pfn = touch(self.machine, self._space(op), at.vpn, write=write)
         return self.machine.frames[pfn].data

@@ -56,6 +56,7 @@ _ADVICE = {
     Advice.POPULATE_WRITE: "populate",
     Advice.COLD: "cold",
     Advice.PAGEOUT: "pageout",
+    Advice.REMOVE: "remove",
 }
 """The advice that not every madvise knows: which kernels came late to, or leave out."""
 
@@ -117,6 +118,7 @@ PROBES = {
     "advise populate": _PAGES + "p0: advise a[0] populate-read",
     "advise cold": _PAGES + "p0: advise a[0] cold",
     "advise pageout": _PAGES + "p0: advise a[0] pageout",
+    "advise remove": "p0: map a 1 rw shared anon\np0: advise a[0] remove",
     "receive pipe": _PAGES + "p0: receive pipe a[0] 1 0x22",
     "receive socket": _PAGES + "p0: receive socket a[0] 1 0x22",
     "ask cwd": _PAGES + "p0: ask cwd a[0]",
@@ -135,6 +137,7 @@ PROBES = {
     "reap": _PAGES + "p0: fork p1\np1: exit 0\np0: reap p1 a[0]",
     "sendfile": "p0: sendfile f 0 g 0 1",
     "copyrange": "p0: copyrange f 0 g 0 1",
+    "punch": "p0: punch f 0 4096",
     "readv": _PAGES + "p0: readv f 0 a[0] a[1] 1",
     "threads": "p0: threads 1",
     "handover": "p0: handover exits",

@@ -48,6 +48,7 @@ from harness.program.ops import (
     Populate,
     Print,
     Protect,
+    Punch,
     Read,
     Readv,
     Reap,
@@ -77,7 +78,7 @@ from harness.program.ops import (
 )
 from harness.program.units import HEAP, PAGE_SIZE, WINDOW_BY_NAME, Address, PageRange
 
-_OF_FILES = (Read, Readv, Write, Sendfile, Splice, Truncate, Unlink)
+_OF_FILES = (Read, Readv, Write, Sendfile, Splice, Truncate, Punch, Unlink)
 """The operations that name a file, as `file`."""
 
 BELOW_HEAP = Address("data", 0)
@@ -287,7 +288,7 @@ class Family:
 
 REPEATABLE = (
     *(Map, Mirror, Unmap, Protect, Remap, Advise, Brk, Load, Store, Fill, Receive, Force, Pin, Unpin, Splice, Feed),
-    *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Sync, Ask, Limit, Scratch, Try),
+    *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Punch, Sync, Ask, Limit, Scratch, Try),
     *(Exec, Crowd, Disperse, Starve, Refuse, Kill, *WAITS, *FORKS, *ENDING),
 )
 """What can be done again and again, and leaves nothing behind but memory, pins and the bytes of files: no output, as of all

@@ -31,6 +31,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: splice f 100                   (its page into the pipe of pin and unpin)      p0: feed 0x66
     p0: copyrange f 100 g 5000 17      (the same by copy_file_range)
     p0: truncate f 4196                p0: unlink f                  p0: sync a[0..1]
+    p0: punch f 100 8292               (a hole, from byte 100 up to byte 8292)
     observe                            (the whole state, here)
     p1: vfork p2                       p1: clone p2                  p1: crowd 300    p1: disperse
     p1: starve 12                      (a fork that finds 12 more frames)

@@ -27,6 +27,7 @@ EVENTS = (
     "peek", "peek.eio", "pin", "splice", "feed", "unpin",
     "fix", "deliver", "unfix", "fork.copy",
     "read", "read.short", "read.efault", "write", "write.short", "write.efault", "truncate.up", "truncate.down",
+    "punch", "punch.einval", "remove",
     "unlink", "unlink.enoent", "sync", "sync.enomem", "unspecified", "crowd", "disperse",
     "sendfile", "sendfile.short",
     "copyrange", "copyrange.short", "copyrange.einval", "copyrange.exdev", "starve", "starve.enomem", "refuse", "repeat",

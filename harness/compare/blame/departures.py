@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
 from harness.model.frame import Frame
+from harness.model.vma import Vma
 from harness.program.ops import (
     KERNEL_STORES,
     Advice,
@@ -25,11 +26,13 @@ from harness.program.ops import (
     Mirror,
     Misuse,
     Op,
+    Punch,
     Refuse,
     Remap,
     Roam,
     Starve,
     Store,
+    Truncate,
     Try,
     Unmap,
     Vfork,
@@ -46,6 +49,7 @@ ADVICE: dict[Advice, str] = {
     Advice.POPULATE_WRITE: "madvise.populate",
     Advice.COLD: "madvise.pageout",
     Advice.PAGEOUT: "madvise.pageout",
+    Advice.REMOVE: "file.punch-hole",
 }
 """The contract that each advice has."""
 
@@ -53,6 +57,17 @@ ADVICE: dict[Advice, str] = {
 def by_advice(op: Advise) -> Ids:
     """Name the contract of what `op` advises."""
     return (ADVICE[op.advice],)
+
+
+def by_loss(timeline: Timeline, vma: Vma | None) -> Ids:
+    """Name the contracts of what took pages from the file of a mapping, or was to leave some."""
+    if vma is None or vma.file is None:
+        return ()
+    steps = [op for _, op in timeline.steps()]
+    is_cut = any(isinstance(op, Truncate) and op.file == vma.file for op in steps)
+    is_punched = any(isinstance(op, Punch) and op.file == vma.file for op in steps)
+    is_removed = any(isinstance(op, Advise) and op.advice is Advice.REMOVE for op in steps)
+    return (*(("file.truncate-cuts",) if is_cut else ()), *(("file.punch-hole",) if is_punched or is_removed else ()))
 
 
 def may_have_gone(advice: Container[Advice]) -> Ids:

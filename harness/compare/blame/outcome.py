@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.compare.blame.arguments import by_arguments, named_by
-from harness.compare.blame.departures import after_failed_exec, by_advice, kept_by_failed_fork, shared_space
+from harness.compare.blame.departures import after_failed_exec, by_advice, by_loss, kept_by_failed_fork, shared_space
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.blame.wrong_byte import wrong_byte
 from harness.compare.timeline import Timeline
@@ -31,6 +31,7 @@ from harness.program.ops import (
     Pin,
     Print,
     Protect,
+    Punch,
     Read,
     Readv,
     Reap,
@@ -129,6 +130,7 @@ _ANSWERS: dict[type[Op], Ids] = {
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
     Sendfile: ("file.shared-coherent", "errno.table"),
     Copyrange: ("file.shared-coherent", "errno.table"),
+    Punch: ("file.punch-hole", "errno.table"),
     Readv: ("kernel-write.exact-bytes", "kernel-write.respects-protection", "errno.table"),
     Pin: ("kernel-read.sees-memory", "errno.table"),
     Splice: ("file.shared-coherent", "errno.table"),
@@ -166,7 +168,8 @@ def _wrong_access(
         return ("fault.signal",)
     if any(isinstance(each, Faulted) and each.signal is Signal.SIGBUS for each in (expected, observed)):
         grown = any(isinstance(done, Write | Sendfile) for _, done in timeline.steps())  # where the file ends may be wrong
-        return (*(("file.shared-coherent",) if grown else ()), "file.truncate-cuts", "fault.signal")
+        lost = by_loss(timeline, timeline.vma(op.process, op.at.vpn))
+        return unique(("file.shared-coherent",) if grown else (), lost, ("file.truncate-cuts", "fault.signal"))
     ids = _of_change(change[1] if change else None, op, was_allowed=was_allowed)
     if any(isinstance(done, Map) and done.backing.name == STACK for _, done in timeline.steps()):
         ids = unique(ids, ("stack.grows",))

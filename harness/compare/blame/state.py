@@ -11,6 +11,7 @@ from harness.compare.blame.departures import (
     after_teardown,
     by_advice,
     by_departures,
+    by_loss,
     kept_by_failed_fork,
     may_have_gone,
     shared_space,
@@ -32,7 +33,6 @@ from harness.program.ops import (
     Remap,
     Roam,
     Starve,
-    Truncate,
     Unmap,
 )
 from harness.program.units import PAGE_SIZE
@@ -115,10 +115,8 @@ def _present(timeline: Timeline, it: Difference) -> Ids:
 
 
 def _cut(timeline: Timeline, it: Difference) -> Ids:
-    """A page of a file that was cut may be there still, though it lies behind the end, or may be gone without that."""
-    vma = None if it.vpn is None else timeline.vma(it.process, it.vpn)
-    is_cut = any(isinstance(op, Truncate) and vma is not None and op.file == vma.file for _, op in timeline.steps())
-    return ("file.truncate-cuts",) if is_cut else ()
+    """A page that a file has lost may be there still, or may be gone though it is the file's."""
+    return () if it.vpn is None else by_loss(timeline, timeline.vma(it.process, it.vpn))
 
 
 def _over_budget(timeline: Timeline, it: Difference) -> Ids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compare.blame.departures import by_advice, early_free, many_held, may_have_gone
+from harness.compare.blame.departures import by_advice, by_loss, early_free, many_held, may_have_gone
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
 from harness.model.vma import VmaFlag
@@ -22,7 +22,6 @@ from harness.program.ops import (
     Read,
     Readv,
     Remap,
-    Truncate,
 )
 from harness.program.program import places
 from harness.program.units import PAGE_SIZE, Address, PageRange, address_of
@@ -33,9 +32,9 @@ def _file_or_shared(timeline: Timeline, process: int, vpn: int) -> Ids:
     vma = timeline.vma(process, vpn)
     if vma is None or (not vma.shared and vma.file not in FILES):
         return ()
-    cut: Ids = ("file.truncate-cuts",) if any(isinstance(op, Truncate) for _, op in timeline.steps()) else ()
+    cut = by_loss(timeline, vma)
     if vma.file not in FILES:
-        return ("fork.shared-stays-shared", "store.load")
+        return unique(cut, ("fork.shared-stays-shared", "store.load"))
     early: Ids = ("prefault.transparent",) if timeline.may_be_early(process, vpn) else ()
     if vma.shared:
         return unique(("file.shared-coherent",), cut, ("fork.shared-stays-shared", "store.load"), early)

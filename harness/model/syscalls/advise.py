@@ -14,14 +14,16 @@ from harness.model.page_table import PTE
 from harness.model.prefault import guess_pages
 from harness.model.process import Process
 from harness.model.swap import swap_out
+from harness.model.syscalls.punch import make_hole
 from harness.model.vma import Vma, VmaFlag
 from harness.program.ops import Access, Advice, Advise
 from harness.program.outcome import Done, Failed
-from harness.program.units import Prot, address_of
+from harness.program.units import PAGE_SIZE, Prot, address_of
 
 _DONE = Allowed((Done(),), "madvise(2): on success it returns zero")
 _ERRORS = {
     "EINVAL": Allowed((Failed("EINVAL"),), "madvise(2), EINVAL: the advice does not go with this kind of mapping"),
+    "EACCES": Allowed((Failed("EACCES"),), "madvise(2), EACCES: MADV_REMOVE of what is not a shared writable mapping"),
     "EFAULT": Allowed((Failed("EFAULT"),), "madvise(2), EFAULT: populating a page failed, as by SIGBUS"),
     "ENOMEM": Allowed((Failed("ENOMEM"),), "madvise(2), ENOMEM: addresses in the range are not mapped"),
 }
@@ -53,6 +55,8 @@ def advise(machine: Machine, op: Advise) -> Allowed:
     machine.reach["advise.failed" if errno else "advise"] += 1
 
     # OUTCOME
+    if op.advice is Advice.REMOVE and errno in _NOT_FOR_REMOVE and machine.semantics.errors_may_differ:
+        return Allowed(tuple(Failed(each) for each in _NOT_FOR_REMOVE), _ERRORS["EACCES"].clause)
     return _ERRORS[errno] if errno else _DONE
 
 
@@ -150,6 +154,27 @@ def _is_last(machine: Machine, pte: PTE, mappers: list[PTE]) -> bool:
     return not others and not pins(machine, pte.frame) and not fixed(machine, pte.frame)
 
 
+def _remove(machine: Machine, _process: Process, part: Vma) -> str:
+    """Punch a hole into the file of a shared mapping, where the mapping has it.
+
+    Source: madvise(2), MADV_REMOVE; madvise_remove, vfs_fallocate.
+    """
+    if part.file is None:
+        return "EINVAL"
+    asks_for_now = machine.semantics.remove_asks_for_protection
+    may_write = part.prot & Prot.W if asks_for_now else not part.flags & VmaFlag.NEVER_WRITABLE
+    if not (part.shared and may_write):
+        return "EACCES"
+    start = part.pgoff * PAGE_SIZE
+    make_hole(machine, machine.cache.file(part.file), start, start + part.npages * PAGE_SIZE)
+    machine.reach["remove"] += 1
+    return ""
+
+
+_NOT_FOR_REMOVE = ("EINVAL", "EACCES")
+"""What MADV_REMOVE says where it does not go: of private anonymous memory Linux says the first, its man-page the second."""
+
+
 def _set(flag: VmaFlag) -> Effect:
     def effect(_machine: Machine, process: Process, part: Vma) -> str:
         _replace(process, part, part.flags | flag)
@@ -217,4 +242,5 @@ _EFFECTS: dict[Advice, Effect] = {
     Advice.POPULATE_WRITE: _populate(Access.STORE, Prot.W),
     Advice.COLD: _cold,
     Advice.PAGEOUT: _pageout,
+    Advice.REMOVE: _remove,
 }

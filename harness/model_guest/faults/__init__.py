@@ -17,6 +17,7 @@ from harness.model_guest.faults.arguments import ARGUMENTS
 from harness.model_guest.faults.early_pages import EARLY_PAGES
 from harness.model_guest.faults.fault import Fault
 from harness.model_guest.faults.file_pages import FILE_PAGES
+from harness.model_guest.faults.holes import HOLES
 from harness.model_guest.faults.huge_pages import HUGE_PAGES
 from harness.model_guest.faults.kernel_access import KERNEL_ACCESS
 from harness.model_guest.faults.mappings import MAPPINGS
@@ -33,6 +34,7 @@ _ALL = (
     *MAPPINGS,
     *ARGUMENTS,
     *FILE_PAGES,
+    *HOLES,
     *EARLY_PAGES,
     *HUGE_PAGES,
     *SWAP,

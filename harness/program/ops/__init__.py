@@ -32,7 +32,7 @@ from harness.program.ops.base import (
     Rounds,
     Sharing,
 )
-from harness.program.ops.files import Copyrange, Read, Readv, Sendfile, Sync, Truncate, Unlink, Write
+from harness.program.ops.files import Copyrange, Punch, Read, Readv, Sendfile, Sync, Truncate, Unlink, Write
 from harness.program.ops.kernel import (
     ANSWERS,
     STATUS_WORD,
@@ -78,8 +78,8 @@ __all__ = [
     "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
     "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
     "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
-    "Opened", "Peek", "Pin", "Placement", "Populate", "Print", "Protect", "Query", "Read", "Readv", "Reap", "Receive",
-    "Refuse", "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync",
+    "Opened", "Peek", "Pin", "Placement", "Populate", "Print", "Protect", "Punch", "Query", "Read", "Readv", "Reap",
+    "Receive", "Refuse", "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync",
     "Threads", "Throng", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write",
     "ended_by",
 ]  # fmt: skip
@@ -109,7 +109,7 @@ OPS: tuple[type[Op], ...] = (
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads, Mirror, Throng, Copyrange, Handover,
-    Handle, Roam,
+    Handle, Roam, Punch,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 

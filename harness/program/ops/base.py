@@ -141,6 +141,7 @@ class Advice(enum.Enum):
     POPULATE_WRITE = "populate-write"
     COLD = "cold"
     PAGEOUT = "pageout"
+    REMOVE = "remove"
 
 
 class Misuse(enum.Enum):

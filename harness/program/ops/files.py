@@ -78,6 +78,17 @@ class Truncate(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Punch(Op):
+    """fallocate(2), FALLOC_FL_PUNCH_HOLE: bytes `start` up to `end` of `file` (not `end` itself) read zero from now on."""
+
+    verb: ClassVar[str] = "punch"
+    code: ClassVar[int] = 56
+    file: FileName
+    start: FileOffset
+    end: FileOffset
+
+
+@dataclass(frozen=True, slots=True)
 class Unlink(Op):
     """unlink(2): the name of a regular file goes; its descriptors and mappings stay."""
 
