@@ -15,6 +15,7 @@ from harness.program.ops import (
     Handle,
     Peek,
     Pin,
+    Poke,
     Protect,
     Readv,
     Reap,
@@ -282,6 +283,74 @@ def test_a_forced_write_over_the_end_of_a_page_stays_in_private_memory(guest: Gu
     verdict = guest.run(program)
 
     assert_conforms(verdict, to="foll-force.private-only")
+
+
+@contract("remote.right-memory", catches=("poke-writes-caller", "poke-asks-caller"))
+@given(
+    program=drawn(
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p0: poke p1 a[0] 0x22
+        p0: load a[0]
+        p1: load a[0]
+        """,
+        """
+        p0: fork p1
+        p1: map a 2 rw private anon
+        p0: poke p1 a[0]+4090 0x22 17
+        p1: load a[0]+4095
+        p1: load a[1]+3
+        """,
+        """
+        p0: map a 1 rw private f
+        p0: fork p1
+        p1: protect a[0] r
+        p1: poke p0 a[0] 0x22
+        p0: load a[0]
+        p1: load a[0]
+        p0: store a[0] 0x33
+        p1: poke p0 a[0]+1 0x44
+        p0: load a[0]+1
+        """,
+        """
+        p0: map a 1 rw private anon
+        p0: store a[0] 0x11
+        p0: fork p1
+        p1: fork p2
+        p2: poke p1 a[0] 0x22
+        p1: poke p2 a[0] 0x33
+        p0: load a[0]
+        p1: load a[0]
+        p2: load a[0]
+        """,
+        """
+        p0: fork p1
+        p1: exec
+        p0: poke p1 data[1]+9 0x22
+        p0: poke p1 text[0]+1 0x44
+        p0: load data[1]+9
+        p1: load data[1]+9
+        p1: fork p2
+        p2: load text[0]+1
+        """,
+        """
+        p0: map a 2 rw shared anon
+        p0: fork p1
+        p1: unmap a[0]
+        p0: poke p1 a[0] 0x22
+        p0: poke p1 a[1] 0x33
+        p0: load a[1]
+        """,
+        containing=(Poke, Fork),
+    )
+)
+def test_what_is_written_to_another_process_is_there_and_nowhere_else(guest: Guest, program: Program) -> None:
+    """What is written into the memory of another process is there when its turn comes, and in nobody else's memory."""
+    verdict = guest.run(program)
+
+    assert_conforms(verdict, to="remote.right-memory")
 
 
 @contract("foll-force.reads", catches=("mem-read-asks-protection", "mem-read-takes-file", "mem-read-ends-at-page"))

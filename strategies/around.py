@@ -27,6 +27,7 @@ from harness.program.files import FILES, SHM
 from harness.program.ops import (
     ENDING,
     FORKS,
+    OF_OTHERS,
     SHARERS,
     WAITS,
     Advise,
@@ -48,6 +49,7 @@ from harness.program.ops import (
     Opened,
     Pin,
     Placement,
+    Poke,
     Populate,
     Print,
     Protect,
@@ -187,7 +189,7 @@ class Telling:
             moved = replace(op, process=parent, child=self.names[op.child])
         elif isinstance(moved, WAITS):
             moved = replace(moved, process=self.names[moved.process], child=self.names[moved.child])
-        elif isinstance(moved, Kill):
+        elif isinstance(moved, OF_OTHERS):
             moved = replace(moved, process=self.names[moved.process], victim=self.names[moved.victim])
         elif not isinstance(op, Observe):
             moved = replace(moved, process=self.names[op.process])
@@ -282,6 +284,8 @@ class Telling:
         if isinstance(op, Kill):
             victims = [*family.gone(), *(family.victims(actor) if actor in family.active else ())]
             return actor in family.active and self.names.get(op.victim) in victims
+        if isinstance(op, Poke):
+            return actor in family.active and actor is not None and self.names.get(op.victim) in family.pokable(actor)
         if actor in family.crowds and isinstance(op, (Crowd, Exec, *ENDING)):
             return False
         if isinstance(op, Threads) and actor in family.threaded:

@@ -16,6 +16,7 @@ from harness.program.ops import (
     Op,
     Peek,
     Pin,
+    Poke,
     Query,
     Reap,
     Receive,
@@ -91,6 +92,14 @@ def _force(scene: Scene, process: int, spot: int, value: int) -> Op:
     return Force(process, at, value & 0xFF, _over_the_end(at))
 
 
+def _poke(scene: Scene, process: int, other: int, spot: int, value: int) -> Op | None:
+    victim = scene.pokable(process, other)
+    if victim is None:
+        return None
+    at = byte_at(scene, victim, spot, Prot.NONE)
+    return Poke(process, victim, at, value & 0xFF, _over_the_end(at))
+
+
 def _peek(scene: Scene, process: int, spot: int, length: int) -> Op:
     at = byte_at(scene, process, spot, Prot.NONE)
     return Peek(process, at, min(length, _room(at)))
@@ -148,6 +157,7 @@ ROWS: tuple[Row, ...] = (
     Row(Ask, 1, (ACTOR, WHERE, ASK_SHAPE), _ask),
     Row(Reap, 5, (CHILD, WHERE, PLACE), _reap),
     Row(Force, 1, (ACTOR, SPOT, VALUE), _force),
+    Row(Poke, 1, (ACTOR, CHILD, SPOT, VALUE), _poke),
     Row(Peek, 1, (ACTOR, SPOT, LENGTH), _peek),
     Row(Pin, 2, (ACTOR, SPOT), _pin),
     Row(Splice, 1, (ACTOR, EXTENT), _splice),

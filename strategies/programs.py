@@ -13,7 +13,7 @@ list; where even that comes to nothing, the end of the program makes up for it. 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, islice
 
 from hypothesis import strategies as st
@@ -22,6 +22,7 @@ from hypothesis.errors import InvalidArgument
 from harness.program.ops import (
     ENDING,
     FORKS,
+    OF_OTHERS,
     WAITS,
     Crowd,
     Disperse,
@@ -29,15 +30,15 @@ from harness.program.ops import (
     Exit,
     Fork,
     Handover,
-    Kill,
     Load,
     Map,
     Observe,
     Op,
+    Poke,
     Repeat,
     Throng,
 )
-from harness.program.program import MAX_PROCESSES, Program
+from harness.program.program import MAX_PROCESSES, Family, Program
 from harness.program.units import WINDOW_BY_NAME, Address, Prot
 from strategies.echo import emit
 from strategies.fields import LONE, Row, pick
@@ -76,7 +77,7 @@ COST: Mapping[type[Op], int] = {
     **dict.fromkeys(WAITS, 4),
     Observe: 2,
     **dict.fromkeys((*FORKS, *ENDING), 2),
-    Kill: 4,
+    **dict.fromkeys(OF_OTHERS, 4),
     Handover: 3,
     Repeat: 5,
 }
@@ -119,7 +120,7 @@ def _fits(scene: Scene, op: type[Op], *, more: int = 0) -> bool:
     still = [each for each in scene.missing if each is not op]
     if (
         op in (Repeat, *FORKS)
-        and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, Kill, Repeat} & set(still)) >= MAX_PROCESSES
+        and len(scene.slot_of) + len({*WAITS, *FORKS, *ENDING, *OF_OTHERS, Repeat} & set(still)) >= MAX_PROCESSES
     ):
         return False
     more += {Crowd: 1, Throng: 1, Repeat: 3}.get(op, 0)
@@ -138,8 +139,8 @@ def complete(scene: Scene) -> Scene:
             _append(scene, Load)
         if op in (Repeat, *FORKS) and not scene.may_fork:
             _append(scene, Exit, by=max(scene.family.active))
-        if op is Kill:
-            _provide_victim(scene)
+        if op in OF_OTHERS:
+            _provide_victim(scene, Family.pokable if op is Poke else Family.victims)
         if op is Disperse and not scene.family.crowds.keys() & scene.family.active:
             _append(scene, Crowd)
         _append(scene, op, by=_who_hands_over(scene) if op is Handover else None)
@@ -162,17 +163,18 @@ def _append(scene: Scene, op: type[Op], *, by: int | None = None) -> None:
     scene.emit(step)
 
 
-def _provide_victim(scene: Scene) -> None:
-    """See to it that there is somebody whom the first process can kill."""
-    if scene.victim(min(scene.family.active), 0) is not None:
+def _provide_victim(scene: Scene, victims: Callable[[Family, int], list[int]]) -> None:
+    """See to it that there is somebody whom the first process can kill, or whose memory it can write to."""
+    family = scene.family
+    if victims(family, min(family.active)):
         return
-    crowded = scene.family.crowds.keys() & scene.family.active - {min(scene.family.active)}
-    if crowded:
+    if crowded := family.crowds.keys() & family.active - {min(family.active)}:
         scene.emit(Disperse(min(crowded)))
+    if victims(family, min(family.active)):
         return
     if not scene.may_fork:
-        _append(scene, Exit, by=max(scene.family.active))
-    if scene.victim(min(scene.family.active), 0) is None:
+        _append(scene, Exit, by=max(family.active))
+    if not victims(family, min(family.active)):
         _append(scene, Fork)
 
 
@@ -344,7 +346,7 @@ def _check(limits: Limits) -> None:
     if not 1 <= limits.max_processes <= most:
         raise InvalidArgument(f"max_processes={limits.max_processes} is not between 1 and {most}")
     wanted = set(limits.containing)
-    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, Kill, Repeat} or len(wanted & {*ENDING}) > 1):
+    if limits.max_processes == 1 and (wanted & {*FORKS, *WAITS, *OF_OTHERS, Repeat} or len(wanted & {*ENDING}) > 1):
         raise InvalidArgument("max_processes=1 leaves nobody to fork, to wait for, or to end first")
     if limits.max_pages < 1 or not limits.windows or not set(limits.windows) <= set(ALL_WINDOWS):
         raise InvalidArgument(f"at least one page, and windows from {', '.join(ALL_WINDOWS)}")

@@ -161,6 +161,11 @@ class Scene:
         victims = gone or self.family.victims(killer)
         return self._by_slot(victims, wish) if victims else None
 
+    def pokable(self, process: int, wish: int) -> int | None:
+        """Give the process into whose memory `process` may write whose slot is nearest, or None."""
+        others = self.family.pokable(process)
+        return self._by_slot(others, wish) if others else None
+
     def _by_slot(self, processes: Iterable[int], wish: int) -> int:
         by_slot = {self.slot_of[process]: process for process in processes}
         slot = nearest(by_slot, wish)

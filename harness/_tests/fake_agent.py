@@ -48,6 +48,7 @@ from harness.program.ops import (
     Peek,
     Pin,
     Placement,
+    Poke,
     Populate,
     Print,
     Protect,
@@ -217,6 +218,8 @@ def _read_op(reader: Reader, pages: list[PageRange]) -> Op:
         op = Reap(process, part.byte(), place())
     elif kind is Force:
         op = Force(process, place(), part.byte(), part.number())
+    elif kind is Poke:
+        op = Poke(process, part.byte(), place(), part.byte(), part.number())
     elif kind is Deliver:
         op = Deliver(process, place(), part.byte())
     elif kind is Peek:

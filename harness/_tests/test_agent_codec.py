@@ -91,6 +91,7 @@ EVERY_OPERATION = parse_program(
     p0: sync c[3..4]
     p0: fork p1
     p0: fork p2
+    p2: poke p1 c[3]+4090 0x44 17
     p2: unpin
     p2: exit 1
     p0: reap p2 c[5]+3

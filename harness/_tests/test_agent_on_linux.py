@@ -135,6 +135,8 @@ PROGRAMS = {
         p1: handover exits
         p1: store a[0] 0x22
         p1: force a[1] 0x23
+        p1: poke p0 a[1] 0x24
+        p0: load a[1]
         p1: exec
         p1: handover sleeps
         p1: exit 3

@@ -183,6 +183,25 @@ def test_a_forced_store_stays_out_of_the_page_cache() -> None:
     assert machine.cache.frames["text", 0].content[0] != 0x22
 
 
+def test_what_is_written_to_another_process_is_in_its_memory_alone() -> None:
+    text = "p0: map a 1 rw private anon\np0: store a[0] 0x11\np0: fork p1\np1: protect a[0] r\np0: poke p1 a[0] 0x22"
+
+    machine, outcomes = run(text)
+
+    assert outcomes[-1] == (Done(),)
+    assert (frame(machine).content[0], frame(machine, process=1).content[0]) == (0x11, 0x22)
+    pte = machine.process(1).memory.page_table.lookup(WINDOW_BY_NAME["a"].vpn)
+    assert pte is not None
+    assert not pte.writable
+
+
+def test_whether_it_can_be_written_is_up_to_the_mappings_of_the_other_process() -> None:
+    mapped = "p0: fork p1\np1: map a 1 rw private anon\n"
+
+    assert last(f"{mapped}p0: poke p1 a[0] 0x22") == (Done(),)
+    assert last(f"{mapped}p1: poke p0 a[0] 0x22") == (Failed("EIO"),)
+
+
 def test_nothing_can_be_forced_to_where_nothing_is() -> None:
     assert last("p0: force a[0] 0x22") == (Failed("EIO"),)
 

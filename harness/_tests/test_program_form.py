@@ -279,3 +279,22 @@ def test_nobody_is_killed_of_whom_init_decides_or_whose_number_may_be_an_idle_ch
 def test_a_segment_of_system_v_is_attached_and_no_more(text: str) -> None:
     with pytest.raises(ProgramError, match="shm is attached and no more: it is shared"):
         parse_program(f"p0: map a 1 rw {text}")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "p0: poke p0 a[0] 0x22",
+        "p0: fork p1\np1: exit 7\np0: poke p1 a[0] 0x22",
+        "p0: vfork p1\np1: poke p0 a[0] 0x22",
+        "p0: fork p1\np1: crowd 3\np0: poke p1 a[0] 0x22",
+        "p0: fork p1\np1: handover exits\np0: poke p1 a[0] 0x22",
+    ],
+)
+def test_memory_is_written_of_another_process_that_sleeps_and_is_there_by_its_number(steps: str) -> None:
+    with pytest.raises(ProgramError, match="whose memory"):
+        parse_program(steps)
+
+
+def test_who_has_execd_after_another_thread_took_over_is_there_by_its_number_again() -> None:
+    assert parse_program("p0: fork p1\np1: handover exits\np1: exec\np0: poke p1 a[0] 0x22")

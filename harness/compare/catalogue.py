@@ -177,6 +177,8 @@ CONTRACTS = _table(
      "A store by the kernel writes the documented bytes, and not one more."),
     ("foll-force.private-only", Level.OUTCOMES,
      "A write through /proc/PID/mem to private memory reaches neither the file nor any other mapping."),
+    ("remote.right-memory", Level.OUTCOMES,
+     "What is written into the memory of another process is there when its turn comes, and in nobody else's memory."),
     ("foll-force.reads", Level.OUTCOMES,
      "A read through /proc/PID/mem gives the bytes of memory, whatever its protection, up to a page that is not there."),
     ("kernel-read.sees-memory", Level.OUTCOMES,

@@ -33,6 +33,7 @@ from harness.program.ops import (
     Map,
     Op,
     Pin,
+    Poke,
     Protect,
     Remap,
     Splice,
@@ -40,6 +41,7 @@ from harness.program.ops import (
     Unmap,
     Unpin,
     ended_by,
+    whose,
 )
 from harness.program.outcome import Done, Failed
 from harness.program.program import Program, places
@@ -85,8 +87,8 @@ class Stored:
 
     @property
     def process(self) -> int:
-        """The process that stored, or for which the kernel did."""
-        return self.op.process
+        """The process that stored, or in whose memory the kernel did."""
+        return whose(self.op)
 
     @property
     def end(self) -> int:
@@ -417,7 +419,7 @@ class Timeline:
         The first store to a private file page copies the page cache's frame, mapped before or not.
         """
         changed = self.changed(page)
-        if changed is None or not isinstance(changed[1], (*STORES, Force)) or changed[1].process != page[0]:
+        if changed is None or not isinstance(changed[1], (*STORES, Force, Poke)) or whose(changed[1]) != page[0]:
             return False
         vma = self.vma(*page)
         is_file = vma is not None and vma.file in SEGMENT_OF

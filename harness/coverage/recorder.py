@@ -13,7 +13,7 @@ from harness.model.page_table import PTE
 from harness.model.vma import Vma, VmaFlag
 from harness.program.files import FILES
 from harness.program.image import SEGMENT_OF
-from harness.program.ops import FORKS, Kill, Op, Remap
+from harness.program.ops import FORKS, Op, Remap, whose
 from harness.program.program import places
 from harness.program.units import HEAP, PageRange, Prot, in_windows
 
@@ -22,7 +22,7 @@ ACTIONS = {
     "load": Action.LOAD, "print": Action.LOAD, "write": Action.LOAD, "pin": Action.LOAD,
     "receive": Action.KERNEL_WRITE, "ask": Action.KERNEL_WRITE, "reap": Action.KERNEL_WRITE, "read": Action.KERNEL_WRITE,
     "readv": Action.KERNEL_WRITE,
-    "force": Action.KERNEL_WRITE, "fix": Action.KERNEL_WRITE,
+    "force": Action.KERNEL_WRITE, "poke": Action.KERNEL_WRITE, "fix": Action.KERNEL_WRITE,
     "fork": Action.FORK, "vfork": Action.FORK, "clone": Action.FORK,
     "exec": Action.EXEC, "exit": Action.EXIT, "crash": Action.EXIT, "handle": Action.EXIT, "kill": Action.EXIT,
     "unmap": Action.MUNMAP, "map": Action.MUNMAP, "mirror": Action.MUNMAP, "brk": Action.MUNMAP,
@@ -46,7 +46,7 @@ class Recorder:
     def before(self, machine: Machine, op: Op) -> None:
         """Note what `op` is about to meet."""
         action = ACTIONS.get(op.verb)
-        actor = op.victim if isinstance(op, Kill) else op.process
+        actor = whose(op)
         process = machine.processes.get(actor)
         if action is None or process is None or process.space is None:
             return

@@ -20,7 +20,7 @@ from harness.model.syscalls.exit import exit_
 from harness.model.syscalls.feed import feed
 from harness.model.syscalls.fill import fill
 from harness.model.syscalls.fix import fix
-from harness.model.syscalls.force import force
+from harness.model.syscalls.force import force, poke
 from harness.model.syscalls.fork import fork
 from harness.model.syscalls.handle import handle
 from harness.model.syscalls.handover import handover
@@ -84,6 +84,7 @@ from harness.program.ops import (
     Op,
     Peek,
     Pin,
+    Poke,
     Print,
     Protect,
     Punch,
@@ -149,6 +150,7 @@ MEANING: dict[type[Op], Callable[[Machine, Any], Allowed]] = {
     Ask: ask,
     Reap: reap,
     Force: force,
+    Poke: poke,
     Peek: peek,
     Pin: pin,
     Splice: splice,

@@ -25,6 +25,7 @@ from harness.program.ops import (
     Force,
     Peek,
     Pin,
+    Poke,
     Punch,
     Query,
     Read,
@@ -65,6 +66,17 @@ class KernelAccess(ProcessTable):
 
     def _force(self, op: Force) -> Outcome:
         done = store_remote(self.machine, self._space(op), op.at, bytes([op.value]) * op.length)
+        return Done() if done == op.length else Printed(done) if done else Failed("EIO")
+
+    def _poke(self, op: Poke) -> Outcome:
+        space = self.processes[op.victim].space
+        if self.machine.has("poke-writes-caller"):  # planted: it goes to the address space that is loaded
+            space = self._space(op)
+        if self.machine.has("poke-asks-caller") and self._space(op).vmas.find(op.at.vpn) is None:
+            return Failed("EIO")  # planted: whether there is a mapping is looked up in that of the caller
+        self.machine.tlb.switch(space.root)  # else what is looked up for another would be found for the caller
+        done = store_remote(self.machine, space, op.at, bytes([op.value]) * op.length)
+        self.machine.tlb.switch(self._space(op).root)
         return Done() if done == op.length else Printed(done) if done else Failed("EIO")
 
     def _peek(self, op: Peek) -> Outcome:

@@ -127,6 +127,7 @@ PROBES = {
     "ask uname": _PAGES + "p0: ask uname a[0]",
     "ask cwd-short": _PAGES + "p0: ask cwd-short a[0]",
     "force": _PAGES + "p0: force a[0] 0x22",
+    "poke": "p0: fork p1\np0: poke p1 data[0] 0x22",
     "peek": _PAGES + "p0: peek a[0] 1",
     "pin": _PAGES + "p0: pin a[0]",
     "splice": "p0: splice f 0",

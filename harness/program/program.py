@@ -45,6 +45,7 @@ from harness.program.ops import (
     Opened,
     Pin,
     Placement,
+    Poke,
     Populate,
     Print,
     Protect,
@@ -209,6 +210,10 @@ class Family:
             self.waited.add(op.child)
         elif (ended := ended_by(op)) is not None:
             self._end(op, ended)
+        elif isinstance(op, Poke) and op.victim not in self.pokable(op.process):
+            raise ProgramError(
+                f"p{op.victim} is nobody whose memory p{op.process} may write to: it is to sleep till its turn"
+            )
         if isinstance(op, Exec):
             self._let_go(op.process)
 
@@ -245,6 +250,12 @@ class Family:
     def victims(self, process: int) -> list[int]:
         """List whom `process` may kill: who sleeps until its turn, and has no idle children, who would be left."""
         return sorted(self.active - self.crowds.keys() - {process})
+
+    def pokable(self, process: int) -> list[int]:
+        """List into whose memory `process` may write: who sleeps until its turn, and is there by its number, as one whose
+        first thread has exited may not be.
+        """
+        return [victim for victim in self.victims(process) if victim not in self.handed]
 
     def gone(self) -> list[int]:
         """List whom anybody may kill in vain: the ended children of those who live, and who was waited for.
@@ -287,7 +298,7 @@ class Family:
 
 
 REPEATABLE = (
-    *(Map, Mirror, Unmap, Protect, Remap, Advise, Brk, Load, Store, Fill, Receive, Force, Pin, Unpin, Splice, Feed),
+    *(Map, Mirror, Unmap, Protect, Remap, Advise, Brk, Load, Store, Fill, Receive, Force, Poke, Pin, Unpin, Splice, Feed),
     *(Fix, Deliver, Unfix, Read, Readv, Write, Sendfile, Copyrange, Truncate, Punch, Sync, Ask, Limit, Scratch, Try),
     *(Exec, Crowd, Disperse, Starve, Refuse, Kill, *WAITS, *FORKS, *ENDING),
 )

@@ -23,6 +23,7 @@ One operation a line, `#` starts a comment, blank lines are free. Grammar::
     p0: receive pipe a[0]+4090 17 0x33 p0: ask cwd a[0]+1            p0: reap p1 a[0]+3
     p0: force a[0] 0x44                p0: pin a[0]+5                p1: unpin
     p0: force a[0]+4090 0x44 17        p0: peek a[0]+4090 17         (17 bytes by /proc/self/mem)
+    p0: poke p1 a[0]+4090 0x44 17      (17 bytes into p1's memory, by /proc/PID/mem)
     p0: fix a[0]                       p0: deliver a[0]+5 0x55       p1: unfix
     p0: read f 100 a[0]+3 17           (17 bytes of f from byte 100 on to a[0]+3)
     p0: readv f 100 a[0]+3 b[1] 17     (17 bytes there, and the next 17 to b[1])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import ProgramError
-from harness.program.ops import FORKS, WAITS, Kill, Op, Repeat
+from harness.program.ops import FORKS, OF_OTHERS, WAITS, Op, Repeat
 from harness.program.program import Family, Program
 
 
@@ -45,7 +45,7 @@ def kept_without(program: Program, left_out: Collection[int], *, born_to_none: i
                 continue
         elif isinstance(op, WAITS):
             renamed["child"] = names.get(op.child)
-        elif isinstance(op, Kill):
+        elif isinstance(op, OF_OTHERS):
             renamed["victim"] = names.get(op.victim)
         if number in left_out or None in renamed.values() or len(set(renamed.values())) < len(renamed):
             continue

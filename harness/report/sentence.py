@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from harness.compare.verdict import Divergence, Verdict
-from harness.program.ops import Fill, Force, Fork, Load, Op, Receive, Store, Wait
+from harness.program.ops import Fill, Force, Fork, Load, Op, Poke, Receive, Store, Wait
 from harness.program.outcome import Lost
 from harness.program.program import Program, extent
 from harness.program.text import format_op, format_outcome
@@ -281,13 +281,15 @@ def _origin(program: Program, before: int, reader: int, at: Address, value: int)
     if not steps:
         return ""
     writer = program.steps[steps[-1]].process
+    op = program.steps[steps[-1]]
     who = "it" if writer == reader else f"p{writer}{_kin(program, writer, reader)}"
-    return f" 0x{value:02x} is what {who} stored there at step {steps[-1] + 1}."
+    where = f"into p{op.victim}'s memory" if isinstance(op, Poke) else "there"
+    return f" 0x{value:02x} is what {who} stored {where} at step {steps[-1] + 1}."
 
 
 def _wrote(op: Op, at: Address, value: int) -> bool:
     """Tell whether `op` is to store `value` at `at`."""
-    if not isinstance(op, Store | Force | Fill | Receive) or op.value != value or op.at.window != at.window:
+    if not isinstance(op, Store | Force | Poke | Fill | Receive) or op.value != value or op.at.window != at.window:
         return False
     reached = PAGE_SIZE if isinstance(op, Fill) else extent(op)
     return 0 <= (at.index - op.at.index) * PAGE_SIZE + at.offset - op.at.offset < reached

@@ -5,6 +5,23 @@ from __future__ import annotations
 from harness._tests.fault_cases.case import Case
 
 CASES = {
+    "poke-writes-caller": Case(
+        "outcomes",
+        """
+        p0: map a 1 rw private anon
+        p0: fork p1
+        p0: poke p1 a[0] 0x22
+        p0: load a[0]
+        """,
+    ),
+    "poke-asks-caller": Case(
+        "outcomes",
+        """
+        p0: fork p1
+        p1: map a 1 rw private anon
+        p0: poke p1 a[0] 0x22
+        """,
+    ),
     "copy-range-copies-pages": Case(
         "outcomes",
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.compare.blame.ids import Ids, unique
 from harness.compare.timeline import Timeline
-from harness.program.ops import Force, Map, Op, Placement, Populate, Remap
+from harness.program.ops import Force, Map, Op, Placement, Poke, Populate, Remap
 from harness.program.program import places
 from harness.program.units import Address, PageRange
 
@@ -32,7 +32,7 @@ def _unusual(op: Op) -> Ids:
         *(("mremap.duplicates",) if isinstance(op, Remap) and not op.pages.length else ()),
         *(("mmap.noreplace",) if isinstance(op, Map) and op.placement is not Placement.FIXED else ()),
         *(_POPULATE if isinstance(op, Map) and op.populate is Populate.YES else ()),
-        *(("foll-force.private-only",) if isinstance(op, Force) and op.length > 1 else ()),
+        *(("foll-force.private-only",) if isinstance(op, Force | Poke) and op.length > 1 else ()),
         *(("length.rounds-up",) if any(isinstance(place, PageRange) and place.short for place in places(op)) else ()),
     )
 

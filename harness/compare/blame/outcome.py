@@ -29,6 +29,7 @@ from harness.program.ops import (
     Op,
     Peek,
     Pin,
+    Poke,
     Print,
     Protect,
     Punch,
@@ -125,6 +126,7 @@ def _shape(op: Op) -> str:
 _ANSWERS: dict[type[Op], Ids] = {
     Wait: ("wait.status", "conserve.process"),
     Force: ("foll-force.private-only", "errno.table"),
+    Poke: ("remote.right-memory", "errno.table"),
     Peek: ("foll-force.reads", "errno.table"),
     Unpin: ("cow.pinned-is-not-exclusive", "kernel-read.sees-memory", "alloc.never-twice"),
     **dict.fromkeys((Fix, Deliver, Unfix), ("cow.fixed-buffer-stays", "errno.table")),
@@ -144,7 +146,7 @@ _ANSWERS: dict[type[Op], Ids] = {
 
 def _answer(op: Op, expected: Outcome, observed: Outcome) -> Ids:
     """Blame by the operation alone; but another error from /proc/PID/mem tells nothing of what is reached through it."""
-    if isinstance(op, Force | Peek) and isinstance(expected, Failed) and isinstance(observed, Failed):
+    if isinstance(op, Force | Poke | Peek) and isinstance(expected, Failed) and isinstance(observed, Failed):
         return ("errno.table",)
     return _ANSWERS.get(type(op), ("errno.table",))
 
@@ -211,5 +213,5 @@ def _leaves_out(op: Op) -> bool:
 
 def _after_force(timeline: Timeline, process: int, vpn: int) -> Ids:
     """A forced store changes bytes; that its page may be written from then on is wrong with it."""
-    forced = any(isinstance(stored.op, Force) for stored in timeline.inherited(process, vpn))
+    forced = any(isinstance(stored.op, Force | Poke) for stored in timeline.inherited(process, vpn))
     return ("foll-force.private-only",) if forced else ()

@@ -18,6 +18,7 @@ from harness.program.ops import (
     Handle,
     Map,
     Op,
+    Poke,
     Protect,
     Read,
     Readv,
@@ -107,6 +108,7 @@ def _foreign_store(timeline: Timeline, process: int, vpn: int, *, offset: int | 
 _BY_THE_KERNEL: dict[type[Op], Ids] = {
     **dict.fromkeys(KERNEL_STORES, ("kernel-write.breaks-cow",)),
     Force: ("foll-force.private-only",),
+    Poke: ("remote.right-memory", "foll-force.private-only"),
     Handle: ("kernel-write.breaks-cow",),
 }
 """What else a store breaks that the kernel did, where it shows in somebody else's memory."""

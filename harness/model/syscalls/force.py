@@ -1,4 +1,4 @@
-"""force: a store through /proc/self/mem, which asks for no permission."""
+"""force and poke: stores through /proc/PID/mem, which asks for no permission, to a process's own memory and another's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.model.machine import Machine
 from harness.model.process import Process
 from harness.model.stack import vma_for
 from harness.model.user_memory import page_by_page
-from harness.program.ops import Force
+from harness.program.ops import Force, Poke
 from harness.program.outcome import Done, Printed
 from harness.program.units import Address
 
@@ -26,7 +26,20 @@ def force(machine: Machine, op: Force) -> Allowed:
 
     Source: proc(5), /proc/pid/mem; mem_write, access_remote_vm, check_vma_flags.
     """
-    process = machine.process(op.process)
+    return _write_memory(machine, machine.process(op.process), op)
+
+
+def poke(machine: Machine, op: Poke) -> Allowed:
+    """Do the same to the memory of another process, which finds the bytes there when its turn comes. Nobody else does: not
+    who wrote them, whose own memory has no part in it, be it mapped alike.
+
+    Source: as of `force`; mem_open (PTRACE_MODE_ATTACH), access_remote_vm of another mm than the caller's.
+    """
+    machine.process(op.process)
+    return _write_memory(machine, machine.process(op.victim), op)
+
+
+def _write_memory(machine: Machine, process: Process, op: Force | Poke) -> Allowed:
     done = 0
     for place, length in page_by_page(op.at, op.length):
         # CHECKS

@@ -109,6 +109,16 @@ KERNEL_ACCESS = (
         ("foll-force.private-only",),
     ),
     Fault(
+        "poke-writes-caller",
+        "a write to the memory of another process goes to the memory of who writes",
+        ("remote.right-memory",),
+    ),
+    Fault(
+        "poke-asks-caller",
+        "a write to the memory of another process is refused where who writes has no mapping",
+        ("remote.right-memory",),
+    ),
+    Fault(
         "force-writes-shared-frame",
         "a write through /proc/PID/mem goes to the frame that is there, the page cache's too",
         ("foll-force.private-only",),

@@ -43,6 +43,7 @@ from harness.program.ops.kernel import (
     Force,
     Peek,
     Pin,
+    Poke,
     Query,
     Reap,
     Receive,
@@ -74,14 +75,14 @@ from harness.program.ops.process import (
 )
 
 __all__ = [
-    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS", "OPS",
-    "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask", "Backing", "Brk",
-    "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill", "Fix", "Force",
-    "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse", "Observe", "Op",
-    "Opened", "Peek", "Pin", "Placement", "Populate", "Print", "Protect", "Punch", "Query", "Read", "Readv", "Reap",
-    "Receive", "Refuse", "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice", "Starve", "Store", "Sync",
-    "Threads", "Throng", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork", "Via", "Wait", "Write",
-    "ended_by",
+    "ANSWERS", "ENDING", "FORKS", "KERNEL_STORES", "MAX_CROWD", "MAX_FRAMES_LEFT", "MAX_LENGTH", "MAX_THREADS",
+    "OF_OTHERS", "OPS", "OP_BY_VERB", "SHARERS", "SILENT", "STATUS_WORD", "WAITS", "Access", "Advice", "Advise", "Ask",
+    "Backing", "Brk", "Clone", "Copyrange", "Crash", "Crowd", "Deliver", "Disperse", "Exec", "Exit", "Feed", "Fill",
+    "Fix", "Force", "Fork", "Handle", "Handover", "Kill", "Kind", "Leader", "Limit", "Load", "Map", "Mirror", "Misuse",
+    "Observe", "Op", "Opened", "Peek", "Pin", "Placement", "Poke", "Populate", "Print", "Protect", "Punch", "Query",
+    "Read", "Readv", "Reap", "Receive", "Refuse", "Remap", "Repeat", "Roam", "Scratch", "Sendfile", "Sharing", "Splice",
+    "Starve", "Store", "Sync", "Threads", "Throng", "Truncate", "Try", "Unfix", "Unlink", "Unmap", "Unpin", "Vfork",
+    "Via", "Wait", "Write", "ended_by", "whose",
 ]  # fmt: skip
 
 
@@ -109,7 +110,7 @@ OPS: tuple[type[Op], ...] = (
     Read, Readv, Write, Sendfile, Truncate, Unlink, Sync,
     Receive, Ask, Reap, Force, Peek, Pin, Splice, Feed, Unpin, Fix, Deliver, Unfix,
     Vfork, Clone, Crowd, Disperse, Repeat, Starve, Refuse, Limit, Kill, Threads, Mirror, Throng, Copyrange, Handover,
-    Handle, Roam, Punch,
+    Handle, Roam, Punch, Poke,
 )  # fmt: skip
 """Every operation; the one registry from which verbs, codes and strategies are looked up."""
 
@@ -127,6 +128,15 @@ def ended_by(op: Op) -> int | None:
     if isinstance(op, Kill):
         return op.victim
     return op.process if isinstance(op, ENDING) else None
+
+
+OF_OTHERS = (Kill, Poke)
+"""The operations on another process, their `victim`."""
+
+
+def whose(op: Op) -> int:
+    """Give the process whose memory `op` works on, or that it ends."""
+    return op.victim if isinstance(op, OF_OTHERS) else op.process
 
 
 FORKS = (Fork, Vfork, Clone)

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.program.ops.base import Byte, Child, Count, FileName, FileOffset, Length, Op
+from harness.program.ops.base import Byte, Child, Count, FileName, FileOffset, Length, Op, Victim
 from harness.program.units import Address
 
 
@@ -83,6 +83,19 @@ class Force(Op):
     verb: ClassVar[str] = "force"
     code: ClassVar[int] = 29
     optional: ClassVar[int] = 1
+    at: Address
+    value: Byte
+    length: Length = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Poke(Op):
+    """pwrite(2) of `length` bytes, each of them `value`, to /proc/PID/mem of another process, which sleeps."""
+
+    verb: ClassVar[str] = "poke"
+    code: ClassVar[int] = 57
+    optional: ClassVar[int] = 1
+    victim: Victim
     at: Address
     value: Byte
     length: Length = 1
