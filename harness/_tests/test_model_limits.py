@@ -55,6 +55,16 @@ def test_a_refused_mapping_leaves_what_was_there() -> None:
     assert machine.process(0).memory.page_table.lookup(parse_program("p0: load a[0]").steps[0].at.vpn)  # type: ignore[attr-defined]
 
 
+def test_a_refused_mapping_may_leave_what_was_there_in_pieces() -> None:
+    text = "p0: map a 3 rw private anon\np0: limit 0\np0: map a[1..3] rw private anon\n"
+    one, either = (Done(),), (Done(), Failed("EFAULT"))
+
+    assert last(f"{text}p0: remap a[0..1] b[0..1]")[1] == one
+    assert last(f"{text}p0: remap a[0..1] b[0..1]", PRESETS["linux-6.12"])[1] == either
+    assert last(f"{text}p0: remap a[1..2] b[0..1]", PRESETS["linux-6.12"])[1] == one
+    assert last(f"{text}p0: remap a[0..1] b[0..1]", NEWEST)[1] == one  # it moves many
+
+
 def test_what_a_move_replaces_makes_room_only_where_it_goes_first() -> None:
     text = "p0: map a 1 rw private anon\np0: map b 2 rw private anon\np0: limit 0\np0: remap a[0] b[0..1]"
 

@@ -11,7 +11,7 @@ from harness.model.semantics import STACKS_PER_TABLE, Choice, Semantics, SoleOwn
 
 LINUX_6_1 = Semantics("linux-6.1", rss_slack_of_task=64, grown_stack_stays_promised=True)
 
-LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False, rss_slack_of_task=0)
+LINUX_6_12 = replace(LINUX_6_1, name="linux-6.12", populate_skips_holes=False, rss_slack_of_task=0, refused_map_cuts=True)
 
 _DIFFERS_IN_LINUX = (
     ("taking_grows_stack", (True,)),
@@ -30,6 +30,7 @@ _DIFFERS_IN_LINUX = (
     ("private_mappings_duplicate", (True,)),
     ("copies_between_file_systems", (True,)),
     ("remove_asks_for_protection", (True,)),
+    ("refused_map_cuts", (True,)),
 )
 """What differs from one Linux to another; each field says where."""
 

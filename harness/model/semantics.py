@@ -160,6 +160,14 @@ class Semantics:
     7.2 (mremap_to, which shrinks first and then moves), not on 6.12.
     """
 
+    refused_map_cuts: bool = False
+    """mmap with MAP_FIXED that RLIMIT_AS refuses leaves what it was to replace cut where its range begins and ends. The
+    pieces could be one mapping, and mremap of both may be an EFAULT.
+
+    Source: __mmap_region since Linux 6.12, which splits (vms_gather_munmap_vmas) before may_expand_vm, and puts the pieces
+    back as they are (vms_abort_munmap_vmas). Found by `matrix` on 6.12, four steps.
+    """
+
     fork_copies_clean_ptes: Choice = Choice.EITHER
     """Fork copies entries that a fault would fill again: of the zero page, of unmodified file pages.
 

@@ -130,6 +130,11 @@ class VmaList:
         self.items = kept
         return taken
 
+    def cut(self, start: int, end: int) -> None:
+        """Split the VMAs at both ends of [start, end), and take nothing out."""
+        for part in self.carve(start, end):
+            self.insert(part)
+
     def insert(self, vma: Vma) -> None:
         """Put a VMA into a place where there is none."""
         self.items.append(vma)

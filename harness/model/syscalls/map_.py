@@ -64,6 +64,8 @@ def map_(machine: Machine, op: Map) -> Allowed:
     refused = _refusal(machine, op)
     if refused is not None:
         machine.reach["map.refused"] += 1
+        if refused is _ENOMEM and op.placement is Placement.FIXED and machine.semantics.refused_map_cuts:
+            space.vmas.cut(first, last)
         return refused
     # else none: the range is aligned and inside a window, and of private memory any protection may be asked for.
 
@@ -81,7 +83,7 @@ def _refusal(machine: Machine, op: Map) -> Allowed | None:
     process = machine.process(op.process)
     there = sum(part.npages for part in process.memory.vmas.parts(op.pages.vpn, op.pages.vpns.stop))
     replaced = there if op.placement is Placement.FIXED else 0
-    refusals = [
+    refusals: list[Allowed] = [
         *((_EEXIST,) if op.placement is Placement.NOREPLACE and there else ()),
         *((_EACCES,) if _asks_too_much(op) else ()),
         *((_SHARED_STACK,) if op.backing.name == STACK and op.sharing is Sharing.SHARED else ()),
@@ -89,6 +91,8 @@ def _refusal(machine: Machine, op: Map) -> Allowed | None:
     ]
     if not refusals:
         return _ELSEWHERE if op.placement is Placement.HINT and there else None
+    if len(refusals) == 1:
+        return refusals[0]
     return Allowed(tuple(each.outcomes[0] for each in refusals), "; or ".join(each.clause for each in refusals))
 
 

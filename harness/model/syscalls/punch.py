@@ -76,7 +76,7 @@ def _parts_of_pages(start: int, end: int) -> Iterator[tuple[int, int]]:
     behind_first, last = -(-start // PAGE_SIZE) * PAGE_SIZE, end // PAGE_SIZE * PAGE_SIZE
     if start < behind_first:
         yield start, min(end, behind_first)
-    if max(start, last) == last < end:
+    if start <= last < end:
         yield last, end
 
 
