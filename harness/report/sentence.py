@@ -280,8 +280,8 @@ def _origin(program: Program, before: int, reader: int, at: Address, value: int)
     steps = [number for number, op in enumerate(program.steps[:before]) if _wrote(op, at, value)]
     if not steps:
         return ""
-    writer = program.steps[steps[-1]].process
     op = program.steps[steps[-1]]
+    writer = op.process
     who = "it" if writer == reader else f"p{writer}{_kin(program, writer, reader)}"
     where = f"into p{op.victim}'s memory" if isinstance(op, Poke) else "there"
     return f" 0x{value:02x} is what {who} stored {where} at step {steps[-1] + 1}."
